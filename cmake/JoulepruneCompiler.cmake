@@ -1,0 +1,17 @@
+# Compiler set-up shared by every target: ccache, warnings, sanitizers.
+find_program(JOULEPRUNE_CCACHE ccache)
+if(JOULEPRUNE_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${JOULEPRUNE_CCACHE})
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${JOULEPRUNE_CCACHE})
+endif()
+
+if(JOULEPRUNE_SANITIZE)
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined> $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer>
+                      $<$<COMPILE_LANGUAGE:CXX>:-O1>)
+  add_link_options(-fsanitize=address,undefined)
+endif()
+
+function(jouleprune_warnings target)
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall> $<$<COMPILE_LANGUAGE:CXX>:-Wextra>)
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
+endfunction()

@@ -1,0 +1,64 @@
+// Budget and plan: what the user asks for, and the decision per layer as plain data. Torch-free.
+#pragma once
+#include <jouleprune/energy.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace jouleprune {
+
+/// The constraint on the network as it will run: joules per `count`, absolute or relative to the unmasked dense model.
+class Budget {
+ public:
+  static Budget joules(double energy_j);
+  static Budget percent(double percent);
+  /// "60%" or a number of joules ("1.2e-3"). Throws core::BudgetError.
+  static Budget parse(std::string_view text);
+  /// Joules, given the dense energy. Throws core::BudgetError when the budget is not positive, not finite or above the dense energy.
+  double resolve(double dense_j) const;
+  std::string to_string() const;
+
+ private:
+  Budget(double value, bool relative) : value_(value), relative_(relative) {}
+  double value_;
+  bool relative_;
+};
+
+/// What happens to one prunable weight.
+struct LayerPlan {
+  std::string name;    ///< layer
+  std::string weight;  ///< parameter
+  std::string pattern = "dense", layout = "dense", dtype = "float32", kernel = "dense";
+  int64_t units = 0;       ///< units the pattern can remove (weights, for "unstructured")
+  int64_t kept = 0;        ///< units kept
+  double density = 1;      ///< kept / units
+  double energy_j = 0;     ///< all calls of the layer, per count
+  double dense_j = 0;
+  double importance_lost = 0;
+  std::string reason;      ///< one sentence for people
+};
+
+/// The next unit that would come back if there were budget for it.
+struct NextUnit {
+  std::string weight;
+  int64_t index = -1;    ///< flat index of the unit in its weight
+  double energy_j = 0;   ///< what putting it back would add, joules per count
+};
+
+struct Plan {
+  std::string profile, profile_hash, per = "inference", pattern = "unstructured", importance, budget;
+  int64_t batch = 1, count = 1;
+  double budget_j = 0, energy_j = 0, dense_j = 0, minimum_j = 0;
+  std::string tuning;      ///< hash of the table the kernels were chosen by
+  bool maximal = false;    ///< putting back any single removed unit would exceed the budget
+  double slack_j = 0;      ///< budget_j - energy_j
+  std::optional<NextUnit> next_unit;
+  std::vector<LayerPlan> layers;
+  Workload workload;       ///< as it will run: kernels and kept counts set; estimate(workload) gives energy_j
+
+  std::string to_json() const;
+  static Plan parse(std::string_view json);
+};
+
+}  // namespace jouleprune

@@ -1,0 +1,31 @@
+// Every op of jouleprune: the table of contents. Kernels are registered in csrc/ops/<op>_{cpu,cuda,autograd,autocast}.cpp,
+// fakes and typed wrappers in python/jouleprune/ops.py. Shapes and errors: the wrappers' docstrings.
+#include <torch/library.h>
+
+TORCH_LIBRARY(jouleprune, m) {
+  m.set_python_module("jouleprune.ops");
+
+  // Layout csr. Weight [rows, cols] of a Linear, or [out_channels, in_channels / groups x taps] of a convolution.
+  m.def("pack_csr(Tensor weight, Tensor? mask) -> (Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key)");
+  m.def("unpack_csr(Tensor values, Tensor col_indices, Tensor row_offsets, SymInt cols) -> Tensor");
+  m.def("prepack_csr(Tensor values, Tensor col_indices, Tensor row_offsets, SymInt cols) -> Tensor");
+  m.def("linear_csr(Tensor input, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, Tensor? prepacked, Tensor? bias, SymInt in_features, str activation) -> Tensor");
+  m.def("linear_csr_backward_input(Tensor grad_output, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt in_features) -> Tensor");
+  m.def("linear_csr_backward_values(Tensor grad_output, Tensor input, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt in_features) -> Tensor");
+  m.def("conv2d_csr(Tensor input, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, Tensor? prepacked, Tensor? bias, SymInt in_channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups, str activation) -> Tensor");
+  m.def("conv2d_csr_backward_input(Tensor grad_output, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt[] input_size, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
+  m.def("conv2d_csr_backward_values(Tensor grad_output, Tensor input, Tensor col_indices, Tensor row_offsets, Tensor key, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
+
+  // Masks as bits: uint8 [ceil(numel / 8)], element i at byte i / 8, bit i % 8.
+  m.def("pack_mask(Tensor mask) -> Tensor");
+  m.def("unpack_mask(Tensor bits, SymInt[] size) -> Tensor");
+  m.def("apply_mask_(Tensor(a!) self, Tensor bits) -> ()");
+  m.def("importance(Tensor weight, Tensor? grad, str criterion) -> Tensor");
+
+  // Selection under a joule budget. `request`, `plan`: JSON; an error comes back as {"error": {"type", "message", "minimum_j"}}.
+  m.def("select_masks(Tensor[] importance, str request) -> (Tensor[] masks, str plan)");
+
+  // The recorder (thread-local): a forward pass between the two calls becomes a workload, as JSON.
+  m.def("record_begin(str[] names, Tensor[] tensors, int batch, bool count_zeros, bool measure_activations) -> ()");
+  m.def("record_end() -> str");
+}

@@ -1,0 +1,64 @@
+// From a recorded workload and importance scores to masks under a joule budget. Torch-free.
+// Rule (docs/architecture.md, "The budget"): energy_j <= budget always, and above 99 % of it or maximal.
+#pragma once
+#include <jouleprune/plan.h>
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace jouleprune::plan {
+
+/// A weight the caller allows to be pruned.
+struct PrunableWeight {
+  std::string name;          ///< as in Entry::weight
+  double min_density = 0;    ///< floor, 0..1
+};
+
+struct Request {
+  Workload workload;  ///< recorded from the model; nnz of prunable weights is ignored (dense_j means unmasked)
+  Profile profile;
+  std::string pattern = "unstructured";
+  std::string importance = "lamp";     ///< only written into the plan
+  std::vector<PrunableWeight> weights; ///< in the order that breaks ties
+};
+
+/// One bit per unit, flat index i at byte i / 8, bit i % 8 (least significant first); 1 = kept. Empty = the layer stays dense.
+using MaskBits = std::vector<uint8_t>;
+
+struct Result {
+  Plan plan;
+  std::vector<MaskBits> masks;  ///< same order as Request::weights
+};
+
+class Planner {
+ public:
+  /// Prices dense and sparse candidates of every prunable weight. Throws core::PatternError, std::invalid_argument (unknown weight name).
+  explicit Planner(Request request);
+
+  double dense_j() const;    ///< all prunable weights unmasked
+  double minimum_j() const;  ///< least energy within the floors
+  const Request& request() const;
+
+  /// Masks of least importance lost with energy <= budget_j.
+  /// `importance`: one span per Request::weights, one non-negative finite score per unit; higher = keep.
+  /// `frozen`: when given, only the weights it marks true may be pruned (the decision of an earlier round of a schedule).
+  /// Throws core::BudgetError when budget_j < minimum_j; std::invalid_argument when a score is NaN, infinite or negative
+  /// (names the weight and the index). Pure: same input, same masks.
+  Result select(std::span<const std::span<const float>> importance, double budget_j,
+                const std::vector<bool>* frozen = nullptr) const;
+
+  /// As select, for a step on the way of a schedule: masks whose energy on the convex hull between dense and sparse is
+  /// at most `target_j` (a kernel that wins only below a break-even density has no joules to offer before it; the hull gives
+  /// each step its share of the removal). The plan's energy_j is the true one. At target_j == final budget use select.
+  Result select_relaxed(std::span<const std::span<const float>> importance, double target_j,
+                        const std::vector<bool>& frozen) const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace jouleprune::plan
