@@ -1,0 +1,206 @@
+"""``jp.save`` and ``jp.load``: a pruned or converted network as safetensors, never a pickle, never code.
+
+Metadata: schema, version, model class, sparse layers with their class, plan, profile name and hash. Masks as bits under
+``mask:<weight>``. Files are written beside and renamed, so a crash leaves the old file whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from . import _library
+from . import nn as sparse_nn
+from .convert import _ATTRIBUTE, Decision, decisions
+from .layers import replace_module
+from .plan import Plan
+
+__all__ = ["load", "read_plan", "save"]
+
+_SCHEMA = 1
+_MASK = "mask:"
+_SPARSE = (sparse_nn.SparseLinear, sparse_nn.SparseConv2d)
+
+
+def save(model: torch.nn.Module, path: str | os.PathLike[str], *, plan: Plan | None = None) -> None:
+    """Writes ``model`` (dense, masked or converted) to a safetensors file.
+
+    Args:
+        model: its ``state_dict`` is saved; sparse layers are named with their class, so that :func:`load` can rebuild
+            them.
+        path: the file; replaced as a whole or not at all.
+        plan: kept in the metadata, its masks as bits.
+    Raises:
+        ValueError: ``path`` cannot be written, or the state holds something other than tensors.
+    """
+    tensors = _plain_tensors(model.state_dict())
+    if plan is not None:
+        tensors |= {_MASK + name: bits.cpu().contiguous() for name, bits in plan.masks.items()}
+    metadata = {
+        "format": "jouleprune",
+        "schema": str(_SCHEMA),
+        "version": _library.version,
+        "model_class": type(model).__qualname__,
+        "layers": json.dumps({name: type(module).__name__ for name, module in _sparse_modules(model)}),
+        "decisions": json.dumps([vars(decision) for decision in decisions(model)]),
+    }
+    if plan is not None:
+        metadata |= {"plan": plan.to_json(), "profile": plan.profile, "profile_hash": plan.profile_hash}
+    _write_whole(Path(path), tensors, metadata)
+
+
+def load(model: torch.nn.Module, path: str | os.PathLike[str]) -> torch.nn.Module:
+    """Fills a freshly built model from a file of :func:`save`; dense layers that were saved sparse become sparse.
+
+    Args:
+        model: an instance of the class that was saved, dense; changed in place, and only if the whole file fits.
+        path: the file.
+    Returns:
+        ``model``.
+    Raises:
+        ValueError: no such file, not a jouleprune checkpoint, damaged, or made for another architecture.
+    """
+    metadata, tensors = _read(Path(path))
+    state = {name: tensor for name, tensor in tensors.items() if not name.startswith(_MASK)}
+    replacements = {}
+    for name, class_name in _json_object(metadata, "layers", path).items():
+        prefix = name + "."
+        own = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
+        replacements[name] = _sparse_layer(model, name, class_name, own, path)
+    _check_fits(model, state, set(replacements), path)
+
+    for name, module in replacements.items():
+        replace_module(model, name, module)
+    with torch.no_grad():
+        model.load_state_dict({**model.state_dict(), **state})
+    made = _decisions_of(metadata, path)
+    if made:
+        setattr(model, _ATTRIBUTE, made)
+    return model
+
+
+def read_plan(path: str | os.PathLike[str]) -> Plan | None:
+    """The plan kept in a checkpoint, with its masks; None when it was saved without one."""
+    metadata, tensors = _read(Path(path))
+    if "plan" not in metadata:
+        return None
+    masks = {name.removeprefix(_MASK): bits for name, bits in tensors.items() if name.startswith(_MASK)}
+    return Plan.from_json(metadata["plan"], masks)
+
+
+def _sparse_modules(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, _SPARSE)]
+
+
+def _plain_tensors(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Contiguous copies that share no storage: safetensors refuses tied tensors, so each name gets its own."""
+    tensors = {}
+    for name, value in state.items():
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"save: expected tensors in the state_dict, got {type(value).__name__} for {name!r}")
+        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
+    return tensors
+
+
+def _write_whole(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    try:
+        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
+        os.close(handle)
+    except OSError as error:
+        raise ValueError(f"save: path: cannot write into {path.parent}: {error}") from error
+    try:
+        save_file(tensors, beside, metadata=metadata)
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"save: path: cannot write {path}: {error}") from error
+    finally:
+        Path(beside).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise ValueError(f"load: path: no such file: {path}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"load: path: {path} is not a whole safetensors file: {error}") from error
+    if metadata.get("format") != "jouleprune" or metadata.get("schema") != str(_SCHEMA):
+        raise ValueError(
+            f"load: path: expected a jouleprune checkpoint of schema {_SCHEMA}, got format {metadata.get('format')!r}, "
+            f"schema {metadata.get('schema')!r} in {path}"
+        )
+    return metadata, tensors
+
+
+def _json_object(metadata: Mapping[str, str], key: str, path: str | os.PathLike[str]) -> dict[str, str]:
+    try:
+        value = json.loads(metadata.get(key, "{}"))
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"load: metadata {key!r} of {path}: {error}") from error
+    if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+        raise ValueError(f"load: metadata {key!r} of {path}: expected an object of strings")
+    return value
+
+
+def _decisions_of(metadata: Mapping[str, str], path: str | os.PathLike[str]) -> tuple[Decision, ...]:
+    try:
+        return tuple(Decision(**item) for item in json.loads(metadata.get("decisions", "[]")))
+    except (json.JSONDecodeError, RecursionError, TypeError) as error:
+        raise ValueError(f"load: metadata 'decisions' of {path}: {error}") from error
+
+
+def _sparse_layer(
+    model: torch.nn.Module, name: str, class_name: str, own: dict[str, torch.Tensor], path: str | os.PathLike[str]
+) -> torch.nn.Module:
+    """A sparse module with the state of the file, in the shape of the model's own dense (or sparse) layer of that
+    name."""
+    try:
+        here = model.get_submodule(name)
+    except AttributeError as error:
+        raise ValueError(f"load: {path} holds the layer {name!r}, which {type(model).__name__} lacks") from error
+    dense = here.to_dense() if isinstance(here, _SPARSE) else here
+    if class_name == "SparseLinearCSR" and isinstance(dense, torch.nn.Linear):
+        nothing = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
+        sparse: torch.nn.Module = sparse_nn.SparseLinear.from_dense(dense, layout="csr", mask=nothing)
+    elif class_name == "SparseConv2dCSR" and isinstance(dense, torch.nn.Conv2d):
+        nothing = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
+        sparse = sparse_nn.SparseConv2d.from_dense(dense, layout="csr", mask=nothing)
+    else:
+        raise ValueError(f"load: layer {name!r} of {path}: no {class_name} can take the place of {type(here).__name__}")
+    try:
+        sparse.load_state_dict(own)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"load: layer {name!r} of {path}: {error}") from error
+    return sparse.train(here.training)
+
+
+def _check_fits(
+    model: torch.nn.Module, state: Mapping[str, torch.Tensor], replaced: set[str], path: str | os.PathLike[str]
+) -> None:
+    expected = {
+        key: value
+        for key, value in model.state_dict().items()
+        if not any(key.startswith(name + ".") for name in replaced)
+    }
+    missing, unexpected = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
+    if missing or unexpected:
+        raise ValueError(
+            f"load: {path} does not fit {type(model).__name__}: missing {missing[:5]}, unexpected {unexpected[:5]}"
+        )
+    for key, value in expected.items():
+        if state[key].shape != value.shape:
+            raise ValueError(
+                f"load: {key!r} of {path}: expected shape {list(value.shape)}, got {list(state[key].shape)}"
+            )
+        if state[key].dtype != value.dtype:
+            raise ValueError(f"load: {key!r} of {path}: expected {value.dtype}, got {state[key].dtype}")

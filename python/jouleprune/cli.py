@@ -1,0 +1,100 @@
+"""The command ``jouleprune``: text for people, ``--json`` for programs on stdout, errors on stderr with a non-zero
+exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit code: 0, 1 when the work failed, 2 when the command line is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        text: str = options.run(options)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"jouleprune {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    print(text)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="jouleprune", description="Prune PyTorch networks to a joule budget.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    info = commands.add_parser("info", help="version, torch, kernels and devices of this installation")
+    info.add_argument("--json", action="store_true", help="JSON on stdout")
+    info.set_defaults(run=_info)
+
+    profiles = commands.add_parser("profiles", help="the built-in device profiles")
+    profiles.add_argument("--show", metavar="NAME", help="print one profile with every number's source")
+    profiles.add_argument("--json", action="store_true", help="JSON on stdout")
+    profiles.set_defaults(run=_profiles)
+
+    estimate = commands.add_parser("estimate", help="joules of one forward pass, layer by layer")
+    estimate.add_argument(
+        "model", help="module:callable returning (model, example_inputs), or a TorchScript file with --input"
+    )
+    estimate.add_argument("--profile", default="generic-cpu", help="built-in name or path (default: %(default)s)")
+    estimate.add_argument("--batch", type=int, help="inferences in the pass (default: dim 0 of the first input)")
+    estimate.add_argument(
+        "--input", action="append", metavar="1x1x28x28:float32", help="input of a saved model; repeat for several"
+    )
+    estimate.add_argument("--json", action="store_true", help="JSON on stdout")
+    estimate.set_defaults(run=_estimate)
+    return parser
+
+
+def _info(options: argparse.Namespace) -> str:
+    import torch
+
+    from . import _C, energy
+
+    build = dict(_C.build_info())
+    facts = {
+        **build,
+        "torch_running": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "profiles": energy.profiles(),
+        "meters": "none in this version: every joule is modelled",
+    }
+    if options.json:
+        return json.dumps(facts, indent=1)
+    return "\n".join(
+        f"{name:<16} {', '.join(value) if isinstance(value, list) else value}" for name, value in facts.items()
+    )
+
+
+def _profiles(options: argparse.Namespace) -> str:
+    from . import energy
+
+    if options.show:
+        text = energy.load_profile(options.show).to_json()
+        return text if options.json else json.dumps(json.loads(text), indent=1)
+    loaded = [energy.load_profile(name) for name in energy.profiles()]
+    if options.json:
+        return json.dumps(
+            [{"name": profile.name, "kind": profile.kind, "hash": profile.hash} for profile in loaded], indent=1
+        )
+    return "\n".join(f"{profile.name:<20} {profile.kind}" for profile in loaded)
+
+
+def _estimate(options: argparse.Namespace) -> str:
+    from .estimate import estimate
+    from .model_spec import load_model
+
+    model, example_inputs = load_model(options.model, options.input)
+    report = estimate(model, example_inputs, profile=options.profile, batch=options.batch)
+    return _indented(report.to_json()) if options.json else str(report)
+
+
+def _indented(text: str) -> str:
+    data: Any = json.loads(text)
+    return json.dumps(data, indent=1)

@@ -1,0 +1,270 @@
+"""``jp.convert``: swaps pruned dense layers for sparse ones where that wins; ``jp.explain`` says why."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from . import nn as sparse_nn
+from .energy import Profile, price_workload
+from .errors import BudgetError, PatternError, ProfileError
+from .estimate import as_profile
+from .layers import layer_of, owners, replace_module, why_not_convertible
+from .ops import unpack_mask
+from .plan import LayerPlan, Plan
+from .race import Race, Timer, race, race_by_cost
+from .record import record
+
+__all__ = ["Decision", "convert", "decisions", "explain"]
+
+_ATTRIBUTE = "_jouleprune_decisions"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What convert did with one layer, and why. Times in seconds per call on this machine; None where nothing was
+    timed."""
+
+    name: str
+    weight: str
+    layout: str
+    kernel: str
+    density: float
+    reason: str
+    dense_s: float | None = None
+    sparse_s: float | None = None
+
+
+def convert(
+    model: torch.nn.Module,
+    example_inputs: Any,
+    *,
+    plan: Plan | None = None,
+    profile: Profile | str | Mapping[str, Any] | None = None,
+    force: bool = False,
+    allow_over_budget: bool = False,
+    timer: Timer | None = None,
+) -> torch.nn.Module:
+    """A new model whose pruned layers run sparse where that wins; ``model`` is not changed.
+
+    With a plan for a CPU or GPU the plan decides: its kernels were priced before the masks were chosen. On devices
+    whose hardware skips zeros the joules do not depend on the host's layout, so the host's clock decides: dense and
+    sparse are timed in turn on the recorded shapes, and sparse must win by 3 % (``JOULEPRUNE_TUNE=off``: the cost
+    entries of ``generic-cpu`` decide, and nothing is timed).
+
+    Args:
+        model: a pruned network: zeros in its weights.
+        example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
+        plan: the pruner's plan, replayed with its masks. Without one every layer with zeros is a candidate.
+        profile: without a plan: the device that prices the candidates; without either the clock decides.
+        force: convert every pruned layer whatever its speed.
+        allow_over_budget: keep a result above the plan's budget instead of raising.
+        timer: seconds of one call of a callable; a monotonic clock unless given.
+    Returns:
+        The converted copy.
+    Raises:
+        BudgetError: a layer had to deviate from the plan and the joules exceed the budget.
+        ValueError: the plan names layers that the model lacks, or the weights do not hold the plan's zeros.
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    device = _profile_for(plan, profile)
+    candidates = _planned(model, plan) if plan is not None else _with_zeros(model, device, example_inputs)
+    converted = copy.deepcopy(model)
+    timed = _races(model, example_inputs, candidates, plan, device, force, timer)
+    made = []
+    for layer in candidates:
+        made.append(_convert_layer(converted, layer, plan, timed.get(layer.weight), force))
+    setattr(converted, _ATTRIBUTE, tuple(made))
+    if plan is not None and device is not None:
+        _check_budget(converted, example_inputs, plan, device, allow_over_budget)
+    return converted
+
+
+def decisions(model: torch.nn.Module) -> tuple[Decision, ...]:
+    """The decisions that :func:`convert` left on a model; empty when it was not converted."""
+    found: tuple[Decision, ...] = getattr(model, _ATTRIBUTE, ())
+    return found
+
+
+def explain(model: torch.nn.Module) -> str:
+    """One line per pruned layer: what it runs now and why."""
+    made = decisions(model)
+    if not made:
+        return "not converted: every layer runs dense (jouleprune.convert makes the converted copy)"
+    width = max(len(decision.name) for decision in made)
+    return "\n".join(
+        f"{decision.name:<{width}}  {decision.layout:<6} density {decision.density:.3f}  {decision.reason}"
+        for decision in made
+    )
+
+
+def _profile_for(plan: Plan | None, profile: Profile | str | Mapping[str, Any] | None) -> Profile | None:
+    if profile is not None:
+        given = as_profile(profile)
+        if plan is not None and given.hash != plan.profile_hash:
+            raise ProfileError(f"profile: expected {plan.profile!r} of the plan, got {given.name!r}")
+        return given
+    if plan is None:
+        return None
+    try:
+        built_in = as_profile(plan.profile)
+    except ProfileError:
+        return None  # a profile of the user's own: the plan's kernels are replayed without pricing the result again
+    return built_in if built_in.hash == plan.profile_hash else None
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    name: str
+    weight: str
+    kernel: str
+    wanted: bool  # whether joules already decided for the sparse kernel
+    reason: str
+
+
+def _planned(model: torch.nn.Module, plan: Plan) -> list[_Candidate]:
+    parameters = dict(model.named_parameters())
+    for layer in plan.layers:
+        if layer.weight not in parameters:
+            raise ValueError(f"plan: names the weight {layer.weight!r}, which the model lacks")
+        _check_zeros(parameters[layer.weight], layer, plan)
+    return [
+        _Candidate(layer.name, layer.weight, layer.kernel, layer.layout not in ("dense", "compressed"), layer.reason)
+        for layer in plan.layers
+        if layer.pattern != "dense"
+    ]
+
+
+def _check_zeros(weight: torch.Tensor, layer: LayerPlan, plan: Plan) -> None:
+    bits = plan.masks.get(layer.weight)
+    if bits is None:
+        return
+    expected = (weight.numel() + 7) // 8
+    if bits.numel() != expected:
+        raise ValueError(f"plan: mask of {layer.weight!r}: expected {expected} bytes, got {bits.numel()}")
+    kept = unpack_mask(bits.to(weight.device), list(weight.shape))
+    revived = int((weight.detach()[~kept] != 0).sum())
+    if revived:
+        raise ValueError(
+            f"model: {revived} weights of {layer.weight!r} are not zero where the plan removed them: "
+            "call pruner.step() after the last optimizer.step(), or pruner.prune_now()"
+        )
+
+
+def _with_zeros(model: torch.nn.Module, device: Profile | None, example_inputs: Any) -> list[_Candidate]:
+    """Layers that hold zeros; with a profile, only those whose sparse kernel costs fewer joules there."""
+    wanted = _cheaper_sparse(model, device, example_inputs) if device is not None and device.kind != "asic" else None
+    found = []
+    for name, parameter in model.named_parameters():
+        holders = owners(model, name)
+        plain = any(type(module) in (torch.nn.Linear, torch.nn.Conv2d) and at == "weight" for _, module, at in holders)
+        if not plain or not bool((parameter == 0).any()):
+            continue
+        if wanted is None:
+            found.append(_Candidate(layer_of(name), name, "csr", False, ""))
+        elif name in wanted:
+            found.append(_Candidate(layer_of(name), name, "csr", True, wanted[name]))
+    return found
+
+
+def _cheaper_sparse(model: torch.nn.Module, device: Profile, example_inputs: Any) -> dict[str, str]:
+    import json
+
+    from .estimate import price_entry
+
+    workload = json.loads(record(model, example_inputs))
+    joules: dict[str, list[float]] = {}
+    for entry in workload["entries"]:
+        if entry["weight"] and entry["op"] in ("linear", "conv2d") and entry["layout"] == "dense":
+            sparse = {**entry, "pattern": "unstructured", "layout": "csr", "kernel": "csr"}
+            both = joules.setdefault(entry["weight"], [0.0, 0.0])
+            both[0] += price_entry(entry, device, workload["count"]).energy_j
+            both[1] += price_entry(sparse, device, workload["count"]).energy_j
+    return {
+        weight: f"csr: {sparse:.3g} J instead of {dense:.3g} J on {device.name}"
+        for weight, (dense, sparse) in joules.items()
+        if sparse < dense
+    }
+
+
+def _races(
+    model: torch.nn.Module,
+    example_inputs: Any,
+    candidates: list[_Candidate],
+    plan: Plan | None,
+    device: Profile | None,
+    force: bool,
+    timer: Timer | None,
+) -> dict[str, Race]:
+    """Times dense against sparse for the layers that no joules have decided."""
+    open_layers = {} if force else {layer.weight: layer for layer in candidates if not layer.wanted}
+    open_layers = {weight: layer for weight, layer in open_layers.items() if not why_not_convertible(model, weight)}
+    if not open_layers:
+        return {}
+    sparse = {weight: _sparse_module(model, layer, plan) for weight, layer in open_layers.items()}
+    if os.environ.get("JOULEPRUNE_TUNE") == "off":
+        return race_by_cost(model, example_inputs, sparse)
+    return race(model, example_inputs, sparse, timer)
+
+
+def _sparse_module(model: torch.nn.Module, layer: _Candidate, plan: Plan | None) -> torch.nn.Module:
+    name, module, _ = owners(model, layer.weight)[0]
+    bits = None if plan is None else plan.masks.get(layer.weight)
+    mask = (
+        None
+        if bits is None
+        else unpack_mask(bits.to(model.get_parameter(layer.weight).device), list(module.weight.shape))
+    )
+    if isinstance(module, torch.nn.Linear):
+        return sparse_nn.SparseLinear.from_dense(module, layout="csr", mask=mask)
+    if isinstance(module, torch.nn.Conv2d):
+        return sparse_nn.SparseConv2d.from_dense(module, layout="csr", mask=mask)
+    raise PatternError(f"convert: {name}: expected Linear or Conv2d, got {type(module).__name__}")
+
+
+def _convert_layer(
+    converted: torch.nn.Module, layer: _Candidate, plan: Plan | None, timed: Race | None, force: bool
+) -> Decision:
+    weight = converted.get_parameter(layer.weight)
+    density = float((weight != 0).sum()) / max(1, weight.numel())
+    times = {} if timed is None else {"dense_s": timed.dense_s, "sparse_s": timed.sparse_s}
+    obstacle = why_not_convertible(converted, layer.weight)
+    if obstacle:
+        return Decision(layer.name, layer.weight, "dense", "dense", density, f"dense: {obstacle}")
+    if not (force or layer.wanted or (timed is not None and timed.sparse_wins)):
+        reason = "dense" if timed is None else f"dense: {timed.sentence}"
+        return Decision(layer.name, layer.weight, "dense", "dense", density, reason, **times)
+    module = _sparse_module(converted, layer, plan)
+    replace_module(converted, owners(converted, layer.weight)[0][0], module)
+    reason = "csr: forced" if timed is None else f"csr: {timed.sentence}"
+    if layer.wanted:
+        reason = layer.reason
+    return Decision(layer.name, layer.weight, "csr", "csr", density, reason, **times)
+
+
+def _check_budget(
+    converted: torch.nn.Module, example_inputs: Any, plan: Plan, device: Profile, allow_over_budget: bool
+) -> None:
+    """The converted model must cost what the plan says; where a layer had to deviate, at most the budget."""
+    import json
+
+    planned = json.loads(plan.workload)
+    densities = {entry["name"]: entry["input_density"] for entry in planned["entries"] if entry["weight"]}
+    recorded = json.loads(record(converted, example_inputs, batch=plan.batch, per=plan.per, count=plan.count))
+    for entry in recorded["entries"]:  # activation densities are frozen in the plan
+        entry["input_density"] = densities.get(entry["name"], entry["input_density"])
+    energy_j = price_workload(json.dumps(recorded), device).energy_j
+    if energy_j > plan.budget_j and not allow_over_budget:
+        dense = [decision.name for decision in decisions(converted) if decision.layout == "dense"]
+        raise BudgetError(
+            f"convert: the converted network takes {energy_j:.6g} J, above the budget of {plan.budget_j:.6g} J: "
+            f"{', '.join(dense) or 'layers'} could not follow the plan ({explain(converted)}). "
+            "Pass allow_over_budget=True to keep it, or plan again for these shapes.",
+            energy_j,
+        )

@@ -1,0 +1,69 @@
+"""Masks as bits beside the model: they zero weights in place and mask gradients, while the modules stay ordinary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch.utils.hooks import RemovableHandle
+
+from .ops import apply_mask_
+
+__all__ = ["MaskSet"]
+
+
+class MaskSet:
+    """Bit masks by parameter name (uint8, see docs/formats.md); a parameter without a mask is dense."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = model
+        self.bits: dict[str, torch.Tensor] = {}
+        self._hooked: dict[str, tuple[torch.nn.Parameter, RemovableHandle]] = {}
+
+    def replace(self, bits: Mapping[str, torch.Tensor]) -> None:
+        """Takes new masks for old; weights that are free again keep their (zero) values."""
+        for name in set(self._hooked) - set(bits):
+            self._unhook(name)
+        self.bits = {name: mask.clone() for name, mask in bits.items()}
+        self.apply()
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """Zeroes what is pruned, in the weights and in gradients that are already there, and keeps the hooks in
+        place."""
+        for name, mask in self.bits.items():
+            parameter = self._model.get_parameter(name)
+            if mask.device != parameter.device:
+                mask = self.bits[name] = mask.to(parameter.device)
+            self._hook(name, parameter)
+            apply_mask_(parameter, mask)
+            if parameter.grad is not None:
+                apply_mask_(parameter.grad, mask)
+
+    def clear(self) -> None:
+        """Drops all masks and hooks; zeros stay zeros until something changes them."""
+        for name in list(self._hooked):
+            self._unhook(name)
+        self.bits = {}
+
+    def _hook(self, name: str, parameter: torch.nn.Parameter) -> None:
+        hooked = self._hooked.get(name)
+        if hooked is not None and hooked[0] is parameter:
+            return
+        if hooked is not None:  # the module got another Parameter object, as after .to_empty() or a manual swap
+            self._unhook(name)
+        if parameter.requires_grad:
+            self._hooked[name] = (parameter, parameter.register_post_accumulate_grad_hook(self._gradient_hook(name)))
+
+    def _unhook(self, name: str) -> None:
+        _, handle = self._hooked.pop(name)
+        handle.remove()
+
+    def _gradient_hook(self, name: str):  # type: ignore[no-untyped-def]
+        @torch.no_grad()
+        def mask_gradient(parameter: torch.Tensor) -> None:
+            mask = self.bits.get(name)
+            if mask is not None and parameter.grad is not None:
+                apply_mask_(parameter.grad, mask.to(parameter.grad.device))
+
+        return mask_gradient

@@ -1,0 +1,272 @@
+"""The Pruner: brings a model in training to a joule budget along a schedule, and keeps it there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .energy import EnergyReport, Profile, price_workload
+from .errors import BudgetError, ProfileError
+from .estimate import ActivationDensity, as_profile
+from .importance import Importance
+from .masks import MaskSet
+from .plan import Plan
+from .schedule import Constant, Schedule
+from .selection import Selector
+
+__all__ = ["PruneReport", "Pruner"]
+
+
+@dataclass(frozen=True)
+class PruneReport:
+    """Before and after: the dense network and the network as planned, on the same profile, batch and activation
+    densities."""
+
+    before: EnergyReport
+    after: EnergyReport
+    plan: Plan | None
+
+    def to_json(self) -> str:
+        """``{"before", "after", "plan"}``, each with its own schema."""
+        plan = "null" if self.plan is None else self.plan.to_json()
+        return f'{{"schema": 1, "before": {self.before.to_json()}, "after": {self.after.to_json()}, "plan": {plan}}}'
+
+    def __str__(self) -> str:
+        from .report import prune_table
+
+        return prune_table(self)
+
+
+class Pruner:
+    """Prunes ``model`` in place to a joule budget while it trains.
+
+    Call :meth:`step` after each ``optimizer.step()``. Masks are bits held beside the model: pruned weights are zeroed
+    in place and their gradients masked as they accumulate, so modules stay ordinary (script, compile, deepcopy,
+    DDP work) and neither momentum nor weight decay revives a weight.
+
+    Args:
+        model: the network, trained in place.
+        example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments; recorded once.
+        energy: "N%" of the unmasked dense network, or joules per inference.
+        profile: device profile: a ``Profile``, a built-in name, a path, or a dict.
+        plan: instead of ``energy``: the budget, pattern and choice of layers of a plan; ``profile`` is needed again
+            only when the plan's profile is not built in.
+        schedule: ``Constant()`` (all at the first step) unless given; see :class:`jouleprune.PolynomialDecay`.
+        pattern, importance, ignored_layers, min_density, activation_density, batch, per, count: as in
+            :func:`jouleprune.plan`.
+    Raises:
+        BudgetError: the budget is malformed, above the dense energy, or below the least that can be reached; nothing
+        has changed.
+        ProfileError, PatternError, ValueError: the message names the argument.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        example_inputs: Any,
+        *,
+        energy: str | float | None = None,
+        profile: Profile | str | Mapping[str, Any] | None = None,
+        plan: Plan | None = None,
+        pattern: str = "unstructured",
+        importance: Importance = "lamp",
+        schedule: Schedule | None = None,
+        ignored_layers: Sequence[torch.nn.Module | str] = (),
+        min_density: float | Mapping[str, float] = 0.0,
+        activation_density: ActivationDensity = 1.0,
+        batch: int | None = None,
+        per: str = "inference",
+        count: int | None = None,
+    ) -> None:
+        if (energy is None) == (plan is None):
+            raise BudgetError("Pruner: expected exactly one of energy and plan", float("nan"))
+        self._schedule: Schedule = Constant() if schedule is None else schedule
+        if not all(hasattr(self._schedule, method) for method in ("updates_at", "value", "is_final")):
+            raise ValueError(f"schedule: expected Constant, PolynomialDecay or alike, got {type(schedule).__name__}")
+        self._profile = _profile_of(plan) if profile is None and plan is not None else as_profile(_given(profile))
+        if plan is not None:
+            _check_same_profile(plan, self._profile)
+        self._selector = Selector.record(
+            model,
+            example_inputs,
+            profile=self._profile,
+            pattern=pattern if plan is None else plan.pattern,
+            importance=importance,
+            ignored_layers=ignored_layers,
+            min_density=min_density,
+            activation_density=activation_density,
+            batch=batch,
+            per=per,
+            count=count,
+        )
+        self._energy: str | float = plan.budget_j if plan is not None else _given(energy)
+        self._frozen: tuple[bool, ...] | None = plan.decided if plan is not None and plan.decided else None
+        self._dense_j, self._minimum_j, self._budget_j = self._selector.probe(self._energy)
+        self._model = model
+        self._masks = MaskSet(model)
+        self._plan: Plan | None = None
+        self._steps = 0
+
+    @property
+    def energy_j(self) -> float:
+        """Joules per count of the network as it will run with the present masks: equals
+        ``estimate(convert(model))``."""
+        return self._dense_j if self._plan is None else self._plan.energy_j
+
+    @property
+    def budget_j(self) -> float:
+        """The final budget, joules per count."""
+        return self._budget_j
+
+    @property
+    def dense_j(self) -> float:
+        """Joules per count of the unmasked network."""
+        return self._dense_j
+
+    @property
+    def plan(self) -> Plan:
+        """The present plan, with its masks.
+
+        Raises:
+            ValueError: nothing has been pruned yet.
+        """
+        if self._plan is None:
+            raise ValueError(
+                "Pruner.plan: nothing has been pruned yet: call step() in the training loop, or prune_now()"
+            )
+        return self._plan
+
+    @property
+    def done(self) -> bool:
+        """Whether the final budget holds."""
+        return self._plan is not None and self._plan.energy_j <= self._budget_j
+
+    def step(self) -> None:
+        """One step of the schedule; call it after ``optimizer.step()`` and before ``zero_grad()``.
+
+        Chooses masks anew when the schedule says so, and zeroes pruned weights (and their gradients) again in any case.
+        """
+        step, self._steps = self._steps, self._steps + 1
+        if self._schedule.is_final(step) and not self.done:
+            self._update(None)
+        elif self._schedule.updates_at(step) and not self._schedule.is_final(step):
+            share = self._schedule.value(step)
+            self._update(self._budget_j + (self._dense_j - self._budget_j) * (1.0 - share))
+        else:
+            self._masks.apply()
+
+    def prune_now(self) -> Plan:
+        """Goes to the final budget at once, whatever the schedule."""
+        self._update(None)
+        return self.plan
+
+    def report(self) -> PruneReport:
+        """Joules before and after, layer by layer, each labelled."""
+        before = price_workload(_dense_workload(self._selector.workload, self._selector.weights), self._profile)
+        after = before if self._plan is None else price_workload(self._plan.workload, self._profile)
+        return PruneReport(before, after, self._plan)
+
+    def remove(self) -> None:
+        """Takes hooks and masks off the model; pruned weights are zero but free to train again."""
+        self._masks.clear()
+
+    def _update(self, target_j: float | None) -> None:
+        if target_j is None:
+            plan = self._selector.select(self._model, energy=self._energy, frozen=self._frozen)
+        else:
+            if self._frozen is None:  # the layers that the final budget prunes are decided once, on the dense weights
+                self._frozen = self._selector.select(self._model, energy=self._energy).decided
+            plan = self._selector.select(self._model, energy=self._energy, relaxed_j=target_j, frozen=self._frozen)
+        self._plan = plan
+        self._masks.replace(plan.masks)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Step, masks and plan: enough to go on after a restart, given the same model, inputs and arguments."""
+        return {
+            "schema": 1,
+            "step": self._steps,
+            "masks": {name: mask.cpu().clone() for name, mask in self._masks.bits.items()},
+            "plan": None if self._plan is None else self._plan.to_json(),
+            "frozen": None if self._frozen is None else list(self._frozen),
+            "profile_hash": self._profile.hash,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up where :meth:`state_dict` left off; masks apply at once.
+
+        Raises:
+            ValueError: the state belongs to another profile or to other layers; nothing has changed.
+        """
+        missing = {"schema", "step", "masks", "plan", "frozen", "profile_hash"} - set(state)
+        if missing or state["schema"] != 1:
+            raise ValueError(f"Pruner.load_state_dict: expected schema 1, missing {sorted(missing)}")
+        if state["profile_hash"] != self._profile.hash:
+            raise ValueError("Pruner.load_state_dict: the state was made with another profile")
+        for name, mask in state["masks"].items():
+            if name not in self._selector.weights:
+                raise ValueError(f"Pruner.load_state_dict: masks: {name!r} is no prunable weight of this model")
+            expected = (self._model.get_parameter(name).numel() + 7) // 8
+            if mask.dtype != torch.uint8 or mask.numel() != expected:
+                raise ValueError(
+                    f"Pruner.load_state_dict: mask of {name!r}: expected uint8 [{expected}], "
+                    f"got {mask.dtype} {list(mask.shape)}"
+                )
+        plan = None if state["plan"] is None else Plan.from_json(state["plan"], state["masks"])
+        self._steps, self._plan = int(state["step"]), plan
+        self._frozen = None if state["frozen"] is None else tuple(state["frozen"])
+        self._masks.replace(state["masks"])
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
+        """A pruner of the copied model: ``copy.deepcopy((model, pruner))`` keeps the two together."""
+        other = Pruner.__new__(Pruner)
+        memo[id(self)] = other
+        shared = {"_model", "_masks", "_selector", "_profile", "_plan", "_schedule"}
+        for name, value in self.__dict__.items():
+            if name not in shared:
+                setattr(other, name, copy.deepcopy(value, memo))
+        other._model = copy.deepcopy(self._model, memo)
+        other._selector, other._profile, other._plan, other._schedule = (
+            self._selector,
+            self._profile,
+            self._plan,
+            self._schedule,
+        )
+        other._masks = MaskSet(other._model)
+        other._masks.replace(self._masks.bits)
+        return other
+
+
+def _given(value: Any) -> Any:
+    if value is None:
+        raise ProfileError("profile: expected a Profile, a built-in name, a path or a dict, got None")
+    return value
+
+
+def _profile_of(plan: Plan) -> Profile:
+    try:
+        return as_profile(plan.profile)
+    except ProfileError as error:
+        raise ProfileError(f"plan: its profile {plan.profile!r} is not built in: pass profile= as well") from error
+
+
+def _check_same_profile(plan: Plan, profile: Profile) -> None:
+    if profile.hash != plan.profile_hash:
+        raise ProfileError(
+            f"plan: made with profile {plan.profile!r} ({plan.profile_hash[:8]}), "
+            f"but profile= is {profile.name!r} ({profile.hash[:8]})"
+        )
+
+
+def _dense_workload(workload: Mapping[str, Any], weights: Sequence[str]) -> str:
+    """The workload with every prunable weight unmasked: what percentages refer to."""
+    import json
+
+    entries = [
+        {**entry, "nnz": entry["weight_elements"]} if entry["weight"] in weights else entry
+        for entry in workload["entries"]
+    ]
+    return json.dumps({**workload, "entries": entries})

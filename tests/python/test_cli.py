@@ -1,0 +1,85 @@
+"""The command line: text for people, JSON for programs, exit codes."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import pytest
+import torch
+from networks import mlp
+
+import jouleprune as jp
+from jouleprune.cli import main
+from jouleprune.model_spec import parse_input
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = main(arguments)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_info(capsys):
+    code, out, _ = run(capsys, "info", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["version"] == jp.__version__
+    assert facts["torch_running"] == torch.__version__
+    assert facts["with_cuda"] or facts["cuda_reason"]
+    code, out, _ = run(capsys, "info")
+    assert code == 0 and jp.__version__ in out
+
+
+def test_profiles(capsys):
+    code, out, _ = run(capsys, "profiles")
+    assert code == 0 and "eyeriss-65nm" in out and "generic-cpu" in out
+    code, out, _ = run(capsys, "profiles", "--show", "eyeriss-65nm")
+    assert code == 0 and json.loads(out)["name"] == "eyeriss-65nm"
+    code, _, err = run(capsys, "profiles", "--show", "nothing")
+    assert code == 1 and "ProfileError" in err and "nothing" in err
+
+
+def make():
+    """Named on the command line as test_cli:make."""
+    return mlp()
+
+
+def test_estimate(capsys):
+    code, out, _ = run(capsys, "estimate", "test_cli:make", "--profile", "eyeriss-65nm", "--json")
+    model, x = mlp()
+    assert code == 0
+    assert json.loads(out)["total_j"] == jp.estimate(model, x, profile="eyeriss-65nm").energy_j
+    code, out, _ = run(capsys, "estimate", "test_cli:make")
+    assert code == 0 and "modelled" in out
+
+
+def test_estimate_of_a_saved_model(capsys, tmp_path):
+    model, _ = mlp()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(model).save(str(tmp_path / "m.pt"))
+    file = str(tmp_path / "m.pt")
+    code, out, _ = run(capsys, "estimate", file, "--input", "4x1x28x28:float32", "--profile", "eyeriss-65nm", "--json")
+    assert code == 0
+    expected = jp.estimate(model, torch.randn(4, 1, 28, 28), profile="eyeriss-65nm").energy_j
+    assert json.loads(out)["total_j"] == expected
+    assert run(capsys, "estimate", file)[0] == 1
+
+
+@pytest.mark.parametrize("spec", ["nothing", "no_such_module:f", "test_cli:nothing", "test_cli:warnings", "os:getcwd"])
+def test_bad_specs(capsys, spec):
+    code, _, err = run(capsys, "estimate", spec)
+    assert code == 1 and "model" in err
+
+
+@pytest.mark.parametrize("text", ["", "1x", "1x-2", "1x2:nothing", "axb", "1x2:manual_seed"])
+def test_bad_inputs(text):
+    with pytest.raises(ValueError, match="input"):
+        parse_input(text)
+
+
+def test_wrong_command_line_exits_with_2(capsys):
+    with pytest.raises(SystemExit) as exit_code:
+        main(["no-such-command"])
+    assert exit_code.value.code == 2
+    assert "no-such-command" in capsys.readouterr().err
