@@ -28,6 +28,7 @@ struct KernelCost {
   std::string_view pattern;  ///< least structured pattern it accepts: "dense", "unstructured"
   KernelCounts (*count)(const Entry& entry);
   bool (*supports)(const Entry& entry);  ///< op and dtype it can run
+  bool offered = true;       ///< the planner may choose it; false: priced only when an entry names it
 };
 
 /// Every kernel of the library, dense first. Defined next to the kernels: csrc/kernels/cost_entries.cpp.

@@ -1,0 +1,113 @@
+// CPU and GPU: traffic of a blocked product W[rows, cols] x X[cols, n] through a hierarchy of caches.
+#include <algorithm>
+#include <cmath>
+
+#include "energy/engine.h"
+#include "energy/kernel_cost.h"
+
+namespace jouleprune::energy {
+namespace {
+
+/// A call's operands: bits over all groups, sizes of one group.
+struct Operands {
+  double weights = 0, metadata = 0, inputs = 0, outputs = 0;
+  double rows = 0, cols = 0, n = 0, groups = 1;
+};
+
+struct Repeats {
+  double weights = 1, inputs = 1;
+  double spills = 0;  ///< times that partial sums go out and come back
+};
+
+/// How often operands pass a level whose inner neighbour holds `capacity` bits: the cheapest of three loop orders.
+/// Each order's traffic is non-decreasing in every operand's size, and so is their minimum.
+Repeats blocked(const Operands& operands, int bits, double capacity) {
+  const double weights = operands.weights + operands.metadata, half = capacity / 2;
+  const auto passes = [&](double size) { return std::max(1.0, std::ceil(size / operands.groups / half)); };
+  const auto total = [&](const Repeats& r) {
+    return r.weights * weights + r.inputs * operands.inputs + 2 * r.spills * operands.outputs;
+  };
+  const Repeats inputs_stay{passes(operands.inputs), 1}, weights_stay{1, passes(weights)};
+  Repeats best = total(inputs_stay) <= total(weights_stay) ? inputs_stay : weights_stay;
+  const double side = std::floor(std::sqrt(capacity / (3.0 * bits)));  // three square blocks fill the cache
+  if (side >= 1 && operands.rows > 0) {
+    const auto tiles = [&](double size) { return std::max(1.0, std::ceil(size / side)); };
+    const Repeats squares{tiles(operands.n), tiles(operands.rows), tiles(operands.cols) - 1};
+    if (total(squares) < total(best)) best = squares;
+  }
+  return best;
+}
+
+Operands operands_of(const Entry& entry, const KernelCounts& kernel, int bits) {
+  Operands operands{kernel.weight_value_bits,
+                    kernel.weight_index_bits + kernel.code_bits,
+                    static_cast<double>(entry.input_elements) * bits,
+                    static_cast<double>(entry.output_elements) * bits,
+                    static_cast<double>(entry.rows),
+                    static_cast<double>(entry.cols),
+                    static_cast<double>(entry.n),
+                    static_cast<double>(std::max<int64_t>(entry.groups, 1))};
+  if (entry.op == "matmul") {  // two activations: the left one takes the weight's place
+    const double left = std::min(operands.rows * operands.cols * operands.groups * bits, operands.inputs);
+    operands.weights += left;
+    operands.inputs -= left;
+  }
+  return operands;
+}
+
+/// Outermost level that sees the activations: a call's inputs and outputs stay in a cache when they fill at most half of it.
+size_t home_of(const Entry& entry, const ProfileData& profile, int bits) {
+  const double activations = (static_cast<double>(entry.input_elements) + static_cast<double>(entry.output_elements)) * bits;
+  size_t home = 0;
+  for (size_t i = 1; i < profile.levels.size(); ++i) {
+    if (activations <= profile.levels[i].capacity_bits / 2) home = i;
+  }
+  return home;
+}
+
+}  // namespace
+
+Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner) {
+  const KernelCost& kernel = find_kernel(entry.kernel);
+  const KernelCounts done = kernel.count(entry);
+  const double density =
+      entry.weight_elements > 0 ? static_cast<double>(entry.nnz) / static_cast<double>(entry.weight_elements) : 1;
+  Counts counts;
+  // Nothing gates zeros here: what is issued is charged (g = 1).
+  counts.macs_issued = counts.macs_charged = done.macs_issued;
+  counts.macs_effective = static_cast<double>(entry.macs) * density * entry.input_density;
+  counts.ops = static_cast<double>(entry.ops);
+  counts.index_decodes = done.index_decodes;
+  counts.busy_macs = done.macs_issued / done.peak_share;
+
+  const Operands operands = operands_of(entry, done, cost.bits);
+  const bool left_moves = entry.op == "matmul";
+  const size_t last = profile.levels.size() - 1, home = home_of(entry, profile, cost.bits);
+  for (size_t i = 0; i <= last; ++i) {
+    Traffic& traffic = counts.levels[i];
+    if (i == last) {  // between the innermost cache and the registers: as the kernel says
+      traffic.read_bits = operands.weights * done.weight_passes + done.activation_loads * cost.bits;
+      traffic.write_bits = done.output_updates * cost.bits;
+      traffic.metadata_bits = operands.metadata * done.weight_passes;
+      continue;
+    }
+    const Repeats repeats = blocked(operands, cost.bits, profile.levels[i + 1].capacity_bits);
+    const bool activations = i >= home;
+    if (activations || !left_moves) traffic.read_bits += repeats.weights * operands.weights;
+    traffic.metadata_bits = repeats.weights * operands.metadata;
+    if (activations) {
+      // Spilled sums are priced as reads in both directions, so that the order of least traffic is that of least energy.
+      traffic.read_bits += repeats.inputs * operands.inputs + 2 * repeats.spills * operands.outputs;
+      traffic.write_bits = operands.outputs;
+    }
+  }
+  // Packed panels are written and read once, in the cache outside the innermost one (they are made to fit there).
+  Traffic& panels = counts.levels[last >= 2 ? last - 1 : last];
+  panels.read_bits += done.extra_bits;
+  panels.write_bits += done.extra_bits;
+  const bool own_peak = kernel.layout != "dense" && cost.sparse_macs_s.value > 0;
+  counts.seconds = seconds_of(counts, profile, own_peak ? cost.sparse_macs_s : cost.macs_s, corner);
+  return counts;
+}
+
+}  // namespace jouleprune::energy
