@@ -1,0 +1,72 @@
+// Recurrent layers: one entry per weight matrix; each is used once per time step and sequence. Nonlinearities and gates
+// are operations of the recurrent matrix's entry.
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "record/handlers.h"
+
+namespace jouleprune::record {
+namespace {
+
+struct Kind {
+  const char* op;
+  int64_t ops;  ///< operations per hidden value and step that are no MACs: nonlinearities, gates, sums
+};
+constexpr Kind kLstm{"lstm", 13};  // 4 sums of both products, 5 nonlinearities, 3 gates, 1 sum
+constexpr Kind kGru{"gru", 10};    // 3 sums, 3 nonlinearities, the reset gate, the blend of old and new state (3)
+constexpr Kind kRnn{"rnn", 2};     // a sum, a nonlinearity
+
+/// W[rows, cols] used n times: reads n columns, writes n rows' worth.
+void add(const Kind& kind, const at::Tensor& weight, int64_t n, int64_t ops, const at::Tensor& input,
+         const at::Tensor& output, Recording& recording) {
+  const int64_t rows = weight.size(0), cols = weight.size(1);
+  Entry entry = recording.weighted(kind.op, {rows, cols, n, 1}, weight, input, output);
+  entry.input_elements = cols * n;
+  entry.output_elements = rows * n;
+  entry.ops = ops;
+  recording.add(std::move(entry));
+}
+
+/// Packed and padded sequences alike: n = steps x sequences, which is the data's elements over its features.
+void layers(const Call& call, Recording& recording, const Kind& kind) {
+  size_t params_at = call.inputs.size();
+  for (size_t i = 0; i < call.inputs.size(); ++i) {
+    if (call.inputs[i].isTensorList()) params_at = i;  // the last list: LSTM's states are one too
+  }
+  if (params_at + 5 >= call.inputs.size()) throw std::logic_error("expected a list of weights among the arguments");
+  const at::Tensor input = call.tensor(0), output = call.output();
+  const std::vector<at::Tensor> params = call.tensors(params_at);
+  const bool has_biases = call.boolean(params_at + 1);
+  const int64_t directions = call.boolean(params_at + 5) ? 2 : 1, cells = call.integer(params_at + 2) * directions;
+  const size_t per_cell = params.size() / static_cast<size_t>(cells > 0 ? cells : 1);
+  const bool projected = per_cell == (has_biases ? 5 : 3);  // w_ih, w_hh, b_ih, b_hh, w_hr
+  const int64_t n = quotient(input.numel(), input.size(-1));
+  for (size_t first = 0; first + 1 < params.size(); first += per_cell) {
+    const bool sees_input = first < per_cell * static_cast<size_t>(directions);
+    const at::Tensor& recurrent = params[first + 1];
+    const int64_t hidden = projected ? params[first + per_cell - 1].size(1) : recurrent.size(1);
+    add(kind, params[first], n, 0, sees_input ? input : at::Tensor(), output, recording);
+    add(kind, recurrent, n, kind.ops * hidden * n, {}, output, recording);
+    if (projected) add(kind, params[first + per_cell - 1], n, 0, {}, output, recording);
+  }
+}
+
+void cell(const Call& call, Recording& recording, const Kind& kind) {
+  const at::Tensor input = call.tensor(0), recurrent = call.tensor(3), output = call.output();
+  const std::vector<at::Tensor> state = call.tensors(1);
+  const int64_t n = quotient(input.numel(), input.size(-1));
+  add(kind, call.tensor(2), n, 0, input, output, recording);
+  add(kind, recurrent, n, kind.ops * recurrent.size(1) * n, state.empty() ? at::Tensor() : state[0], output, recording);
+}
+
+}  // namespace
+
+void lstm(const Call& call, Recording& recording) { layers(call, recording, kLstm); }
+void gru(const Call& call, Recording& recording) { layers(call, recording, kGru); }
+void rnn(const Call& call, Recording& recording) { layers(call, recording, kRnn); }
+void lstm_cell(const Call& call, Recording& recording) { cell(call, recording, kLstm); }
+void gru_cell(const Call& call, Recording& recording) { cell(call, recording, kGru); }
+void rnn_cell(const Call& call, Recording& recording) { cell(call, recording, kRnn); }
+
+}  // namespace jouleprune::record

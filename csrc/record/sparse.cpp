@@ -1,0 +1,42 @@
+// Our own sparse ops: the weight is named after the parameter `values`, its kept entries are counted by the layout.
+#include <string>
+#include <utility>
+
+#include "record/handlers.h"
+
+namespace jouleprune::record {
+namespace {
+
+/// `sizes`: those of the dense weight.
+void add_csr(const Call& call, Recording& recording, std::string op, const Product& product, std::vector<int64_t> sizes,
+             const std::string& activation) {
+  const at::Tensor input = call.tensor(0), values = call.tensor(1), output = call.output();
+  Entry entry = recording.weighted(std::move(op), product, values, input, output);
+  entry.shape = std::move(sizes);
+  entry.weight_elements = product.rows * product.cols * product.groups;
+  entry.nnz = values.numel();
+  if (activation == "relu") entry.ops = output.numel();  // fused
+  entry.pattern = "unstructured";
+  entry.layout = "csr";
+  entry.kernel = "csr";
+  recording.add(std::move(entry));
+}
+
+}  // namespace
+
+void linear_csr(const Call& call, Recording& recording) {
+  const int64_t rows = call.tensor(3).numel() - 1, cols = call.integer(7);
+  const int64_t n = quotient(call.output().numel(), rows);
+  add_csr(call, recording, "linear", {rows, cols, n, 1}, {rows, cols}, std::string(call.inputs.at(8).toStringView()));
+}
+
+void conv2d_csr(const Call& call, Recording& recording) {
+  const int64_t rows = call.tensor(3).numel() - 1, groups = call.integer(12);
+  const std::vector<int64_t> kernel = call.integers(8);
+  const int64_t channels = quotient(call.integer(7), groups), height = kernel.front(), width = kernel.back();
+  const int64_t n = quotient(call.output().numel(), rows);
+  add_csr(call, recording, "conv2d", {quotient(rows, groups), channels * height * width, n, groups},
+          {rows, channels, height, width}, std::string(call.inputs.at(13).toStringView()));
+}
+
+}  // namespace jouleprune::record
