@@ -1,15 +1,17 @@
 // From a recorded workload and importance scores to masks under a joule budget. Torch-free.
-// Rule (docs/architecture.md, "The budget"): energy_j <= budget always, and above 99 % of it or maximal.
+// Rule and algorithm (docs/selection.md): energy_j <= budget always, and above 99 % of it or maximal.
 #pragma once
 #include <jouleprune/plan.h>
 
 #include <cstdint>
-#include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace jouleprune::plan {
+
+class Pricer;
 
 /// A weight the caller allows to be pruned.
 struct PrunableWeight {
@@ -37,10 +39,16 @@ class Planner {
  public:
   /// Prices dense and sparse candidates of every prunable weight. Throws core::PatternError, std::invalid_argument (unknown weight name).
   explicit Planner(Request request);
+  /// As above with another energy model (csrc/plan/pricer.h); request.profile is not looked at.
+  Planner(Request request, std::shared_ptr<const Pricer> pricer);
 
   double dense_j() const;    ///< all prunable weights unmasked
   double minimum_j() const;  ///< least energy within the floors
   const Request& request() const;
+  /// The plan that prunes nothing: dense_j, minimum_j and every prunable layer, before any importance is known.
+  Plan dense_plan() const;
+  /// Throws core::BudgetError when the budget is not positive, above dense_j or below minimum_j (with `frozen`: of those weights).
+  void check_budget(double budget_j, const std::vector<bool>* frozen = nullptr) const;
 
   /// Masks of least importance lost with energy <= budget_j.
   /// `importance`: one span per Request::weights, one non-negative finite score per unit; higher = keep.
@@ -51,8 +59,9 @@ class Planner {
                 const std::vector<bool>* frozen = nullptr) const;
 
   /// As select, for a step on the way of a schedule: masks whose energy on the convex hull between dense and sparse is
-  /// at most `target_j` (a kernel that wins only below a break-even density has no joules to offer before it; the hull gives
-  /// each step its share of the removal). The plan's energy_j is the true one. At target_j == final budget use select.
+  /// at most `target_j`, pruning only what `frozen` marks (a kernel that wins only below a break-even density has no joules to offer before it; the hull gives
+  /// each step its share of the removal). The plan's budget_j is target_j and its energy_j the true one, which may be higher:
+  /// slack_j is then negative, and layers that do not win yet keep a dense kernel. At target_j == final budget use select.
   Result select_relaxed(std::span<const std::span<const float>> importance, double target_j,
                         const std::vector<bool>& frozen) const;
 

@@ -11,11 +11,13 @@ namespace jouleprune {
 /// The constraint on the network as it will run: joules per `count`, absolute or relative to the unmasked dense model.
 class Budget {
  public:
+  /// Throws core::BudgetError unless positive and finite.
   static Budget joules(double energy_j);
+  /// Throws core::BudgetError unless above 0 and at most 100.
   static Budget percent(double percent);
   /// "60%" or a number of joules ("1.2e-3"). Throws core::BudgetError.
   static Budget parse(std::string_view text);
-  /// Joules, given the dense energy. Throws core::BudgetError when the budget is not positive, not finite or above the dense energy.
+  /// Joules, given the dense energy. Throws core::BudgetError when that is not positive or the budget is above it.
   double resolve(double dense_j) const;
   std::string to_string() const;
 
@@ -55,9 +57,11 @@ struct Plan {
   double slack_j = 0;      ///< budget_j - energy_j
   std::optional<NextUnit> next_unit;
   std::vector<LayerPlan> layers;
+  std::vector<bool> decided;  ///< per layer: whether it is pruned; what the steps of a schedule take as `frozen`
   Workload workload;       ///< as it will run: kernels and kept counts set; estimate(workload) gives energy_j
 
   std::string to_json() const;
+  /// Throws std::invalid_argument with the JSON pointer of what is wrong.
   static Plan parse(std::string_view json);
 };
 

@@ -1,0 +1,148 @@
+#include <jouleprune/plan.h>
+
+#include <stdexcept>
+
+#include "energy/json_reader.h"
+
+namespace jouleprune {
+namespace {
+using Json = nlohmann::ordered_json;
+using energy::Node;
+
+constexpr size_t kMostLayers = 1 << 20;
+
+void fail(const std::string& message) { throw std::invalid_argument(message); }
+
+const energy::Document kDocument{"plan", fail};
+
+/// One number when all layers share it, else by layer; only entries with weights count.
+Json activation_density(const Workload& workload) {
+  Json by_layer = Json::object();
+  bool all_one = true;
+  for (const Entry& entry : workload.entries) {
+    if (entry.weight.empty()) continue;
+    by_layer[entry.name] = entry.input_density;
+    all_one = all_one && entry.input_density == 1.0;
+  }
+  return all_one ? Json(1.0) : by_layer;
+}
+
+Json to_object(const LayerPlan& layer) {
+  return Json{{"name", layer.name},       {"weight", layer.weight},   {"pattern", layer.pattern}, {"layout", layer.layout},
+              {"dtype", layer.dtype},     {"kernel", layer.kernel},   {"units", layer.units},     {"kept", layer.kept},
+              {"density", layer.density}, {"energy_j", layer.energy_j}, {"dense_j", layer.dense_j},
+              {"importance_lost", layer.importance_lost}, {"reason", layer.reason}};
+}
+
+double not_negative(const Node& in) {
+  const double value = in.number();
+  if (value < 0) in.fail("a number of at least 0");
+  return value;
+}
+
+double share(const Node& in) {
+  const double value = in.number();
+  if (value < 0 || value > 1) in.fail("a share in [0, 1]");
+  return value;
+}
+
+LayerPlan layer_from(const Node& in) {
+  in.expect_keys({"name", "weight", "pattern", "layout", "dtype", "kernel", "units", "kept", "density", "energy_j", "dense_j",
+           "importance_lost", "reason"});
+  LayerPlan layer;
+  layer.name = in.at("name").text();
+  layer.weight = in.at("weight").text();
+  layer.pattern = in.at("pattern").text();
+  layer.layout = in.at("layout").text();
+  layer.dtype = in.at("dtype").text();
+  layer.kernel = in.at("kernel").text();
+  layer.units = in.at("units").count();
+  layer.kept = in.at("kept").count();
+  if (layer.kept > layer.units) in.at("kept").fail("at most units = " + std::to_string(layer.units));
+  layer.density = share(in.at("density"));
+  layer.energy_j = not_negative(in.at("energy_j"));
+  layer.dense_j = not_negative(in.at("dense_j"));
+  layer.importance_lost = not_negative(in.at("importance_lost"));
+  layer.reason = in.at("reason").text();
+  return layer;
+}
+
+std::optional<NextUnit> next_unit_from(const Node& in) {
+  if (in.json().is_null()) return std::nullopt;
+  in.expect_keys({"weight", "index", "energy_j"});
+  return NextUnit{in.at("weight").text(), in.at("index").count(), in.at("energy_j").number()};
+}
+
+void check_activation_density(const Node& in) {
+  if (!in.json().is_object()) {
+    share(in);
+    return;
+  }
+  for (const auto& item : in.json().items()) share(in.member(item.key()));
+}
+}  // namespace
+
+std::string Plan::to_json() const {
+  Json out;
+  out["schema"] = 1;
+  out["profile"] = profile;
+  out["profile_hash"] = profile_hash;
+  out["per"] = per;
+  out["batch"] = batch;
+  out["count"] = count;
+  out["pattern"] = pattern;
+  out["importance"] = importance;
+  out["budget"] = budget;
+  out["budget_j"] = budget_j;
+  out["energy_j"] = energy_j;
+  out["dense_j"] = dense_j;
+  out["minimum_j"] = minimum_j;
+  out["activation_density"] = activation_density(workload);
+  out["tuning"] = tuning;
+  out["maximal"] = maximal;
+  out["slack_j"] = slack_j;
+  out["next_unit"] = nullptr;
+  if (next_unit) out["next_unit"] = {{"weight", next_unit->weight}, {"index", next_unit->index}, {"energy_j", next_unit->energy_j}};
+  out["layers"] = Json::array();
+  for (const LayerPlan& layer : layers) out["layers"].push_back(to_object(layer));
+  out["decided"] = Json::array();
+  for (const bool each : decided) out["decided"].push_back(each);
+  out["workload"] = Json::parse(workload.to_json());
+  return out.dump();
+}
+
+Plan Plan::parse(std::string_view text) {
+  const energy::Json document = energy::parse_json(text, kDocument);
+  const Node in(document, kDocument);
+  in.expect_keys({"schema", "profile", "profile_hash", "per", "batch", "count", "pattern", "importance", "budget", "budget_j", "energy_j",
+           "dense_j", "minimum_j", "activation_density", "tuning", "maximal", "slack_j", "next_unit", "layers", "decided", "workload"});
+  if (in.at("schema").number() != 1) in.at("schema").fail("1");
+  Plan plan;
+  plan.profile = in.at("profile").text();
+  plan.profile_hash = in.at("profile_hash").text();
+  plan.per = in.at("per").text();
+  plan.batch = in.at("batch").count();
+  plan.count = in.at("count").count();
+  if (plan.count < 1) in.at("count").fail("at least 1");
+  plan.pattern = in.at("pattern").text();
+  plan.importance = in.at("importance").text();
+  plan.budget = in.at("budget").text();
+  plan.budget_j = in.at("budget_j").number();
+  plan.energy_j = not_negative(in.at("energy_j"));
+  plan.dense_j = not_negative(in.at("dense_j"));
+  plan.minimum_j = not_negative(in.at("minimum_j"));
+  check_activation_density(in.at("activation_density"));
+  plan.tuning = in.at("tuning").text();
+  plan.maximal = in.at("maximal").boolean();
+  plan.slack_j = in.at("slack_j").number();
+  plan.next_unit = next_unit_from(in.at("next_unit"));
+  const Node layers = in.at("layers");
+  for (size_t i = 0; i < layers.array_size(kMostLayers); ++i) plan.layers.push_back(layer_from(layers.item(i)));
+  const Node decided = in.at("decided");
+  if (decided.array_size(kMostLayers) != plan.layers.size()) decided.fail("one flag per layer");
+  for (size_t i = 0; i < plan.layers.size(); ++i) plan.decided.push_back(decided.item(i).boolean());
+  plan.workload = Workload::parse(in.at("workload").json().dump());
+  return plan;
+}
+
+}  // namespace jouleprune

@@ -1,0 +1,98 @@
+#include "plan/request_json.h"
+
+#include <cmath>
+#include <limits>
+
+#include "energy/json_reader.h"
+#include "energy/profile_data.h"
+
+namespace jouleprune::plan {
+namespace {
+using energy::Json;
+using energy::Node;
+
+constexpr size_t kMostWeights = 1 << 20;
+
+void fail(const std::string& message) { throw std::invalid_argument(message); }
+
+const energy::Document kDocument{"request", fail};
+
+std::optional<Budget> budget_from(const Node& in) {
+  if (in.has("budget") && in.has("budget_j")) in.fail_plainly("expected budget or budget_j, got both");
+  if (in.has("budget")) return Budget::parse(in.at("budget").text());
+  if (in.has("budget_j")) return Budget::joules(in.at("budget_j").number());
+  return std::nullopt;
+}
+
+std::vector<PrunableWeight> weights_from(const Node& in) {
+  std::vector<PrunableWeight> weights;
+  for (size_t i = 0; i < in.array_size(kMostWeights); ++i) {
+    const Node weight = in.item(i);
+    weight.expect_keys({"name", "min_density"});
+    weights.push_back({weight.at("name").text(), weight.has("min_density") ? weight.at("min_density").number() : 0.0});
+  }
+  return weights;
+}
+
+std::string error_text(const char* type, const std::string& message, double minimum_j) {
+  Json error = {{"type", type}, {"message", message}, {"minimum_j", nullptr}};
+  if (std::isfinite(minimum_j)) error["minimum_j"] = minimum_j;
+  return Json{{"error", error}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+}  // namespace
+
+SelectRequest parse_select_request(std::string_view text) {
+  const Json document = energy::parse_json(text, kDocument);
+  const Node in(document, kDocument);
+  in.expect_keys({"schema", "workload", "profile", "pattern", "importance", "weights", "budget", "budget_j", "relaxed_j", "frozen", "probe"});
+  if (in.at("schema").number() != 1) in.at("schema").fail("1");
+  SelectRequest out{Request{Workload::parse(in.at("workload").json().dump()),
+                            energy::parse_profile(in.at("profile").json().dump(), "request: /profile"), in.at("pattern").text(),
+                            in.at("importance").text(), weights_from(in.at("weights"))},
+                    budget_from(in), std::nullopt, std::nullopt, in.has("probe") && in.at("probe").boolean()};
+  if (in.has("relaxed_j")) out.relaxed_j = in.at("relaxed_j").number();
+  if (in.has("frozen")) {
+    const Node frozen = in.at("frozen");
+    out.frozen.emplace();
+    for (size_t i = 0; i < frozen.array_size(kMostWeights); ++i) out.frozen->push_back(frozen.item(i).boolean());
+  }
+  if (!out.budget && !out.probe) in.fail_plainly("expected budget or budget_j, got neither");
+  if (out.relaxed_j && !out.frozen) in.fail_plainly("expected frozen with relaxed_j, got none");
+  return out;
+}
+
+Result answer(const SelectRequest& asked, std::span<const std::span<const float>> importance) {
+  const Planner planner(asked.request);
+  const double budget_j = asked.budget ? asked.budget->resolve(planner.dense_j()) : planner.dense_j();
+  Result result;
+  if (asked.probe) {
+    planner.check_budget(budget_j);
+    result.plan = planner.dense_plan();
+  } else if (asked.relaxed_j) {
+    result = planner.select_relaxed(importance, *asked.relaxed_j, *asked.frozen);
+  } else {
+    result = planner.select(importance, budget_j, asked.frozen ? &*asked.frozen : nullptr);
+  }
+  // Whatever the step, the plan names the budget that was asked for.
+  result.plan.budget_j = budget_j;
+  result.plan.slack_j = budget_j - result.plan.energy_j;
+  result.plan.budget = asked.budget ? asked.budget->to_string() : "100%";
+  return result;
+}
+
+std::string error_json(std::exception_ptr error) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  try {
+    std::rethrow_exception(error);
+  } catch (const core::BudgetError& e) {
+    return error_text("BudgetError", e.what(), e.minimum_j);
+  } catch (const core::PatternError& e) {
+    return error_text("PatternError", e.what(), kNone);
+  } catch (const core::ProfileError& e) {
+    return error_text("ProfileError", e.what(), kNone);
+  } catch (const std::invalid_argument& e) {
+    return error_text("ValueError", e.what(), kNone);
+  }
+}
+
+}  // namespace jouleprune::plan

@@ -1,0 +1,154 @@
+#include "select/ranking.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace jouleprune::select {
+namespace {
+constexpr uint32_t kTopShift = 16;
+constexpr uint32_t kSignless = 0x7fffffffu;
+constexpr size_t kTops = kKeyEnd >> kTopShift;
+constexpr size_t kRefinedBins = 8;        // a search settles in one or two bins per layer; the rest are its neighbours
+constexpr size_t kGatherAtMost = 1 << 16; // above this a histogram of the low bits is smaller than the keys themselves
+constexpr size_t kBlock = 512;            // long enough for vector compares, short enough to rescan for free
+
+std::string bad_score(std::string_view name, float score, size_t index) {
+  return "importance of " + std::string(name) + ": expected finite non-negative scores, got " + std::to_string(score) +
+         " at index " + std::to_string(index);
+}
+
+/// Calls `visit(key)` for each unit whose upper bits are `top`; few are, so blocks without one are skipped at vector speed.
+template <typename Visit>
+void for_each_in_bin(std::span<const float> scores, uint32_t top, Visit visit) {
+  for (size_t begin = 0; begin < scores.size(); begin += kBlock) {
+    const size_t end = std::min(scores.size(), begin + kBlock);
+    uint32_t hits = 0;
+    for (size_t i = begin; i < end; ++i) hits += (key_of(scores[i]) >> kTopShift) == top;
+    if (hits == 0) continue;
+    for (size_t i = begin; i < end; ++i) {
+      const uint32_t key = key_of(scores[i]);
+      if ((key >> kTopShift) == top) visit(key);
+    }
+  }
+}
+}  // namespace
+
+uint32_t key_of(float score) { return std::bit_cast<uint32_t>(score) & kSignless; }
+
+float score_of(uint32_t key) { return std::bit_cast<float>(key); }
+
+uint32_t cut_key(double cut) {
+  if (!(cut <= static_cast<double>(std::numeric_limits<float>::max()))) return kKeyEnd;
+  const float nearest = static_cast<float>(cut);
+  const uint32_t key = std::bit_cast<uint32_t>(nearest) + (static_cast<double>(nearest) < cut ? 1 : 0);
+  return std::max<uint32_t>(key, 1);
+}
+
+Ranking::Ranking(std::span<const float> scores, std::string_view name) : scores_(scores) {
+  std::vector<Bin> tops(kTops);
+  for (size_t i = 0; i < scores.size(); ++i) {
+    const uint32_t bits = std::bit_cast<uint32_t>(scores[i]);
+    if (bits >= kKeyEnd && bits != ~kSignless) throw std::invalid_argument(bad_score(name, scores[i], i));
+    Bin& bin = tops[(bits & kSignless) >> kTopShift];
+    ++bin.at_least;
+    bin.sum += static_cast<double>(scores[i]);
+  }
+  for (size_t top = 0; top < kTops; ++top) {
+    if (tops[top].at_least == 0) continue;
+    tops[top].top = static_cast<uint32_t>(top);
+    bins_.push_back(tops[top]);
+  }
+  for (size_t bin = 1; bin < bins_.size(); ++bin) bins_[bin].below = bins_[bin - 1].below + bins_[bin - 1].sum;
+  for (size_t bin = bins_.size(); bin-- > 1;) bins_[bin - 1].at_least += bins_[bin].at_least;
+}
+
+int64_t Ranking::at_least(uint32_t key, Rounding rounding) {
+  const uint32_t top = key >> kTopShift;
+  const auto found = std::lower_bound(bins_.begin(), bins_.end(), top, [](const Bin& bin, uint32_t t) { return bin.top < t; });
+  if (found == bins_.end()) return 0;
+  const bool at_edge = found->top > top || (key & ((1u << kTopShift) - 1)) == 0;
+  if (at_edge || rounding == Rounding::kUp) return found->at_least;
+  const size_t bin = static_cast<size_t>(found - bins_.begin());
+  if (rounding == Rounding::kDown) return above(bin);
+  const std::vector<Step>& steps = refine(bin);
+  const auto step = std::lower_bound(steps.begin(), steps.end(), key, [](const Step& s, uint32_t k) { return s.key < k; });
+  return above(bin) + (step == steps.end() ? 0 : step->at_least);
+}
+
+size_t Ranking::bin_of_rank(int64_t rank) const {
+  const auto past = std::partition_point(bins_.begin(), bins_.end(), [rank](const Bin& bin) { return bin.at_least >= rank; });
+  return static_cast<size_t>(past - bins_.begin()) - 1;
+}
+
+uint32_t Ranking::key_at(int64_t rank) {
+  const size_t bin = bin_of_rank(rank);
+  const std::vector<Step>& steps = refine(bin);
+  const int64_t rank_in_bin = rank - above(bin);
+  const auto past =
+      std::partition_point(steps.begin(), steps.end(), [rank_in_bin](const Step& s) { return s.at_least >= rank_in_bin; });
+  return std::prev(past)->key;
+}
+
+double Ranking::lost(int64_t kept) {
+  if (kept >= units()) return 0;
+  const size_t bin = bin_of_rank(kept + 1);
+  const int64_t kept_in_bin = kept - above(bin);
+  if (kept_in_bin == 0) return bins_[bin].below + bins_[bin].sum;
+  const std::vector<Step>& steps = refine(bin);
+  const auto past =
+      std::partition_point(steps.begin(), steps.end(), [kept_in_bin](const Step& s) { return s.at_least > kept_in_bin; });
+  const auto step = std::prev(past);  // the key of the first removed unit; units with this key may stand on both sides
+  return bins_[bin].below + step->below + static_cast<double>(step->at_least - kept_in_bin) * static_cast<double>(score_of(step->key));
+}
+
+double Ranking::lost_about(int64_t kept) const {
+  if (kept >= units()) return 0;
+  const size_t bin = bin_of_rank(kept + 1);
+  const int64_t inside = bins_[bin].at_least - above(bin);
+  const double share = static_cast<double>(bins_[bin].at_least - kept) / static_cast<double>(inside);
+  return bins_[bin].below + bins_[bin].sum * share;
+}
+
+const std::vector<Ranking::Step>& Ranking::refine(size_t bin) {
+  for (const Refined& refined : refined_) {
+    if (refined.bin == bin) return refined.steps;
+  }
+  std::vector<Step> steps;  // first with at_least = units of this key alone
+  const size_t inside = static_cast<size_t>(bins_[bin].at_least - above(bin));
+  if (inside <= kGatherAtMost) {
+    std::vector<uint32_t> keys;
+    keys.reserve(inside);
+    for_each_in_bin(scores_, bins_[bin].top, [&](uint32_t key) { keys.push_back(key); });
+    std::sort(keys.begin(), keys.end());
+    for (const uint32_t key : keys) {
+      if (steps.empty() || steps.back().key != key) steps.push_back({key, 0, 0});
+      ++steps.back().at_least;
+    }
+  } else {
+    std::vector<int64_t> counts(size_t{1} << kTopShift);
+    for_each_in_bin(scores_, bins_[bin].top, [&](uint32_t key) { ++counts[key & (counts.size() - 1)]; });
+    for (size_t low = 0; low < counts.size(); ++low) {
+      if (counts[low] != 0) steps.push_back({(bins_[bin].top << kTopShift) | static_cast<uint32_t>(low), counts[low], 0});
+    }
+  }
+  for (size_t i = 1; i < steps.size(); ++i) {
+    const Step& before = steps[i - 1];
+    steps[i].below = before.below + static_cast<double>(before.at_least) * static_cast<double>(score_of(before.key));
+  }
+  for (size_t i = steps.size(); i-- > 1;) steps[i - 1].at_least += steps[i].at_least;
+
+  if (refined_.size() < kRefinedBins) {
+    refined_.push_back({bin, std::move(steps)});
+    return refined_.back().steps;
+  }
+  Refined& slot = refined_[oldest_];
+  oldest_ = (oldest_ + 1) % kRefinedBins;
+  slot = {bin, std::move(steps)};
+  return slot.steps;
+}
+
+}  // namespace jouleprune::select
