@@ -70,12 +70,14 @@ size_t home_of(const Entry& entry, const ProfileData& profile, int bits) {
 Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner) {
   const KernelCost& kernel = find_kernel(entry.kernel);
   const KernelCounts done = kernel.count(entry);
-  const double density =
-      entry.weight_elements > 0 ? static_cast<double>(entry.nnz) / static_cast<double>(entry.weight_elements) : 1;
+  double with_weight = static_cast<double>(entry.macs);
+  if (entry.weight_elements > 0) {
+    with_weight = with_weight * static_cast<double>(entry.nnz) / static_cast<double>(entry.weight_elements);
+  }
   Counts counts;
   // Nothing gates zeros here: what is issued is charged (g = 1).
   counts.macs_issued = counts.macs_charged = done.macs_issued;
-  counts.macs_effective = static_cast<double>(entry.macs) * density * entry.input_density;
+  counts.macs_effective = with_weight * entry.input_density;
   counts.ops = static_cast<double>(entry.ops);
   counts.index_decodes = done.index_decodes;
   counts.busy_macs = done.macs_issued / done.peak_share;

@@ -1,0 +1,79 @@
+// _C: the energy model and build information. Text crosses it, tensors do not.
+#include <jouleprune/energy.h>
+#include <jouleprune/version.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "energy/price.h"
+#include "energy/profile_data.h"
+#include "errors.h"
+
+namespace py = pybind11;
+
+namespace jouleprune::bindings {
+namespace {
+
+/// One entry, as in a workload's "entries".
+Entry entry_of(const std::string& json) {
+  const Workload workload = Workload::parse(R"({"schema": 1, "entries": [)" + json + "]}");
+  if (workload.entries.size() != 1) {
+    throw std::invalid_argument("entry_json: expected one entry, got " + std::to_string(workload.entries.size()));
+  }
+  return workload.entries[0];
+}
+
+std::string price_entries(const std::string& entries_json, const Profile& profile, int64_t count) {
+  Workload workload = Workload::parse(R"({"schema": 1, "entries": )" + entries_json + "}");
+  workload.count = count;
+  return nlohmann::json::parse(estimate(workload, profile).to_json()).at("layers").dump();
+}
+
+py::dict build_info() {
+  py::dict info;
+  info["version"] = JOULEPRUNE_VERSION;
+  info["torch_version"] = JOULEPRUNE_TORCH_VERSION;
+  info["torch_cuda"] = JOULEPRUNE_TORCH_CUDA;
+  info["with_cuda"] = JOULEPRUNE_WITH_CUDA_TEXT;
+  info["cuda_reason"] = JOULEPRUNE_CUDA_REASON;
+  info["compiler"] = JOULEPRUNE_COMPILER;
+  return info;
+}
+
+}  // namespace
+}  // namespace jouleprune::bindings
+
+PYBIND11_MODULE(_C, m) {
+  using namespace jouleprune;  // NOLINT: the module's body is a list of our names
+  bindings::translate_errors();
+  py::class_<Profile>(m, "Profile")
+      .def_static("load", &energy::load_profile, py::arg("name_or_path"))
+      .def_static("parse", &energy::parse_profile, py::arg("json"), py::arg("origin"))
+      .def_property_readonly("name", &Profile::name)
+      .def_property_readonly("kind", &Profile::kind)
+      .def_property_readonly("hash", &Profile::hash)
+      .def("to_json", &Profile::to_json)
+      .def("__repr__", [](const Profile& profile) { return "Profile('" + profile.name() + "', kind='" + profile.kind() + "')"; })
+      .def("__eq__", [](const Profile& a, const Profile& b) { return a.to_json() == b.to_json(); }, py::is_operator())
+      .def("__hash__", [](const Profile& profile) { return std::hash<std::string>()(profile.to_json()); })
+      .def(py::pickle([](const Profile& profile) { return profile.to_json(); },
+                      [](const std::string& json) { return energy::parse_profile(json, "pickle"); }));
+  m.def("profiles", &Profile::names);
+  m.def(
+      "estimate",
+      [](const std::string& workload_json, const Profile& profile) {
+        return estimate(Workload::parse(workload_json), profile).to_json();
+      },
+      py::arg("workload_json"), py::arg("profile"));
+  m.def("price_entries", &bindings::price_entries, py::arg("entries_json"), py::arg("profile"), py::arg("count") = 1);
+  m.def(
+      "candidates",
+      [](const std::string& entry_json, const Profile& profile) {
+        return energy::candidates(bindings::entry_of(entry_json), profile);
+      },
+      py::arg("entry_json"), py::arg("profile"));
+  m.def("version", [] { return std::string(version()); });
+  m.def("build_info", &bindings::build_info);
+}
