@@ -1,0 +1,65 @@
+#include "kernels/csr/sampled_dots.h"
+
+#include <algorithm>
+
+#include "kernels/csr/scratch.h"
+
+namespace jouleprune::kernels::csr {
+namespace {
+
+constexpr int64_t kChunk = 256;  // columns packed at once: 1 KB of float32 per row, so that a few hundred rows stay in L2
+constexpr int64_t kRowsPerFill = 16;
+
+template <class T>
+using Fill = std::function<void(const Panel&, int64_t, int64_t, Accumulate<T>*)>;
+
+template <class T>
+void fill_all(const Fill<T>& fill, const Panel& panel, int64_t rows, Accumulate<T>* to, const ParallelFor& parallel) {
+  parallel(0, (rows + kRowsPerFill - 1) / kRowsPerFill, grain_of(kRowsPerFill * panel.width * 4),
+           [&](int64_t begin, int64_t end) {
+             const int64_t first = begin * kRowsPerFill;
+             fill(panel, first, std::min(rows, end * kRowsPerFill), to + first * panel.width);
+           });
+}
+
+}  // namespace
+
+template <class T>
+void sampled_dots(const SampledProblem<T>& p, const VectorKernels<T>& kernels, const ParallelFor& parallel) {
+  using A = Accumulate<T>;
+  const int64_t rows = p.row_end - p.row_begin, base = p.row_offsets[p.row_begin], nnz = p.row_offsets[p.row_end] - base;
+  if (nnz == 0) {
+    return;
+  }
+  const int64_t chunk = std::min(kChunk, (p.n + kernels.lanes - 1) / kernels.lanes * kernels.lanes);
+  Scratch<A> packed((rows + p.cols) * chunk), sums(nnz);
+  std::fill_n(sums.data(), nnz, A{0});
+  const int64_t blocks = std::clamp<int64_t>(nnz * chunk / 50'000, 1, rows);
+  const auto bounds = balanced_rows(p.row_offsets, p.row_begin, p.row_end, blocks);
+  for (int64_t begin = 0; begin < p.n; begin += chunk) {
+    const int64_t count = std::min(chunk, p.n - begin);
+    const Panel panel{begin, count, (count + kernels.lanes - 1) / kernels.lanes * kernels.lanes};
+    A* const row_panel = packed.data();
+    A* const col_panel = packed.data() + rows * chunk;
+    fill_all<T>(p.fill_rows, panel, rows, row_panel, parallel);
+    fill_all<T>(p.fill_cols, panel, p.cols, col_panel, parallel);
+    parallel(0, blocks, grain_of(nnz * panel.width / blocks), [&](int64_t first, int64_t last) {
+      for (int64_t r = bounds[first]; r < bounds[last]; ++r) {
+        const A* g = row_panel + (r - p.row_begin) * panel.width;
+        for (int64_t k = p.row_offsets[r]; k < p.row_offsets[r + 1]; ++k) {
+          sums.data()[k - base] += kernels.dot(g, col_panel + p.col_indices[k] * panel.width, panel.width);
+        }
+      }
+    });
+  }
+  for (int64_t k = 0; k < nnz; ++k) {
+    p.grad_values[base + k] = narrow<T>(sums.data()[k]);
+  }
+}
+
+template void sampled_dots(const SampledProblem<float>&, const VectorKernels<float>&, const ParallelFor&);
+template void sampled_dots(const SampledProblem<double>&, const VectorKernels<double>&, const ParallelFor&);
+template void sampled_dots(const SampledProblem<BFloat16>&, const VectorKernels<BFloat16>&, const ParallelFor&);
+template void sampled_dots(const SampledProblem<Half>&, const VectorKernels<Half>&, const ParallelFor&);
+
+}  // namespace jouleprune::kernels::csr

@@ -1,0 +1,157 @@
+// Vectors of the width this file is compiled for. Included only by vector_body.h: everything here has internal linkage, for no
+// copy of it may be shared between files compiled for different instruction sets (which is why std:: is avoided, too).
+#pragma once
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#include "kernels/scalar_types.h"
+
+namespace jouleprune::kernels::csr {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+template <class A>
+struct VectorTypes {
+  typedef A Type __attribute__((vector_size(kVectorBytes)));
+  typedef A Loose __attribute__((vector_size(kVectorBytes), aligned(alignof(A)), may_alias));
+};
+template <class A>
+using Vector = typename VectorTypes<A>::Type;
+template <class A>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(A));
+
+template <class A>
+[[gnu::always_inline]] inline Vector<A> splat(A x) {
+  return x - Vector<A>{};
+}
+
+template <class A>
+[[gnu::always_inline]] inline Vector<A> load(const A* p) {
+  return *reinterpret_cast<const typename VectorTypes<A>::Loose*>(p);
+}
+
+template <class A>
+[[gnu::always_inline]] inline void store(A* p, Vector<A> v) {
+  *reinterpret_cast<typename VectorTypes<A>::Loose*>(p) = v;
+}
+
+/// Loads kLanes elements and widens them.
+template <class T>
+[[gnu::always_inline]] inline Vector<Accumulate<T>> load_wide(const T* p) {
+  Vector<Accumulate<T>> v;
+  for (int i = 0; i < kLanes<Accumulate<T>>; ++i) {
+    v[i] = widen(p[i]);
+  }
+  return v;
+}
+template <>
+[[gnu::always_inline]] inline Vector<float> load_wide<float>(const float* p) {
+  return load(p);
+}
+template <>
+[[gnu::always_inline]] inline Vector<double> load_wide<double>(const double* p) {
+  return load(p);
+}
+#if defined(__AVX512F__)
+template <>
+[[gnu::always_inline]] inline Vector<float> load_wide<BFloat16>(const BFloat16* p) {
+  const __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  return reinterpret_cast<Vector<float>>(_mm512_slli_epi32(wide, 16));
+}
+template <>
+[[gnu::always_inline]] inline Vector<float> load_wide<Half>(const Half* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+#elif defined(__AVX2__)
+template <>
+[[gnu::always_inline]] inline Vector<float> load_wide<BFloat16>(const BFloat16* p) {
+  const __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  return reinterpret_cast<Vector<float>>(_mm256_slli_epi32(wide, 16));
+}
+template <>
+[[gnu::always_inline]] inline Vector<float> load_wide<Half>(const Half* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+#endif
+
+/// base[index[i]] for each lane.
+template <class A>
+[[gnu::always_inline]] inline Vector<A> gather(const A* base, const int32_t* index) {
+  Vector<A> v;
+  for (int i = 0; i < kLanes<A>; ++i) {
+    v[i] = base[index[i]];
+  }
+  return v;
+}
+#if defined(__AVX512F__)
+template <>
+[[gnu::always_inline]] inline Vector<float> gather<float>(const float* base, const int32_t* index) {
+  return _mm512_i32gather_ps(_mm512_loadu_si512(index), base, 4);
+}
+template <>
+[[gnu::always_inline]] inline Vector<double> gather<double>(const double* base, const int32_t* index) {
+  return _mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), base, 8);
+}
+#elif defined(__AVX2__)
+template <>
+[[gnu::always_inline]] inline Vector<float> gather<float>(const float* base, const int32_t* index) {
+  return _mm256_i32gather_ps(base, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), 4);
+}
+template <>
+[[gnu::always_inline]] inline Vector<double> gather<double>(const double* base, const int32_t* index) {
+  return _mm256_i32gather_pd(base, _mm_loadu_si128(reinterpret_cast<const __m128i*>(index)), 8);
+}
+#endif
+
+template <class A>
+[[gnu::always_inline]] inline A sum(Vector<A> v) {
+  A total = v[0];
+  for (int i = 1; i < kLanes<A>; ++i) {
+    total += v[i];
+  }
+  return total;
+}
+
+/// Lanes 2i and 2i + 1 of the result: lane i + kHalf * (kLanes / 2) of a and of b.
+template <int kHalf, class A>
+[[gnu::always_inline]] inline Vector<A> interleave(Vector<A> a, Vector<A> b) {
+  constexpr int n = kLanes<A>, h = kHalf * n / 2;
+  if constexpr (n == 16) {
+    return __builtin_shufflevector(a, b, h, n + h, h + 1, n + h + 1, h + 2, n + h + 2, h + 3, n + h + 3, h + 4, n + h + 4,
+                                   h + 5, n + h + 5, h + 6, n + h + 6, h + 7, n + h + 7);
+  } else if constexpr (n == 8) {
+    return __builtin_shufflevector(a, b, h, n + h, h + 1, n + h + 1, h + 2, n + h + 2, h + 3, n + h + 3);
+  } else if constexpr (n == 4) {
+    return __builtin_shufflevector(a, b, h, n + h, h + 1, n + h + 1);
+  } else {
+    static_assert(n == 2);
+    return __builtin_shufflevector(a, b, h, n + h);
+  }
+}
+
+/// Transposes a square block held in registers: log2(kLanes) rounds of interleaving row i with row i + kLanes / 2.
+template <class A>
+[[gnu::always_inline]] inline void transpose(Vector<A> (&rows)[kLanes<A>]) {
+  constexpr int n = kLanes<A>;
+  for (int round = 1; round < n; round *= 2) {
+    Vector<A> next[n];
+    for (int i = 0; i < n / 2; ++i) {
+      next[2 * i] = interleave<0, A>(rows[i], rows[i + n / 2]);
+      next[2 * i + 1] = interleave<1, A>(rows[i], rows[i + n / 2]);
+    }
+    for (int i = 0; i < n; ++i) {
+      rows[i] = next[i];
+    }
+  }
+}
+
+}  // namespace
+}  // namespace jouleprune::kernels::csr

@@ -1,0 +1,26 @@
+// What the autograd kernels of the csr ops share.
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/util/Exception.h>
+
+#include <optional>
+
+namespace jouleprune::ops {
+
+/// Whether a call on these tensors has to be recorded.
+template <class... Tensors>
+bool needs_grad(const Tensors&... tensors) {
+  return at::GradMode::is_enabled() && ((tensors.defined() && tensors.requires_grad()) || ...);
+}
+
+inline at::Tensor value_or_undefined(const std::optional<at::Tensor>& tensor) { return tensor.value_or(at::Tensor()); }
+
+/// Gradients are made by ops that have none themselves.
+template <class... Tensors>
+void refuse_double_backward(const char* op, const Tensors&... tensors) {
+  TORCH_CHECK(!needs_grad(tensors...), op, " has no derivative: double backward through layout csr (create_graph=True) is not ",
+              "supported; use the dense weight, unpack_csr(values, ...), where second derivatives are needed");
+}
+
+}  // namespace jouleprune::ops

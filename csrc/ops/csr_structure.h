@@ -1,0 +1,25 @@
+// Structures of csr weights that were already checked. Checking is O(nnz); a call on a known structure costs a look-up.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace jouleprune::ops {
+
+/// Checks the structure (formats::csr_defect) and that `key` is its key, unless this very structure was checked before. Known
+/// structures are found by the storages of the two index tensors, held weakly so that a storage which was freed and whose memory
+/// was given to another is never trusted, and by data pointers, sizes and in-place version counters.
+/// `col_indices` [nnz] and `row_offsets` [rows + 1]: contiguous int32 on one device; `key`: int64 [2], there or on the CPU. `op`
+/// opens messages. Throws c10::ValueError.
+void check_structure(const char* op, const at::Tensor& col_indices, const at::Tensor& row_offsets, const at::Tensor& key,
+                     int64_t cols);
+
+/// Most structures remembered; beyond, the oldest is forgotten (and checked again when seen again).
+inline constexpr size_t kMaxKnownStructures = 4096;
+
+/// How many checks of cost O(nnz) were done so far in this process.
+uint64_t structure_checks();
+
+}  // namespace jouleprune::ops

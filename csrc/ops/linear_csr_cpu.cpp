@@ -1,0 +1,99 @@
+// linear_csr and its backward ops on the CPU.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include "ops/csr_checks.h"
+#include "ops/parallel.h"
+#include "ops/signatures.h"
+
+namespace jouleprune::ops {
+namespace {
+
+namespace csr = kernels::csr;
+
+/// A dense argument [..., size] as rows: [n, size] with neighbouring elements in a row, copied only if they are not.
+Tensor as_rows(const char* op, const char* name, const Tensor& tensor, int64_t size) {
+  check_element_type(op, name, tensor);
+  TORCH_CHECK_VALUE(tensor.dim() >= 1 && tensor.size(-1) == size, op, ": ", name, ": expected [..., ", size, "], got ",
+                    tensor.sizes());
+  int64_t n = 1;
+  for (const int64_t leading : tensor.sizes().slice(0, tensor.dim() - 1)) {
+    n *= leading;
+  }
+  const auto rows = tensor.reshape({n, size});
+  return size <= 1 || rows.stride(1) == 1 ? rows : rows.contiguous();
+}
+
+/// [..., size] with the leading sizes of `tensor`.
+at::DimVector resized_last(const Tensor& tensor, int64_t size) {
+  at::DimVector sizes(tensor.sizes());
+  sizes.back() = size;
+  return sizes;
+}
+
+Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
+                      const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_features,
+                      std::string_view activation) {
+  constexpr const char* op = "linear_csr";
+  const auto act = parse_activation(op, activation);
+  const auto rows = as_rows(op, "input", input, in_features);
+  const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, input, "input");
+  check_prepacked(op, prepacked);
+  const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
+  auto output = at::empty(resized_last(input, weight.csr.rows), input.options());
+  with_element_type(input.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    csr::linear(csr::LinearParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act == Activation::kRelu,
+                                     rows.size(0), data_of<T>(rows), rows.stride(0), mutable_data_of<T>(output)},
+                torch_threads(), active_isa());
+  });
+  return act == Activation::kRelu ? output : activate(act, output);
+}
+
+Tensor linear_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,
+                                     const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
+  constexpr const char* op = "linear_csr_backward_input";
+  const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, grad_output, "grad_output");
+  const auto rows = as_rows(op, "grad_output", grad_output, weight.csr.rows);
+  auto grad_input = at::empty(resized_last(grad_output, in_features), grad_output.options());
+  with_element_type(grad_output.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    csr::linear_backward_input(csr::LinearParams<T>{weight.csr, data_of<T>(weight.values), nullptr, false, rows.size(0),
+                                                    data_of<T>(rows), rows.stride(0), mutable_data_of<T>(grad_input)},
+                               torch_threads(), active_isa());
+  });
+  return grad_input;
+}
+
+Tensor linear_csr_backward_values_cpu(const Tensor& grad_output, const Tensor& input, const Tensor& col_indices,
+                                      const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
+  constexpr const char* op = "linear_csr_backward_values";
+  const auto weight = check_weight(op, nullptr, col_indices, row_offsets, key, in_features, grad_output, "grad_output");
+  const auto grads = as_rows(op, "grad_output", grad_output, weight.csr.rows);
+  const auto inputs = as_rows(op, "input", input, in_features);
+  TORCH_CHECK_VALUE(grads.size(0) == inputs.size(0), op, ": input: expected the leading sizes of grad_output, ",
+                    grad_output.sizes(), ", got ", input.sizes());
+  TORCH_CHECK_TYPE(input.scalar_type() == grad_output.scalar_type(), op, ": input: expected the dtype of grad_output, ",
+                   grad_output.scalar_type(), ", got ", input.scalar_type());
+  TORCH_CHECK_VALUE(input.device() == grad_output.device(), op, ": input: expected the device of grad_output, ",
+                    grad_output.device(), ", got ", input.device());
+  auto grad_values = at::empty({weight.csr.nnz}, grad_output.options());
+  with_element_type(grad_output.scalar_type(), [&](auto element) {
+    using T = decltype(element);
+    csr::linear_backward_values(
+        csr::LinearValuesParams<T>{weight.csr, grads.size(0), data_of<T>(grads), grads.stride(0), data_of<T>(inputs),
+                                   inputs.stride(0), mutable_data_of<T>(grad_values)},
+        torch_threads(), active_isa());
+  });
+  return grad_values;
+}
+
+}  // namespace
+}  // namespace jouleprune::ops
+
+TORCH_LIBRARY_IMPL(jouleprune, CPU, m) {
+  m.impl("linear_csr", TORCH_FN(jouleprune::ops::linear_csr_cpu));
+  m.impl("linear_csr_backward_input", TORCH_FN(jouleprune::ops::linear_csr_backward_input_cpu));
+  m.impl("linear_csr_backward_values", TORCH_FN(jouleprune::ops::linear_csr_backward_values_cpu));
+}

@@ -1,0 +1,22 @@
+// In a build without CUDA the csr ops exist for CUDA tensors all the same: to say so in one sentence.
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/library.h>
+
+namespace jouleprune::ops {
+namespace {
+
+void refuse_cuda(const c10::OperatorHandle& op, torch::jit::Stack*) {
+  TORCH_CHECK_NOT_IMPLEMENTED(false, op.schema().name(),
+                              ": jouleprune was built without CUDA; see python -m jouleprune info");
+}
+
+}  // namespace
+}  // namespace jouleprune::ops
+
+TORCH_LIBRARY_IMPL(jouleprune, CUDA, m) {
+  for (const char* op : {"pack_csr", "unpack_csr", "prepack_csr", "linear_csr", "linear_csr_backward_input",
+                         "linear_csr_backward_values", "conv2d_csr", "conv2d_csr_backward_input",
+                         "conv2d_csr_backward_values"}) {
+    m.impl(op, torch::CppFunction::makeFromBoxedFunction<&jouleprune::ops::refuse_cuda>());
+  }
+}
