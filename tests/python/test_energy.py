@@ -15,7 +15,7 @@ from jouleprune.energy import EnergyReport, load_profile, price_workload, profil
 from jouleprune.errors import BudgetError, MeterError, PatternError, ProfileError
 
 
-def linear(name: str, rows: int, cols: int, n: int, **changes: Any) -> dict[str, Any]:
+def linear(name: str, rows: int, cols: int, n: int, /, **changes: Any) -> dict[str, Any]:
     entry = {
         "name": name,
         "op": "linear",
@@ -194,3 +194,27 @@ def test_build_info() -> None:
     info = _C.build_info()
     assert set(info) == {"version", "torch_version", "torch_cuda", "with_cuda", "cuda_reason", "compiler"}
     assert info["version"] == _C.version()
+
+
+def _numbers(node: Any, place: tuple[str, ...] = ()) -> Any:
+    if isinstance(node, dict) and set(node) == {"value", "low", "high"}:
+        yield place, node
+    elif isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _numbers(child, (*place, str(key)))
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_the_page_has_every_number_of_the_profiles(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "energy_model.md").read_text()
+    section = page.split(f"### `{name}`")[1].split("\n##")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("| ")]
+    written = {row[0]: tuple(float(cell) for cell in row[1:4]) for row in rows[1:]}
+    profile = json.loads(load_profile(name).to_json())
+    expected = {}
+    for place, values in _numbers(profile):
+        if place[0] == "levels":
+            place = (profile["levels"][int(place[1])]["name"], *place[2:])
+        label = " ".join(place[1:] if place[0] == "compute" else place)
+        expected[label] = (values["value"], values["low"], values["high"])
+    assert written == expected
