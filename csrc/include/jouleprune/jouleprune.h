@@ -1,0 +1,10 @@
+// Everything: energy model, plan, modules, pruning, ops, errors.
+#pragma once
+#include <jouleprune/energy.h>
+#include <jouleprune/error.h>
+#include <jouleprune/nn.h>
+#include <jouleprune/ops.h>
+#include <jouleprune/plan.h>
+#include <jouleprune/prune.h>
+#include <jouleprune/value_errors.h>
+#include <jouleprune/version.h>

@@ -1,0 +1,135 @@
+// Pruning a torch::nn::Module to a joule budget while it trains, and switching it to sparse layers where they win.
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <jouleprune/energy.h>
+#include <jouleprune/nn.h>
+#include <jouleprune/plan.h>
+#include <torch/nn/module.h>
+
+#include <functional>
+#include <iosfwd>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace jouleprune {
+
+/// Everything at once, at the first step() not before `begin_step`.
+struct Constant {
+  int64_t begin_step = 0;
+};
+
+/// E(t) = budget + (dense - budget) (1 - t)^power, t from 0 at `begin_step` to 1 at `end_step`; masks are chosen anew every
+/// `frequency` steps, and at `end_step` the budget holds. Source: Zhu and Gupta, "To prune, or not to prune", 2017, section 3.
+struct PolynomialDecay {
+  int64_t begin_step = 0;
+  int64_t end_step = 0;
+  int64_t frequency = 1;
+  double power = 3.0;
+};
+
+/// Steps count Pruner::step() calls from 0.
+using Schedule = std::variant<Constant, PolynomialDecay>;
+
+/// Count the zeros of the activations in the recorded pass.
+struct MeasuredActivations {};
+/// Share of non-zero input activations: one for all layers, by layer name, or measured. Only devices that gate zeros profit.
+using ActivationDensity = std::variant<double, std::map<std::string, double>, MeasuredActivations>;
+/// Least share of weights to keep: one for all layers, or by layer name.
+using MinDensity = std::variant<double, std::map<std::string, double>>;
+
+/// A plan with its masks: bits as of op pack_mask (uint8 [ceil(numel / 8)]), by weight name; layers without one stay dense.
+struct MaskedPlan : Plan {
+  MaskedPlan() = default;
+  /// Without masks the zeros of the weights are the masks.
+  MaskedPlan(Plan plan) : Plan(std::move(plan)) {}  // NOLINT(google-explicit-constructor)
+  std::map<std::string, at::Tensor> masks;
+};
+
+struct PrunerOptions {
+  std::optional<Budget> energy{};            ///< required
+  std::optional<Profile> profile{};          ///< required
+  std::string pattern = "unstructured";
+  std::string importance = "lamp";           ///< "lamp", "magnitude", "gradient", "taylor"
+  Schedule schedule = Constant{};
+  std::vector<std::string> ignored_layers{}; ///< names of modules or parameters that stay dense
+  MinDensity min_density = 0.0;
+  ActivationDensity activation_density = 1.0;
+  bool replace_in_lists = false;             ///< as in ConvertOptions: count such layers as able to run sparse
+};
+
+/// Before and after: the dense network and the network as planned, on the same profile, batch and activation densities.
+struct PruneReport {
+  EnergyReport before, after;
+  std::optional<Plan> plan;  ///< empty when nothing was pruned yet
+  std::string to_json() const;
+};
+std::ostream& operator<<(std::ostream& out, const PruneReport& report);
+
+/// Prunes `module` in place to a joule budget while it trains. Masks are bits held here, beside the module: pruned weights are
+/// zeroed in place and their gradients masked as they accumulate, so neither momentum nor weight decay revives a weight.
+/// The module must outlive the pruner unless it is held by a shared_ptr (a ModuleHolder is one), which the pruner then shares.
+class Pruner {
+ public:
+  /// Runs `forward` once in eval mode under the recorder. Throws BudgetError (malformed, above dense, below the least that can
+  /// be reached: minimum_j()), ProfileError, PatternError, c10::ValueError; nothing has changed then.
+  Pruner(torch::nn::Module& module, Forward forward, PrunerOptions options);
+  ~Pruner();  ///< Takes the gradient hooks off; pruned weights stay zero.
+  Pruner(Pruner&&) noexcept;
+  Pruner& operator=(Pruner&&) noexcept;
+
+  /// One step of the schedule: call it after optimizer.step() and before zero_grad().
+  void step();
+  /// Goes to the final budget at once, whatever the schedule.
+  const MaskedPlan& prune_now();
+  /// The present plan. Throws c10::ValueError when nothing was pruned yet.
+  const MaskedPlan& plan() const;
+  PruneReport report() const;
+  double energy_j() const;   ///< joules per count of the network as it will run: equals estimate() of the converted network
+  double budget_j() const;
+  double dense_j() const;
+  double minimum_j() const;  ///< least energy that can be reached
+  bool done() const;         ///< whether the final budget holds
+  int64_t steps() const;     ///< step() calls so far
+  /// Takes masks and hooks off; pruned weights are zero but free to train again.
+  void remove();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The plan that Pruner::prune_now() would follow; changes nothing. The schedule is ignored. Throws as Pruner.
+MaskedPlan make_plan(torch::nn::Module& module, const Forward& forward, const PrunerOptions& options);
+
+/// As estimate(forward, profile), with layers named after the module's parameters, run in eval mode.
+EnergyReport estimate(torch::nn::Module& module, const Forward& forward, const Profile& profile);
+
+/// Seconds that one call of a callable takes.
+using Timer = std::function<double(const std::function<void()>&)>;
+
+struct ConvertOptions {
+  std::optional<Profile> profile{};  ///< device that prices the candidates; without one, and without a plan, the clock decides
+  std::optional<MaskedPlan> plan{};  ///< replayed; without one every layer that holds zeros is a candidate
+  bool force = false;                ///< convert every pruned layer whatever its speed
+  bool allow_over_budget = false;    ///< keep a result above the plan's budget instead of throwing
+  /// Plain torch::nn layers that are direct items of a ModuleList or ModuleDict are reached by type
+  /// (`list[0]->as<torch::nn::Linear>()`, a null pointer once replaced): they are replaced only on demand.
+  bool replace_in_lists = false;
+  Timer timer{};                     ///< a monotonic clock unless given
+};
+
+/// In place: layers inside a Sequential, and jouleprune::nn::Linear / Conv2d anywhere, run sparse where that wins; layers that
+/// cannot be replaced stay dense, and explain() says why. On CPU and GPU profiles joules decide; elsewhere the host's clock
+/// (JOULEPRUNE_TUNE=off: the cost entries of generic-cpu). Returns one decision per pruned layer.
+/// Throws BudgetError when layers deviate from the plan and the joules exceed its budget, c10::ValueError when the plan does not
+/// fit the module; the module is as before then.
+std::vector<Decision> convert(torch::nn::Module& module, const Forward& forward, const ConvertOptions& options = {});
+
+/// One line per pruned layer: what it runs now, and why.
+std::string explain(const torch::nn::Module& module);
+
+}  // namespace jouleprune

@@ -1,0 +1,51 @@
+// The tensors of a csr weight inside a module: made, checked, read from an archive, moved between devices and dtypes.
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <torch/nn/module.h>
+#include <torch/nn/options/conv.h>
+#include <torch/serialize/archive.h>
+
+#include <array>
+#include <optional>
+#include <string>
+
+namespace jouleprune::nn {
+
+/// Weight seen as a matrix [rows, cols].
+struct CsrWeight {
+  at::Tensor values;       // [nnz]
+  at::Tensor col_indices;  // [nnz], int32
+  at::Tensor row_offsets;  // [rows + 1], int32
+  at::Tensor key;          // [2], int64
+};
+
+/// No entry kept.
+CsrWeight empty_csr(int64_t rows, int64_t cols);
+
+/// Packs `weight` (any shape; dim 0 are the rows). `op` opens error messages. Throws PatternError on an unknown layout.
+CsrWeight pack(const std::string& op, const at::Tensor& weight, const std::string& layout,
+               const std::optional<at::Tensor>& mask);
+
+/// Reads the four tensors of an archive. Throws c10::ValueError when sizes, dtypes, structure or key are unsound.
+CsrWeight read_csr(const std::string& op, torch::serialize::InputArchive& archive, int64_t rows, int64_t cols);
+
+/// Reads "bias" [rows]; undefined when `expected` is false and the archive has none. Throws c10::ValueError.
+at::Tensor read_bias(const std::string& op, torch::serialize::InputArchive& archive, int64_t rows, bool expected);
+
+/// Gives the registered tensors of `to` the contents of `from` (another number of kept entries is welcome).
+void assign(CsrWeight to, const CsrWeight& from);
+void assign_parameter(at::Tensor to, const at::Tensor& from);
+
+/// Module::to for modules with indices: floating-point tensors change dtype, all change device.
+void move_tensors(torch::nn::Module& module, std::optional<torch::Device> device, std::optional<torch::Dtype> dtype,
+                  bool non_blocking);
+
+/// Symmetric zero padding that the options ask for; empty when no such padding does it (odd "same" padding).
+std::optional<std::array<int64_t, 2>> zero_padding(const torch::nn::detail::ConvNdOptions<2>& options);
+/// One sentence when the options have no sparse kernel, else empty.
+std::string conv_obstacle(const torch::nn::detail::ConvNdOptions<2>& options);
+torch::nn::detail::ConvNdOptions<2> conv_options(const torch::nn::Conv2dOptions& options);
+/// Taps of one row of the weight matrix: in_channels / groups x kernel height x kernel width.
+int64_t conv_cols(const torch::nn::detail::ConvNdOptions<2>& options);
+
+}  // namespace jouleprune::nn

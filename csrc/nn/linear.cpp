@@ -1,0 +1,130 @@
+// Linear: torch::nn::Linear's interface; dense until switch_to_sparse().
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <jouleprune/nn.h>
+#include <torch/nn/functional/linear.h>
+#include <torch/nn/init.h>
+
+#include <cmath>
+#include <ostream>
+
+#include "nn/csr_weight.h"
+
+namespace jouleprune::nn {
+
+LinearImpl::LinearImpl(const torch::nn::LinearOptions& options_) : options(options_) { LinearImpl::reset(); }
+
+void LinearImpl::reset() {
+  if (sparse_) {  // reached by clone(): the copy gets tensors of its own
+    adopt_sparse(std::dynamic_pointer_cast<SparseLinearImpl>(sparse_->clone()));
+    return;
+  }
+  weight = register_parameter("weight", at::empty({options.out_features(), options.in_features()}));
+  if (options.bias()) {
+    bias = register_parameter("bias", at::empty({options.out_features()}));
+  } else {
+    bias = register_parameter("bias", at::Tensor(), /*requires_grad=*/false);
+  }
+  reset_parameters();
+}
+
+void LinearImpl::reset_parameters() {
+  TORCH_CHECK_VALUE(!is_sparse(), "Linear::reset_parameters: the layer runs sparse; call switch_to_dense() first");
+  torch::nn::init::kaiming_uniform_(weight, std::sqrt(5));
+  if (bias.defined()) {
+    const auto fan_in = std::get<0>(torch::nn::init::_calculate_fan_in_and_fan_out(weight));
+    const auto bound = 1 / std::sqrt(fan_in);
+    torch::nn::init::uniform_(bias, -bound, bound);
+  }
+}
+
+void LinearImpl::pretty_print(std::ostream& stream) const {
+  if (sparse_) {
+    sparse_->pretty_print(stream);
+    return;
+  }
+  stream << std::boolalpha << "jouleprune::nn::Linear(in_features=" << options.in_features()
+         << ", out_features=" << options.out_features() << ", bias=" << options.bias() << ')';
+}
+
+void LinearImpl::load(torch::serialize::InputArchive& archive) {
+  at::Tensor found;
+  if (archive.try_read("values", found)) {
+    SparseLinear loaded(SparseLinearOptions(options.in_features(), options.out_features(), options.bias()));
+    loaded->load(archive);
+    loaded->train(is_training());
+    drop_tensors();
+    adopt_sparse(loaded.ptr());
+    return;
+  }
+  TORCH_CHECK_VALUE(archive.try_read("weight", found) && found.dim() == 2 && found.size(0) == options.out_features() &&
+                        found.size(1) == options.in_features(),
+                    "Linear::load: weight: expected [", options.out_features(), ", ", options.in_features(), "], got ",
+                    found.defined() ? found.sizes() : at::IntArrayRef{});
+  const auto loaded_bias = read_bias("Linear::load", archive, options.out_features(), options.bias());
+  if (sparse_) {
+    switch_to_dense();
+  }
+  assign_parameter(weight, found);
+  if (bias.defined()) {
+    assign_parameter(bias, loaded_bias);
+  }
+}
+
+void LinearImpl::to(torch::Device device, torch::Dtype dtype, bool non_blocking) {
+  move_tensors(*this, device, dtype, non_blocking);
+}
+
+void LinearImpl::to(torch::Dtype dtype, bool non_blocking) { move_tensors(*this, std::nullopt, dtype, non_blocking); }
+
+void LinearImpl::to(torch::Device device, bool non_blocking) { move_tensors(*this, device, std::nullopt, non_blocking); }
+
+at::Tensor LinearImpl::forward(const at::Tensor& input) {
+  return sparse_ ? sparse_->forward(input) : torch::nn::functional::linear(input, weight, bias);
+}
+
+at::Tensor LinearImpl::to_dense() const { return sparse_ ? sparse_->to_dense() : weight; }
+
+void LinearImpl::switch_to_sparse(const std::string& layout, const std::optional<at::Tensor>& mask) {
+  TORCH_CHECK_VALUE(!is_sparse(), "Linear::switch_to_sparse: the layer runs sparse already");
+  const auto csr = pack("Linear::switch_to_sparse", weight, layout, mask);
+  SparseLinear made(SparseLinearOptions(options.in_features(), options.out_features(), options.bias()));
+  assign({made->values, made->col_indices, made->row_offsets, made->key}, csr);
+  made->values.set_requires_grad(weight.requires_grad());
+  if (bias.defined()) {
+    assign_parameter(made->bias, bias.detach().clone());
+    made->bias.set_requires_grad(bias.requires_grad());
+  }
+  drop_tensors();
+  adopt_sparse(made.ptr());
+}
+
+void LinearImpl::switch_to_dense() {
+  TORCH_CHECK_VALUE(is_sparse(), "Linear::switch_to_dense: the layer is dense already");
+  const auto sparse = sparse_;
+  const auto dense = sparse->to_dense().detach().clone();
+  drop_tensors();
+  weight = register_parameter("weight", dense, sparse->values.requires_grad());
+  bias = register_parameter("bias", sparse->bias, sparse->bias.defined() && sparse->bias.requires_grad());
+}
+
+void LinearImpl::drop_tensors() {
+  // Buffers cannot be unregistered one by one: an empty module takes the place of the base.
+  torch::nn::Module fresh(name());
+  fresh.train(is_training());
+  static_cast<torch::nn::Module&>(*this) = fresh;
+  sparse_ = nullptr;
+  weight = at::Tensor();
+  bias = at::Tensor();
+}
+
+void LinearImpl::adopt_sparse(std::shared_ptr<SparseLinearImpl> sparse) {
+  sparse_ = std::move(sparse);
+  register_parameter("values", sparse_->values, sparse_->values.requires_grad());
+  register_buffer("col_indices", sparse_->col_indices);
+  register_buffer("row_offsets", sparse_->row_offsets);
+  register_buffer("key", sparse_->key);
+  bias = register_parameter("bias", sparse_->bias, sparse_->bias.defined() && sparse_->bias.requires_grad());
+}
+
+}  // namespace jouleprune::nn

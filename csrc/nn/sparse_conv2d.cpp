@@ -1,0 +1,119 @@
+// SparseConv2d: convolution whose weight is a csr matrix of one row per output channel.
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+#include <jouleprune/nn.h>
+#include <jouleprune/ops.h>
+#include <jouleprune/value_errors.h>
+
+#include <ostream>
+
+#include "nn/csr_weight.h"
+
+namespace jouleprune::nn {
+
+SparseConv2dImpl::SparseConv2dImpl(const torch::nn::Conv2dOptions& options_) : SparseConv2dImpl(conv_options(options_)) {}
+
+SparseConv2dImpl::SparseConv2dImpl(torch::nn::detail::ConvNdOptions<2> options_) : options(std::move(options_)) {
+  TORCH_CHECK_VALUE(options.groups() > 0 && options.in_channels() > 0 && options.out_channels() > 0 &&
+                        options.in_channels() % options.groups() == 0 && options.out_channels() % options.groups() == 0,
+                    "SparseConv2d: expected in_channels and out_channels that are multiples of groups, got ",
+                    options.in_channels(), ", ", options.out_channels(), ", groups ", options.groups());
+  const auto obstacle = conv_obstacle(options);
+  if (!obstacle.empty()) {
+    throw PatternError("SparseConv2d: " + obstacle);
+  }
+  auto csr = empty_csr(options.out_channels(), conv_cols(options));
+  values = csr.values;
+  col_indices = csr.col_indices;
+  row_offsets = csr.row_offsets;
+  key = csr.key;
+  if (options.bias()) {
+    bias = at::zeros({options.out_channels()});
+  }
+  reset();
+}
+
+void SparseConv2dImpl::reset() {
+  values = register_parameter("values", values.detach().clone());
+  col_indices = register_buffer("col_indices", col_indices.clone());
+  row_offsets = register_buffer("row_offsets", row_offsets.clone());
+  key = register_buffer("key", key.clone());
+  if (options.bias()) {
+    bias = register_parameter("bias", bias.detach().clone());
+  } else {
+    register_parameter("bias", at::Tensor(), /*requires_grad=*/false);
+  }
+}
+
+void SparseConv2dImpl::pretty_print(std::ostream& stream) const {
+  const auto elements = static_cast<double>(options.out_channels()) * static_cast<double>(conv_cols(options));
+  stream << "jouleprune::nn::SparseConv2d(" << options.in_channels() << ", " << options.out_channels()
+         << ", kernel_size=" << options.kernel_size() << ", stride=" << options.stride();
+  const auto padding = *zero_padding(options);
+  if (padding[0] != 0 || padding[1] != 0) {
+    stream << ", padding=[" << padding[0] << ", " << padding[1] << ']';
+  }
+  if (*options.dilation() != *torch::ExpandingArray<2>(1)) {
+    stream << ", dilation=" << options.dilation();
+  }
+  if (options.groups() != 1) {
+    stream << ", groups=" << options.groups();
+  }
+  stream << std::boolalpha << ", bias=" << options.bias() << ", layout=csr, nnz=" << nnz()
+         << ", density=" << static_cast<double>(nnz()) / elements << ')';
+}
+
+void SparseConv2dImpl::load(torch::serialize::InputArchive& archive) {
+  const auto csr = read_csr("SparseConv2d::load", archive, options.out_channels(), conv_cols(options));
+  const auto loaded_bias = read_bias("SparseConv2d::load", archive, options.out_channels(), options.bias());
+  assign({values, col_indices, row_offsets, key}, csr);
+  if (options.bias()) {
+    assign_parameter(bias, loaded_bias);
+  }
+}
+
+void SparseConv2dImpl::to(torch::Device device, torch::Dtype dtype, bool non_blocking) {
+  move_tensors(*this, device, dtype, non_blocking);
+}
+
+void SparseConv2dImpl::to(torch::Dtype dtype, bool non_blocking) { move_tensors(*this, std::nullopt, dtype, non_blocking); }
+
+void SparseConv2dImpl::to(torch::Device device, bool non_blocking) {
+  move_tensors(*this, device, std::nullopt, non_blocking);
+}
+
+at::Tensor SparseConv2dImpl::forward(const at::Tensor& input) {
+  TORCH_CHECK_VALUE(input.dim() == 3 || input.dim() == 4, "SparseConv2d: input: expected [n, ", options.in_channels(),
+                    ", h, w] or [", options.in_channels(), ", h, w], got ", input.sizes());
+  const bool batched = input.dim() == 4;
+  const auto output = conv2d_csr(batched ? input : input.unsqueeze(0), values, col_indices, row_offsets, key,
+                                 /*prepacked=*/std::nullopt, bias.defined() ? std::make_optional(bias) : std::nullopt,
+                                 options.in_channels(), *options.kernel_size(), *options.stride(), *zero_padding(options),
+                                 *options.dilation(), options.groups(), /*activation=*/"none");
+  return batched ? output : output.squeeze(0);
+}
+
+at::Tensor SparseConv2dImpl::to_dense() const {
+  return unpack_csr(values, col_indices, row_offsets, conv_cols(options))
+      .view({options.out_channels(), options.in_channels() / options.groups(), (*options.kernel_size())[0],
+             (*options.kernel_size())[1]});
+}
+
+SparseConv2d SparseConv2d::from_dense(const torch::nn::Conv2dImpl& dense, const std::string& layout,
+                                      const std::optional<at::Tensor>& mask) {
+  TORCH_CHECK_VALUE(dense.weight.defined() && dense.weight.dim() == 4,
+                    "SparseConv2d::from_dense: weight: expected 4 dimensions, got ",
+                    dense.weight.defined() ? dense.weight.sizes() : at::IntArrayRef{});
+  SparseConv2d made(dense.options);  // refuses what has no kernel before anything is packed
+  assign({made->values, made->col_indices, made->row_offsets, made->key},
+         pack("SparseConv2d::from_dense", dense.weight, layout, mask));
+  made->values.set_requires_grad(dense.weight.requires_grad());
+  if (dense.bias.defined()) {
+    assign_parameter(made->bias, dense.bias.detach().clone());
+    made->bias.set_requires_grad(dense.bias.requires_grad());
+  }
+  made->train(dense.is_training());
+  return made;
+}
+
+}  // namespace jouleprune::nn

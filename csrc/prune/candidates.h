@@ -1,0 +1,44 @@
+// Layers with removed weights: found in a plan or in the weights, and what convert() decides for each.
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <jouleprune/prune.h>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "prune/layers.h"
+#include "prune/race.h"
+
+namespace jouleprune::prune {
+
+struct Candidate {
+  std::string weight;
+  at::Tensor parameter;
+  std::optional<at::Tensor> mask;  // bool, of the weight's shape; empty: the zeros of the weight
+  bool wanted = false;             // joules have decided for csr
+  bool open = true;                // joules decide nothing here: the clock does
+  Place place{};                   // set where nothing stands in the way
+  int64_t nnz = 0;
+  std::string obstacle;
+  Decision decision;
+};
+
+/// The layers a plan prunes. Throws c10::ValueError when the module lacks one or does not hold the plan's zeros.
+std::vector<Candidate> planned_candidates(torch::nn::Module& module, const MaskedPlan& plan);
+
+/// Layers that hold zeros. On a CPU or GPU profile joules decide between dense and csr.
+std::vector<Candidate> candidates_with_zeros(torch::nn::Module& module, const Workload& workload,
+                                             const std::optional<Profile>& profile);
+
+/// Counts kept entries and finds where each layer sits and what stands in the way.
+void locate(torch::nn::Module& module, bool replace_in_lists, std::vector<Candidate>& candidates);
+
+/// Fills in the decision: csr when joules want it, when it won its race, or when forced.
+void decide(Candidate& candidate, bool force, const std::map<std::string, Race>& races);
+
+/// One line per decision.
+std::string lines(const std::vector<Decision>& decisions);
+
+}  // namespace jouleprune::prune

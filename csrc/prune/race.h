@@ -1,0 +1,45 @@
+// Dense against csr on this machine: who runs one layer faster on the shapes that the model really sees?
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <jouleprune/energy.h>
+#include <jouleprune/prune.h>
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace jouleprune::prune {
+
+/// One call of a layer.
+struct RaceCase {
+  at::Tensor weight;
+  std::optional<at::Tensor> mask;  // shape of the weight, non-zero = kept; without one the zeros of the weight
+  at::Tensor bias;                 // or undefined
+  std::string op;                  // "linear", "conv2d"
+  std::vector<int64_t> input_sizes;
+  std::array<int64_t, 2> stride = {1, 1}, padding = {0, 0}, dilation = {1, 1};
+  int64_t groups = 1;
+};
+
+/// Seconds per forward pass of one layer, all its calls.
+struct Race {
+  double dense_s = 0, sparse_s = 0;
+  std::string label;  // "measured" or "modelled, generic-cpu"
+  /// Sparse must win by 3 %: below that the difference drowns in the noise of a shared machine.
+  bool sparse_wins() const;
+  std::string sentence() const;
+  Race& operator+=(const Race& other);
+};
+
+/// Medians of both, timed in turn. `timer`: a monotonic clock when empty. Throws c10::ValueError on an unknown op or sizes
+/// that do not fit.
+Race race(const RaceCase& call, const Timer& timer);
+
+/// The same question answered by the cost entries of generic-cpu for one recorded call, without a clock.
+Race race_by_cost(const Entry& dense, int64_t nnz);
+
+/// The entry as csr would run it.
+Entry as_csr(Entry entry, int64_t nnz);
+
+}  // namespace jouleprune::prune

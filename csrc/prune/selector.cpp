@@ -1,0 +1,240 @@
+#include "prune/selector.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
+#include <jouleprune/ops.h>
+#include <jouleprune/value_errors.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <map>
+#include <set>
+#include <sstream>
+#include <span>
+#include <string_view>
+
+#include "prune/layers.h"
+#include "prune/recording.h"
+
+namespace jouleprune::prune {
+namespace {
+
+constexpr std::array<std::string_view, 2> kPatterns = {"unstructured", "auto"};
+constexpr std::array<std::string_view, 4> kCriteria = {"lamp", "magnitude", "gradient", "taylor"};
+constexpr std::array<std::string_view, 3> kPrunableOps = {"linear", "conv1d", "conv2d"};
+
+template <size_t N>
+void check_one_of(const std::string& op, const char* argument, const std::array<std::string_view, N>& allowed,
+                  const std::string& value) {
+  if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) {
+    return;
+  }
+  std::string names;
+  for (const auto& name : allowed) {
+    names += (names.empty() ? "" : ", ") + std::string(name);
+  }
+  throw PatternError(op + ": " + argument + ": expected one of " + names + ", got \"" + value + "\"");
+}
+
+const Budget& required_budget(const std::string& op, const PrunerOptions& options) {
+  if (!options.energy.has_value()) {
+    throw BudgetError(op + ": energy: expected a Budget (Budget::percent(50), Budget::joules(1e-3)), got none",
+                      std::numeric_limits<double>::quiet_NaN());
+  }
+  return *options.energy;
+}
+
+const Profile& required_profile(const std::string& op, const PrunerOptions& options) {
+  if (!options.profile.has_value()) {
+    throw ProfileError(op + ": profile: expected a Profile (Profile::load(\"generic-cpu\")), got none");
+  }
+  return *options.profile;
+}
+
+/// Names of the parameters that ignored modules and parameters stand for.
+std::set<std::string> ignored_parameters(const std::string& op, torch::nn::Module& module,
+                                         const std::vector<std::string>& layers) {
+  std::set<std::string> ignored;
+  for (const auto& layer : layers) {
+    const auto places = modules_of(module);
+    const bool is_module =
+        std::any_of(places.begin(), places.end(), [&](const Place& place) { return place.path == layer; });
+    bool is_parameter = false;
+    for (const auto& parameter : module.named_parameters()) {
+      const auto& name = parameter.key();
+      is_parameter = is_parameter || name == layer;
+      if (name == layer || (is_module && (layer.empty() || name.starts_with(layer + ".")))) {
+        ignored.insert(name);
+      }
+    }
+    TORCH_CHECK_VALUE(is_module || is_parameter, op,
+                      ": ignored_layers: expected names of modules or parameters of the module, got '", layer, "'");
+  }
+  return ignored;
+}
+
+struct Prunable {
+  std::vector<std::string> weights;      // in call order
+  std::vector<std::string> unable;       // "fc1: why it cannot run sparse"
+};
+
+/// Parameters that only prunable ops use, not ignored, and able to run sparse where only that saves energy.
+Prunable find_prunable(torch::nn::Module& module, const Workload& workload, const Profile& profile,
+                       const std::set<std::string>& ignored, bool replace_in_lists) {
+  std::vector<std::string> order;
+  std::map<std::string, bool> prunable_op;
+  for (const auto& entry : workload.entries) {
+    if (entry.weight.empty()) {
+      continue;
+    }
+    const bool fits = entry.layout == "dense" &&
+                      std::find(kPrunableOps.begin(), kPrunableOps.end(), entry.op) != kPrunableOps.end();
+    const auto [it, first] = prunable_op.emplace(entry.weight, fits);
+    it->second = it->second && fits;
+    if (first) {
+      order.push_back(entry.weight);
+    }
+  }
+  const auto parameters = module.named_parameters();
+  Prunable found;
+  for (const auto& name : order) {
+    const auto* parameter = parameters.find(name);
+    if (!prunable_op[name] || parameter == nullptr || ignored.count(name) != 0) {
+      continue;
+    }
+    // Where hardware skips zeros they save energy whatever the host runs; on CPU and GPU only a sparse layer saves.
+    const auto why = profile.kind() == "asic" ? std::string() : obstacle(module, *parameter, replace_in_lists);
+    if (why.empty()) {
+      found.weights.push_back(name);
+    } else {
+      found.unable.push_back(layer_of(name) + ": " + why);
+    }
+  }
+  return found;
+}
+
+std::vector<double> floors(const std::string& op, const std::vector<std::string>& weights, const MinDensity& min_density) {
+  std::vector<double> result(weights.size(), 0);
+  const auto check = [&](double floor) {
+    TORCH_CHECK_VALUE(floor >= 0 && floor <= 1, op, ": min_density: expected shares in [0, 1], got ", floor);
+    return floor;
+  };
+  if (const auto* floor = std::get_if<double>(&min_density)) {
+    std::fill(result.begin(), result.end(), check(*floor));
+    return result;
+  }
+  for (const auto& [layer, floor] : std::get<std::map<std::string, double>>(min_density)) {
+    const auto it = std::find_if(weights.begin(), weights.end(), [&layer = layer](const std::string& weight) {
+      return weight == layer || layer_of(weight) == layer;
+    });
+    TORCH_CHECK_VALUE(it != weights.end(), op, ": min_density: expected names of prunable layers, got '", layer, "'");
+    result[static_cast<size_t>(it - weights.begin())] = check(floor);
+  }
+  return result;
+}
+
+}  // namespace
+
+Selector::Selector(const std::string& op, torch::nn::Module& module, const Forward& forward, const PrunerOptions& options)
+    : op_(op), importance_(options.importance), budget_(required_budget(op, options)) {
+  const auto& profile = required_profile(op, options);
+  check_one_of(op, "pattern", kPatterns, options.pattern);
+  check_one_of(op, "importance", kCriteria, options.importance);
+  const auto ignored = ignored_parameters(op, module, options.ignored_layers);
+  auto workload = record_module(op, module, forward, options.activation_density);
+  const auto prunable = find_prunable(module, workload, profile, ignored, options.replace_in_lists);
+  const auto least = floors(op, prunable.weights, options.min_density);
+  // "auto" is the best of the patterns there are: this one, or dense.
+  plan::Request request{std::move(workload), profile, "unstructured", options.importance, {}};
+  for (size_t i = 0; i < prunable.weights.size(); ++i) {
+    request.weights.push_back({prunable.weights[i], least[i]});
+  }
+  with_value_errors([&] {
+    planner_ = std::make_unique<const plan::Planner>(std::move(request));
+    budget_j_ = budget_.resolve(planner_->dense_j());
+  });
+  if (budget_j_ < planner_->minimum_j()) {
+    std::ostringstream what;
+    what << op << ": energy: expected at least " << planner_->minimum_j() << " J, the least that can be reached on "
+         << profile.name() << " (dense: " << planner_->dense_j() << " J), got " << budget_.to_string() << " = " << budget_j_
+         << " J";
+    for (const auto& layer : prunable.unable) {
+      what << "; not prunable: " << layer;
+    }
+    throw BudgetError(what.str(), planner_->minimum_j());
+  }
+}
+
+MaskedPlan Selector::select(const torch::nn::Module& module, const std::vector<bool>* frozen) const {
+  const auto tensors = scores(module);
+  std::vector<std::span<const float>> spans;
+  for (const auto& tensor : tensors) {
+    spans.emplace_back(tensor.const_data_ptr<float>(), static_cast<size_t>(tensor.numel()));
+  }
+  auto masked = to_masked(with_value_errors([&] { return planner_->select(spans, budget_j_, frozen); }));
+  masked.budget = budget_.to_string();
+  return masked;
+}
+
+MaskedPlan Selector::select_relaxed(const torch::nn::Module& module, double target_j, const std::vector<bool>& frozen) const {
+  const auto tensors = scores(module);
+  std::vector<std::span<const float>> spans;
+  for (const auto& tensor : tensors) {
+    spans.emplace_back(tensor.const_data_ptr<float>(), static_cast<size_t>(tensor.numel()));
+  }
+  return to_masked(with_value_errors([&] { return planner_->select_relaxed(spans, target_j, frozen); }));
+}
+
+Workload Selector::dense_workload() const {
+  auto workload = planner_->request().workload;
+  std::set<std::string> prunable;
+  for (const auto& weight : planner_->request().weights) {
+    prunable.insert(weight.name);
+  }
+  for (auto& entry : workload.entries) {
+    if (prunable.count(entry.weight) != 0) {
+      entry.nnz = entry.weight_elements;
+    }
+  }
+  return workload;
+}
+
+std::vector<at::Tensor> Selector::scores(const torch::nn::Module& module) const {
+  const at::NoGradGuard no_grad;
+  const auto parameters = module.named_parameters();
+  std::vector<at::Tensor> result;
+  for (const auto& weight : planner_->request().weights) {
+    const auto* parameter = parameters.find(weight.name);
+    TORCH_CHECK_VALUE(parameter != nullptr, op_, ": the module has no parameter '", weight.name,
+                      "' any more (convert() made it sparse?): choosing masks anew needs the dense layer");
+    const auto& grad = parameter->grad();
+    try {
+      result.push_back(importance(parameter->detach(), grad.defined() ? std::make_optional(grad) : std::nullopt, importance_)
+                           .to(at::kCPU, at::kFloat)
+                           .reshape({-1})
+                           .contiguous());
+    } catch (c10::Error& error) {
+      error.add_context(op_ + ": importance of '" + weight.name + "'");
+      throw;
+    }
+  }
+  return result;
+}
+
+MaskedPlan Selector::to_masked(plan::Result result) const {
+  MaskedPlan masked(std::move(result.plan));
+  const auto& weights = planner_->request().weights;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const auto& bits = result.masks[i];
+    if (bits.empty()) {
+      continue;
+    }
+    auto tensor = at::empty({static_cast<int64_t>(bits.size())}, at::kByte);
+    std::copy(bits.begin(), bits.end(), tensor.mutable_data_ptr<uint8_t>());
+    masked.masks.emplace(weights[i].name, std::move(tensor));
+  }
+  return masked;
+}
+
+}  // namespace jouleprune::prune

@@ -1,0 +1,43 @@
+// What selection needs besides the weights: recorded once, then asked at every update of a schedule.
+#pragma once
+#include <jouleprune/prune.h>
+#include <torch/nn/module.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "plan/planner.h"
+
+namespace jouleprune::prune {
+
+class Selector {
+ public:
+  /// Runs `forward` once, finds what can be pruned, prices it. `op` opens error messages. Throws BudgetError, ProfileError,
+  /// PatternError, c10::ValueError.
+  Selector(const std::string& op, torch::nn::Module& module, const Forward& forward, const PrunerOptions& options);
+
+  double budget_j() const { return budget_j_; }
+  double dense_j() const { return planner_->dense_j(); }
+  double minimum_j() const { return planner_->minimum_j(); }
+  const Profile& profile() const { return planner_->request().profile; }
+
+  /// Masks of least importance lost within the budget.
+  MaskedPlan select(const torch::nn::Module& module, const std::vector<bool>* frozen) const;
+  /// For a step on the way of a schedule.
+  MaskedPlan select_relaxed(const torch::nn::Module& module, double target_j, const std::vector<bool>& frozen) const;
+  /// The recorded workload with every prunable weight unmasked: what percentages refer to.
+  Workload dense_workload() const;
+
+ private:
+  std::vector<at::Tensor> scores(const torch::nn::Module& module) const;
+  MaskedPlan to_masked(plan::Result result) const;
+
+  std::string op_, importance_;
+  Budget budget_;
+  double budget_j_ = 0;
+  std::unique_ptr<const plan::Planner> planner_;
+};
+
+}  // namespace jouleprune::prune

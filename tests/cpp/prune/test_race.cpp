@@ -1,0 +1,50 @@
+#include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+#include <jouleprune/value_errors.h>
+
+#include "prune/input_sizes.h"
+#include "prune/networks.h"
+#include "prune/race.h"
+
+namespace jouleprune::tests {
+namespace {
+
+TEST(Race, ComparesMediansWithAMargin) {
+  const prune::RaceCase linear{at::randn({8, 16}), std::nullopt, at::randn({8}), "linear", {4, 16}};
+  const auto won = prune::race(linear, fixed_timer(3e-4, 1e-4));
+  EXPECT_TRUE(won.sparse_wins());
+  EXPECT_NEAR(won.dense_s / won.sparse_s, 3, 1e-9);
+  EXPECT_EQ(won.label, "measured");
+  EXPECT_FALSE(prune::race(linear, fixed_timer(1e-4, 0.98e-4)).sparse_wins());
+  EXPECT_TRUE(prune::race(linear, fixed_timer(1e-4, 0.96e-4)).sparse_wins());
+}
+
+TEST(Race, MeasuresByItself) {
+  prune::RaceCase conv{at::randn({6, 2, 3, 3}), at::zeros({6, 2, 3, 3}), {}, "conv2d", {1, 4, 8, 8}};
+  conv.groups = 2;
+  conv.padding = {1, 1};
+  const auto race = prune::race(conv, {});
+  EXPECT_GT(race.dense_s, 0);
+  EXPECT_GT(race.sparse_s, 0);
+  EXPECT_NE(race.sentence().find("us per pass (measured)"), std::string::npos);
+}
+
+TEST(Race, RefusesWhatItCannotRun) {
+  EXPECT_THROW(prune::race({at::randn({8, 16}), std::nullopt, {}, "matmul", {4, 16}}, {}), c10::ValueError);
+  EXPECT_THROW(prune::race({at::randn({8, 16}), at::zeros({2, 2}), {}, "linear", {4, 16}}, {}), c10::ValueError);
+}
+
+TEST(InputSizes, AreThoseOfEachConvolution) {
+  auto network = make_cnn(3);
+  const auto parameters = network.net->named_parameters();
+  const auto sizes = prune::conv2d_input_sizes(network.forward().run, {{"0.weight", parameters["0.weight"]},
+                                                                       {"4.weight", parameters["4.weight"]},
+                                                                       {"8.weight", parameters["8.weight"]}});
+  EXPECT_EQ(sizes.size(), 2u);
+  EXPECT_EQ(sizes.at("0.weight"), (std::vector<std::vector<int64_t>>{{3, 1, 16, 16}}));
+  EXPECT_EQ(sizes.at("4.weight"), (std::vector<std::vector<int64_t>>{{3, 8, 8, 8}}));
+}
+
+}  // namespace
+}  // namespace jouleprune::tests
