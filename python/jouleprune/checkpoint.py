@@ -177,6 +177,10 @@ def _sparse_layer(
         sparse = sparse_nn.SparseConv2d.from_dense(dense, layout="csr", mask=nothing)
     else:
         raise ValueError(f"load: layer {name!r} of {path}: no {class_name} can take the place of {type(here).__name__}")
+    for key, value in own.items():
+        mine = sparse.state_dict().get(key)
+        if mine is not None and mine.dtype != value.dtype:
+            raise ValueError(f"load: '{name}.{key}' of {path}: expected {mine.dtype}, got {value.dtype}")
     try:
         sparse.load_state_dict(own)
     except (RuntimeError, ValueError) as error:

@@ -33,9 +33,12 @@ def load_model(spec: str, inputs: Sequence[str] | None) -> tuple[torch.nn.Module
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        made = getattr(importlib.import_module(module_name), attribute)()
+        factory = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"model: {spec!r}: {error}") from error
+    if not callable(factory):
+        raise ValueError(f"model: {spec!r}: expected a callable, got {type(factory).__name__}")
+    made = factory()
     if not isinstance(made, tuple) or len(made) < 2 or not isinstance(made[0], torch.nn.Module):
         raise ValueError(f"model: {spec!r}: expected (model, example_inputs, ...), got {type(made).__name__}")
     return made[0], made[1]

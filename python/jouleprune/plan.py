@@ -85,7 +85,7 @@ class Plan:
         try:
             data = json.loads(text)
             if not isinstance(data, dict) or data.get("schema") != 1:
-                raise ValueError(f'expected an object with "schema": 1, got {text[:60]!r}')
+                raise TypeError(f'no object with "schema": 1 in {text[:60]!r}')
             unit = data["next_unit"]
             return cls(
                 profile=data["profile"],
@@ -113,7 +113,7 @@ class Plan:
                 masks=dict(masks or {}),
                 text=text,
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
             raise ValueError(f"Plan.from_json: expected a plan of schema 1: {type(error).__name__}: {error}") from error
 
     def to_json(self) -> str:

@@ -105,7 +105,7 @@ CASES = {
     "convert: revived weights": (ValueError, "pruner.step", revived),
     "convert: plan of another network": (ValueError, "plan", lambda: jp.convert(*mlp(), plan=other_plan())),
     "convert: no module": (ValueError, "model", lambda: jp.convert(3, torch.ones(1))),
-    "plan json": (ValueError, "Plan", lambda: jp.Plan.from_json("{}")),
+    "plan json": (ValueError, "Plan.from_json", lambda: jp.Plan.from_json("{}")),
     "plan json truncated": (ValueError, "Plan", lambda: jp.Plan.from_json('{"schema": 1, "layers": [')),
     "pruner state of another schema": (ValueError, "schema", lambda: pruner().load_state_dict({"schema": 7})),
 }  # fmt: skip
@@ -114,7 +114,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_named_error(case):
     kind, fragment, call = CASES[case]
-    with pytest.raises(kind, match=fragment) as raised:
+    with pytest.raises(kind, match=fragment or None) as raised:
         call()
     assert not isinstance(raised.value, SystemError)
     assert len(str(raised.value)) > 10

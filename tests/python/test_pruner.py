@@ -222,10 +222,10 @@ def test_a_callable_is_an_importance():
 def test_ignored_layers_and_floors():
     model, x = NETWORKS["lenet"]()
     plan = jp.plan(
-        model, x, energy="60%", profile="eyeriss-65nm", ignored_layers=[model[0], "9"], min_density={"6.weight": 0.5}
+        model, x, energy="60%", profile="eyeriss-65nm", ignored_layers=[model[0], "9"], min_density={"7.weight": 0.5}
     )
-    assert {layer.name for layer in plan.layers} == {"3", "6"}
-    assert next(layer for layer in plan.layers if layer.name == "6").density >= 0.5
+    assert {layer.name for layer in plan.layers} == {"3", "7"}
+    assert next(layer for layer in plan.layers if layer.name == "7").density >= 0.5
 
 
 def test_state_dict_resumes():
