@@ -107,6 +107,39 @@ at::Tensor check_bias(const char* op, const std::optional<at::Tensor>& bias, int
   return bias->contiguous();
 }
 
+at::Tensor as_rows(const char* op, const char* name, const at::Tensor& tensor, int64_t size) {
+  check_element_type(op, name, tensor);
+  TORCH_CHECK_VALUE(size >= 0 && size <= kLimit, op, ": last size of ", name, ": expected 0 to ", kLimit, ", got ", size);
+  TORCH_CHECK_VALUE(tensor.dim() >= 1 && tensor.size(-1) == size, op, ": ", name, ": expected [..., ", size, "], got ",
+                    tensor.sizes());
+  int64_t n = 1;
+  for (const int64_t leading : tensor.sizes().slice(0, tensor.dim() - 1)) {
+    n *= leading;
+  }
+  const auto rows = tensor.reshape({n, size});
+  return size <= 1 || rows.stride(1) == 1 ? rows : rows.contiguous();
+}
+
+at::DimVector resized_last(const at::Tensor& tensor, int64_t size) {
+  at::DimVector sizes(tensor.sizes());
+  sizes.back() = size;
+  return sizes;
+}
+
+void check_alike(const char* op, const at::Tensor& grad_output, const at::Tensor& input) {
+  check_element_type(op, "input", input);
+  TORCH_CHECK_TYPE(input.scalar_type() == grad_output.scalar_type(), op, ": input: expected the dtype of grad_output, ",
+                   grad_output.scalar_type(), ", got ", input.scalar_type());
+  check_device(op, "input", input, grad_output, "grad_output");
+}
+
+void check_same_rows(const char* op, const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& grad_rows,
+                     const at::Tensor& input_rows) {
+  check_alike(op, grad_output, input);
+  TORCH_CHECK_VALUE(grad_rows.size(0) == input_rows.size(0), op, ": input: expected the leading sizes of grad_output, ",
+                    grad_output.sizes(), ", got ", input.sizes());
+}
+
 void check_prepacked(const char* op, const std::optional<at::Tensor>& prepacked) {
   if (prepacked.has_value() && prepacked->defined()) {
     TORCH_CHECK_TYPE(prepacked->scalar_type() == at::kInt, op, ": prepacked: expected int32 from prepack_csr, got ",
@@ -132,33 +165,6 @@ at::Tensor activate(Activation activation, const at::Tensor& output) {
     case Activation::kSilu: return at::silu(output);
   }
   return output;
-}
-
-kernels::csr::ConvShape check_conv(const char* op, at::IntArrayRef input_size, int64_t rows, at::IntArrayRef kernel_size,
-                                   at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation, int64_t groups) {
-  TORCH_CHECK_VALUE(input_size.size() == 4, op, ": input: expected [n, in_channels, h, w], got ", input_size);
-  const auto check_pair = [&](const char* name, at::IntArrayRef pair, int64_t least) {
-    TORCH_CHECK_VALUE(pair.size() == 2 && pair[0] >= least && pair[1] >= least && pair[0] <= kLimit && pair[1] <= kLimit, op, ": ",
-                      name, ": expected two numbers from ", least, " to ", kLimit, ", got ", pair);
-  };
-  check_pair("kernel_size", kernel_size, 1);
-  check_pair("stride", stride, 1);
-  check_pair("padding", padding, 0);
-  check_pair("dilation", dilation, 1);
-  for (const int64_t size : input_size) {
-    TORCH_CHECK_VALUE(size >= 0 && size <= kLimit, op, ": input: expected sizes from 0 to ", kLimit, ", got ", input_size);
-  }
-  TORCH_CHECK_VALUE(groups >= 1 && input_size[1] % groups == 0 && rows % groups == 0, op,
-                    ": groups: expected a positive number that divides in_channels = ", input_size[1], " and out_channels = ", rows,
-                    ", got ", groups);
-  const kernels::csr::ConvShape shape{input_size[0], input_size[1], input_size[2], input_size[3], rows,
-                                      kernel_size[0], kernel_size[1], stride[0],   stride[1],
-                                      padding[0],     padding[1],     dilation[0], dilation[1], groups};
-  TORCH_CHECK_VALUE(shape.height + 2 * shape.padding_h > shape.dilation_h * (shape.kernel_h - 1) &&
-                        shape.width + 2 * shape.padding_w > shape.dilation_w * (shape.kernel_w - 1),
-                    op, ": input: expected at least the size of the kernel, got ", input_size, " with kernel_size ", kernel_size,
-                    ", padding ", padding, ", dilation ", dilation);
-  return shape;
 }
 
 kernels::Isa active_isa() {

@@ -1,5 +1,6 @@
 // Argument checks that the csr ops share; every message names the op, the argument, what was expected and what came.
 #pragma once
+#include <ATen/core/DimVector.h>
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
@@ -42,9 +43,27 @@ Activation parse_activation(const char* op, std::string_view name);
 /// Applies it to a result without one; `output` may be overwritten.
 at::Tensor activate(Activation activation, const at::Tensor& output);
 
-/// Sizes of conv2d_csr, with every number checked. `input_size` [4]; `rows`, `cols` of the weight, or -1 where not yet known.
+/// Sizes of conv2d_csr with `rows` output channels, every number checked. `input_size` [4].
 kernels::csr::ConvShape check_conv(const char* op, at::IntArrayRef input_size, int64_t rows, at::IntArrayRef kernel_size,
                                    at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation, int64_t groups);
+
+/// A dense argument [..., size] as rows: [n, size] with neighbouring elements in a row, copied only if they are not.
+at::Tensor as_rows(const char* op, const char* name, const at::Tensor& tensor, int64_t size);
+/// The sizes of `tensor` with another last one.
+at::DimVector resized_last(const at::Tensor& tensor, int64_t size);
+/// `input` has the dtype and device of `grad_output`.
+void check_alike(const char* op, const at::Tensor& grad_output, const at::Tensor& input);
+/// As check_alike, and as many rows; the first two are what the user gave, for the message.
+void check_same_rows(const char* op, const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& grad_rows,
+                     const at::Tensor& input_rows);
+
+/// Checks the input of conv2d_csr as far as the weight does not matter; returns the columns of the weight.
+int64_t check_conv_input(const char* op, const at::Tensor& input, int64_t in_channels, at::IntArrayRef kernel_size, int64_t groups);
+/// The same for its backward ops.
+int64_t check_conv_grad(const char* op, const at::Tensor& grad_output, at::IntArrayRef input_size, at::IntArrayRef kernel_size,
+                        int64_t groups);
+/// The shape that the forward op gives.
+void check_grad_output(const char* op, const at::Tensor& grad_output, const kernels::csr::ConvShape& shape);
 
 /// JOULEPRUNE_ISA or the best; a bad value of the variable is a c10::ValueError.
 kernels::Isa active_isa();

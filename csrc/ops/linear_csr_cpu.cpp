@@ -12,26 +12,6 @@ namespace {
 
 namespace csr = kernels::csr;
 
-/// A dense argument [..., size] as rows: [n, size] with neighbouring elements in a row, copied only if they are not.
-Tensor as_rows(const char* op, const char* name, const Tensor& tensor, int64_t size) {
-  check_element_type(op, name, tensor);
-  TORCH_CHECK_VALUE(tensor.dim() >= 1 && tensor.size(-1) == size, op, ": ", name, ": expected [..., ", size, "], got ",
-                    tensor.sizes());
-  int64_t n = 1;
-  for (const int64_t leading : tensor.sizes().slice(0, tensor.dim() - 1)) {
-    n *= leading;
-  }
-  const auto rows = tensor.reshape({n, size});
-  return size <= 1 || rows.stride(1) == 1 ? rows : rows.contiguous();
-}
-
-/// [..., size] with the leading sizes of `tensor`.
-at::DimVector resized_last(const Tensor& tensor, int64_t size) {
-  at::DimVector sizes(tensor.sizes());
-  sizes.back() = size;
-  return sizes;
-}
-
 Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                       const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_features,
                       std::string_view activation) {
@@ -72,12 +52,7 @@ Tensor linear_csr_backward_values_cpu(const Tensor& grad_output, const Tensor& i
   const auto weight = check_weight(op, nullptr, col_indices, row_offsets, key, in_features, grad_output, "grad_output");
   const auto grads = as_rows(op, "grad_output", grad_output, weight.csr.rows);
   const auto inputs = as_rows(op, "input", input, in_features);
-  TORCH_CHECK_VALUE(grads.size(0) == inputs.size(0), op, ": input: expected the leading sizes of grad_output, ",
-                    grad_output.sizes(), ", got ", input.sizes());
-  TORCH_CHECK_TYPE(input.scalar_type() == grad_output.scalar_type(), op, ": input: expected the dtype of grad_output, ",
-                   grad_output.scalar_type(), ", got ", input.scalar_type());
-  TORCH_CHECK_VALUE(input.device() == grad_output.device(), op, ": input: expected the device of grad_output, ",
-                    grad_output.device(), ", got ", input.device());
+  check_same_rows(op, grad_output, input, grads, inputs);
   auto grad_values = at::empty({weight.csr.nnz}, grad_output.options());
   with_element_type(grad_output.scalar_type(), [&](auto element) {
     using T = decltype(element);
