@@ -55,8 +55,10 @@ PYBIND11_MODULE(_C, m) {
       .def_property_readonly("kind", &Profile::kind)
       .def_property_readonly("hash", &Profile::hash)
       .def("to_json", &Profile::to_json)
-      .def("__repr__", [](const Profile& profile) { return "Profile('" + profile.name() + "', kind='" + profile.kind() + "')"; })
-      .def("__eq__", [](const Profile& a, const Profile& b) { return a.to_json() == b.to_json(); }, py::is_operator())
+      .def("__repr__",
+           [](const Profile& profile) { return "Profile('" + profile.name() + "', kind='" + profile.kind() + "')"; })
+      .def(
+          "__eq__", [](const Profile& a, const Profile& b) { return a.to_json() == b.to_json(); }, py::is_operator())
       .def("__hash__", [](const Profile& profile) { return std::hash<std::string>()(profile.to_json()); })
       .def(py::pickle([](const Profile& profile) { return profile.to_json(); },
                       [](const std::string& json) { return energy::parse_profile(json, "pickle"); }));

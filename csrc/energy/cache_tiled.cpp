@@ -55,9 +55,10 @@ Operands operands_of(const Entry& entry, const KernelCounts& kernel, int bits) {
   return operands;
 }
 
-/// Outermost level that sees the activations: a call's inputs and outputs stay in a cache when they fill at most half of it.
+/// Outermost level that sees the activations: a call's inputs and outputs stay in a cache of which they fill <= half.
 size_t home_of(const Entry& entry, const ProfileData& profile, int bits) {
-  const double activations = (static_cast<double>(entry.input_elements) + static_cast<double>(entry.output_elements)) * bits;
+  const double activations =
+      (static_cast<double>(entry.input_elements) + static_cast<double>(entry.output_elements)) * bits;
   size_t home = 0;
   for (size_t i = 1; i < profile.levels.size(); ++i) {
     if (activations <= profile.levels[i].capacity_bits / 2) home = i;
@@ -98,7 +99,7 @@ Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCo
     if (activations || !left_moves) traffic.read_bits += repeats.weights * operands.weights;
     traffic.metadata_bits = repeats.weights * operands.metadata;
     if (activations) {
-      // Spilled sums are priced as reads in both directions, so that the order of least traffic is that of least energy.
+      // Spilled sums are priced as reads both ways, so that the order of least traffic is that of least energy.
       traffic.read_bits += repeats.inputs * operands.inputs + 2 * repeats.spills * operands.outputs;
       traffic.write_bits = operands.outputs;
     }

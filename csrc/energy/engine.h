@@ -21,8 +21,8 @@ struct Counts {
   double macs_charged = 0;  ///< effective + g x (issued - effective)
   double ops = 0;
   double index_decodes = 0;
-  double busy_macs = 0;     ///< MACs that take time, at the peak of the type
-  double seconds = 0;       ///< longest of computing and of each level's traffic
+  double busy_macs = 0;  ///< MACs that take time, at the peak of the type
+  double seconds = 0;    ///< longest of computing and of each level's traffic
   std::array<Traffic, kMaxLevels> levels{};
 };
 

@@ -49,9 +49,7 @@ class Path {
         if (!object.keys.insert(object.key).second) fail("expected each key once, got it twice");
         break;
       }
-      case Event::value:
-        advance();
-        break;
+      case Event::value: advance(); break;
     }
     return true;
   }
@@ -89,8 +87,9 @@ class Path {
 Json parse_json(std::string_view text, const Document& document, int max_depth) {
   Path path(document, max_depth);
   try {
-    return Json::parse(text.begin(), text.end(),
-                       [&path](int depth, Json::parse_event_t event, Json& parsed) { return path(depth, event, parsed); });
+    return Json::parse(text.begin(), text.end(), [&path](int depth, Json::parse_event_t event, Json& parsed) {
+      return path(depth, event, parsed);
+    });
   } catch (const Json::exception& error) {
     path.fail(std::string("expected JSON, got ") + error.what());
   }
@@ -107,7 +106,8 @@ void Node::expect_keys(std::initializer_list<std::string_view> keys) const {
     for (const std::string_view candidate : keys) known = known || candidate == key;
     if (known) continue;
     std::vector<std::string> names(keys.begin(), keys.end());
-    Node(value, *document_, pointer_ + "/" + escaped(key)).fail_plainly("unknown key; expected one of " + joined(names));
+    Node(value, *document_, pointer_ + "/" + escaped(key))
+        .fail_plainly("unknown key; expected one of " + joined(names));
   }
 }
 
@@ -118,8 +118,6 @@ Node Node::at(std::string_view key) const {
   if (found == json_->end()) Node(*json_, *document_, place).fail_plainly("missing");
   return {*found, *document_, place};
 }
-
-Node Node::member(const std::string& key) const { return at(key); }
 
 Node Node::item(size_t index) const { return {(*json_)[index], *document_, pointer_ + "/" + std::to_string(index)}; }
 

@@ -40,7 +40,7 @@ class Node {
   bool has(std::string_view key) const { return json_->contains(key); }
   Node at(std::string_view key) const;  ///< fails when it is missing
   Node item(size_t index) const;
-  Node member(const std::string& key) const;  ///< of an object whose keys are free
+  Node member(const std::string& key) const { return at(key); }  ///< of an object whose keys are free
   size_t array_size(size_t max) const;
 
   std::string text(size_t max_length = 4096) const;
@@ -49,8 +49,8 @@ class Node {
   double number() const;  ///< finite
   int64_t count() const;  ///< an integer from 0 to kMaxCount
 
-  [[noreturn]] void fail(const std::string& expected) const;            ///< "POINTER: expected ..., got <this value>"
-  [[noreturn]] void fail_plainly(const std::string& what) const;        ///< "POINTER: what"
+  [[noreturn]] void fail(const std::string& expected) const;      ///< "POINTER: expected ..., got <this value>"
+  [[noreturn]] void fail_plainly(const std::string& what) const;  ///< "POINTER: what"
 
  private:
   const Json* json_;

@@ -1,4 +1,4 @@
-// What one kernel does for one entry, in counts: the seam between kernels (which fill it in) and engines (which price it).
+// What one kernel does for one entry, in counts: kernels fill it in, engines price it.
 #pragma once
 #include <jouleprune/energy.h>
 
@@ -9,16 +9,16 @@ namespace jouleprune::energy {
 
 /// Counts of one call run by one kernel, whole batch.
 struct KernelCounts {
-  double macs_issued = 0;         ///< multiply-accumulates the kernel executes, zeros included
-  double weight_value_bits = 0;   ///< kept values (and zero fill-in) streamed once
-  double weight_index_bits = 0;   ///< metadata streamed once: column indices, row offsets, run lengths
-  double code_bits = 0;           ///< generated code streamed once
-  double weight_passes = 1;       ///< times the weight stream is read (column tiles of the output)
-  double activation_loads = 0;    ///< activation elements loaded by the inner loop
-  double output_updates = 0;      ///< output elements written (and read back) by the inner loop
-  double index_decodes = 0;       ///< indices decoded
-  double extra_bits = 0;          ///< moved besides operands: packed panels, transposes; written and read once each
-  double peak_share = 1;          ///< share of the device's peak the inner loop reaches when nothing else limits it
+  double macs_issued = 0;        ///< multiply-accumulates the kernel executes, zeros included
+  double weight_value_bits = 0;  ///< kept values (and zero fill-in) streamed once
+  double weight_index_bits = 0;  ///< metadata streamed once: column indices, row offsets, run lengths
+  double code_bits = 0;          ///< generated code streamed once
+  double weight_passes = 1;      ///< times the weight stream is read (column tiles of the output)
+  double activation_loads = 0;   ///< activation elements loaded by the inner loop
+  double output_updates = 0;     ///< output elements written (and read back) by the inner loop
+  double index_decodes = 0;      ///< indices decoded
+  double extra_bits = 0;         ///< moved besides operands: packed panels, transposes; written and read once each
+  double peak_share = 1;         ///< share of the device's peak the inner loop reaches when nothing else limits it
 };
 
 /// A kernel's cost entry. Pure functions; `count` must be non-decreasing in entry.nnz.
@@ -28,7 +28,7 @@ struct KernelCost {
   std::string_view pattern;  ///< least structured pattern it accepts: "dense", "unstructured"
   KernelCounts (*count)(const Entry& entry);
   bool (*supports)(const Entry& entry);  ///< op and dtype it can run
-  bool offered = true;       ///< the planner may choose it; false: priced only when an entry names it
+  bool offered = true;                   ///< the planner may choose it; false: priced only when an entry names it
 };
 
 /// Every kernel of the library, dense first. Defined next to the kernels: csrc/kernels/cost_entries.cpp.

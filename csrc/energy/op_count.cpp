@@ -25,9 +25,9 @@ Moved moved(const Entry& entry, const ProfileData& profile) {
 }
 
 struct Macs {
-  double issued;    ///< take their cycle
-  double weighted;  ///< weight is not zero
-  double effective; ///< neither operand is zero
+  double issued;     ///< take their cycle
+  double weighted;   ///< weight is not zero
+  double effective;  ///< neither operand is zero
   double gate(double done, double g) const { return done + g * (issued - done); }
 };
 
@@ -63,20 +63,23 @@ Counts count_ops(const Entry& entry, const ProfileData& profile, const DtypeCost
     StreamBits weights{elements.weights * cost.bits, 0}, inputs{elements.inputs * cost.bits, 0};
     if (level.compressed) {
       weights = run_length_bits(elements.weights, static_cast<double>(entry.nnz), cost.bits, profile.zeros->run_bits);
-      inputs = run_length_bits(elements.inputs, elements.inputs * entry.input_density, cost.bits, profile.zeros->run_bits);
+      inputs =
+          run_length_bits(elements.inputs, elements.inputs * entry.input_density, cost.bits, profile.zeros->run_bits);
     }
     StreamBits outputs{elements.outputs * cost.bits, 0};
     if (i < home) inputs = outputs = {};
     const Accesses &element = level.per_element, &mac = level.per_mac;
     Traffic& traffic = counts.levels[i];
-    traffic.read_bits = element.weight_reads.at(corner) * weights.values + element.input_reads.at(corner) * inputs.values +
+    traffic.read_bits = element.weight_reads.at(corner) * weights.values +
+                        element.input_reads.at(corner) * inputs.values +
                         element.output_reads.at(corner) * outputs.values +
                         cost.bits * (mac.weight_reads.at(corner) + mac.output_reads.at(corner)) * counts.macs_charged +
                         cost.bits * mac.input_reads.at(corner) * input_macs;
-    traffic.write_bits = element.weight_writes.at(corner) * weights.values + element.input_writes.at(corner) * inputs.values +
-                         element.output_writes.at(corner) * outputs.values +
-                         cost.bits * (mac.weight_writes.at(corner) + mac.output_writes.at(corner)) * counts.macs_charged +
-                         cost.bits * mac.input_writes.at(corner) * input_macs;
+    traffic.write_bits =
+        element.weight_writes.at(corner) * weights.values + element.input_writes.at(corner) * inputs.values +
+        element.output_writes.at(corner) * outputs.values +
+        cost.bits * (mac.weight_writes.at(corner) + mac.output_writes.at(corner)) * counts.macs_charged +
+        cost.bits * mac.input_writes.at(corner) * input_macs;
     traffic.metadata_bits = (element.weight_reads.at(corner) + element.weight_writes.at(corner)) * weights.metadata +
                             (element.input_reads.at(corner) + element.input_writes.at(corner)) * inputs.metadata;
   }

@@ -33,11 +33,12 @@ Parts joules(const Counts& counts, const ProfileData& profile, const DtypeCost& 
   for (size_t i = 0; i < profile.levels.size(); ++i) {
     const Level& level = profile.levels[i];
     const double read_pj = level.read_pj_per_bit.at(corner);
-    parts.memory_j +=
-        kPico * (counts.levels[i].read_bits * read_pj + counts.levels[i].write_bits * level.write_pj_per_bit.at(corner));
+    parts.memory_j += kPico * (counts.levels[i].read_bits * read_pj +
+                               counts.levels[i].write_bits * level.write_pj_per_bit.at(corner));
     parts.metadata_j += kPico * counts.levels[i].metadata_bits * read_pj;
   }
-  parts.static_j = profile.static_w.at(corner) * (counts.seconds + profile.launch_s.at(corner)) + profile.launch_j.at(corner);
+  parts.static_j =
+      profile.static_w.at(corner) * (counts.seconds + profile.launch_s.at(corner)) + profile.launch_j.at(corner);
   return parts;
 }
 
@@ -45,7 +46,8 @@ Parts divided(Parts parts, double count) {
   return {parts.compute_j / count, parts.memory_j / count, parts.metadata_j / count, parts.static_j / count};
 }
 
-[[noreturn]] void refuse(const Entry& entry, const std::string& field, const std::string& expected, const std::string& got) {
+[[noreturn]] void refuse(const Entry& entry, const std::string& field, const std::string& expected,
+                         const std::string& got) {
   throw std::invalid_argument("entry '" + entry.name + "': " + field + ": expected " + expected + ", got " + got);
 }
 
@@ -80,7 +82,8 @@ void check(const Entry& entry) {
   count("input_elements", entry.input_elements, 0);
   count("output_elements", entry.output_elements, 0);
   if (entry.nnz > entry.weight_elements) {
-    refuse(entry, "nnz", "at most weight_elements (" + std::to_string(entry.weight_elements) + ")", std::to_string(entry.nnz));
+    refuse(entry, "nnz", "at most weight_elements (" + std::to_string(entry.weight_elements) + ")",
+           std::to_string(entry.nnz));
   }
   if (!(entry.input_density >= 0 && entry.input_density <= 1)) {
     refuse(entry, "input_density", "a share from 0 to 1", std::to_string(entry.input_density));
@@ -134,7 +137,8 @@ std::vector<std::string> candidates(const Entry& entry, const Profile& profile) 
 bool zeros_save(const Profile& profile) {
   const ProfileData& data = profile.data();
   if (!data.zeros) return false;
-  const bool compressed = std::any_of(data.levels.begin(), data.levels.end(), [](const Level& level) { return level.compressed; });
+  const bool compressed =
+      std::any_of(data.levels.begin(), data.levels.end(), [](const Level& level) { return level.compressed; });
   return compressed || data.zeros->gated_share.value < 1 || data.zeros->skips_cycles;
 }
 

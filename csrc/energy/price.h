@@ -12,15 +12,15 @@ namespace jouleprune::energy {
 /// Throws std::invalid_argument (malformed entry, unknown kernel, count < 1).
 LayerEnergy price(const Entry& entry, const Profile& profile, int64_t count);
 
-/// Kernels that may run a pruned form of this entry or the entry as it is: "dense" first; on accelerators that save on zeros
-/// only "zero-skip".
+/// Kernels that may run a pruned form of this entry or the entry as it is: "dense" first; on accelerators that save on
+/// zeros only "zero-skip".
 std::vector<std::string> candidates(const Entry& entry, const Profile& profile);
 
 /// Whether a zero in a weight that is laid out densely saves energy.
 bool zeros_save(const Profile& profile);
 
-/// Throws std::invalid_argument naming the entry and the field when a size is negative or too large, nnz exceeds the weight's
-/// elements, or input_density is no share.
+/// Throws std::invalid_argument naming the entry and the field when a size is negative or too large, nnz exceeds the
+/// weight's elements, or input_density is no share.
 void check(const Entry& entry);
 
 }  // namespace jouleprune::energy

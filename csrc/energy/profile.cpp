@@ -39,7 +39,8 @@ std::string read_file(const std::string& path) {
   const std::uintmax_t size = std::filesystem::file_size(path, error);
   if (error) throw core::ProfileError("profile '" + path + "': the file cannot be read: " + error.message());
   if (size > kMaxFileBytes) {
-    throw core::ProfileError("profile '" + path + "': /: expected at most 1 MiB, got " + std::to_string(size) + " bytes");
+    throw core::ProfileError("profile '" + path + "': /: expected at most 1 MiB, got " + std::to_string(size) +
+                             " bytes");
   }
   std::ifstream file(path, std::ios::binary);
   std::string text(size, '\0');
@@ -59,7 +60,8 @@ Profile load_profile(const std::string& name_or_path) {
   for (const auto& profile : builtin_profiles()) {
     if (profile.name == name_or_path) return parse_profile(profile.json, name_or_path);
   }
-  if (name_or_path.find('\0') != std::string::npos) throw core::ProfileError("profile: expected a name or a path, got a zero byte in it");
+  if (name_or_path.find('\0') != std::string::npos)
+    throw core::ProfileError("profile: expected a name or a path, got a zero byte in it");
   return parse_profile(read_file(name_or_path), name_or_path);
 }
 
@@ -69,12 +71,18 @@ DtypeCost cost_of(const ProfileData& profile, const std::string& dtype) {
     if (cost.name == wanted) return cost;
   }
   const int bits = dtype_bits(wanted);
-  const auto distance = [&](const DtypeCost& cost) { return std::abs(std::log2(static_cast<double>(bits) / cost.bits)); };
+  const auto distance = [&](const DtypeCost& cost) {
+    return std::abs(std::log2(static_cast<double>(bits) / cost.bits));
+  };
   const DtypeCost& nearest = *std::min_element(profile.dtypes.begin(), profile.dtypes.end(),
                                                [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
   const double ratio = static_cast<double>(bits) / nearest.bits;
-  return {wanted, bits, scaled(nearest.mac_pj, ratio * ratio, true), scaled(nearest.op_pj, ratio, true),
-          scaled(nearest.macs_s, 1 / ratio, true), scaled(nearest.sparse_macs_s, 1 / ratio, true)};
+  return {wanted,
+          bits,
+          scaled(nearest.mac_pj, ratio * ratio, true),
+          scaled(nearest.op_pj, ratio, true),
+          scaled(nearest.macs_s, 1 / ratio, true),
+          scaled(nearest.sparse_macs_s, 1 / ratio, true)};
 }
 
 int dtype_bits(std::string_view dtype) {
@@ -82,10 +90,10 @@ int dtype_bits(std::string_view dtype) {
     std::string_view name;
     int bits;
   };
-  static constexpr Width kWidths[] = {
-      {"float64", 64}, {"float32", 32}, {"float16", 16}, {"bfloat16", 16}, {"int64", 64},        {"int32", 32},
-      {"int16", 16},   {"int8", 8},     {"uint8", 8},    {"bool", 8},      {"complexfloat", 64}, {"complexdouble", 128},
-      {"uint16", 16},  {"uint32", 32},  {"uint64", 64},  {"complexhalf", 32}};
+  static constexpr Width kWidths[] = {{"float64", 64}, {"float32", 32}, {"float16", 16},      {"bfloat16", 16},
+                                      {"int64", 64},   {"int32", 32},   {"int16", 16},        {"int8", 8},
+                                      {"uint8", 8},    {"bool", 8},     {"complexfloat", 64}, {"complexdouble", 128},
+                                      {"uint16", 16},  {"uint32", 32},  {"uint64", 64},       {"complexhalf", 32}};
   for (const Width& width : kWidths) {
     if (width.name == dtype) return width.bits;
   }

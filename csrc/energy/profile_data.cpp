@@ -27,8 +27,8 @@ class Reader {
   explicit Reader(const Node& root) : root_(root) {}
 
   ProfileData read() {
-    root_.expect_keys({"schema", "name", "kind", "description", "dataflow", "runs_as", "fused_ops", "compute", "levels", "zeros",
-                       "static_w", "launch_j", "launch_s", "index_decode_pj", "provenance"});
+    root_.expect_keys({"schema", "name", "kind", "description", "dataflow", "runs_as", "fused_ops", "compute", "levels",
+                       "zeros", "static_w", "launch_j", "launch_s", "index_decode_pj", "provenance"});
     if (const Node schema = root_.at("schema"); schema.json() != 1) schema.fail("1");
     data_.name = root_.at("name").text(128);
     if (data_.name.empty()) root_.at("name").fail("a name");
@@ -45,7 +45,9 @@ class Reader {
     data_.index_decode_pj = optional(root_, "index_decode_pj");
     for (const auto& [pointer, value] : data_.provenance) {
       if (!used_.contains(pointer)) {
-        root_.at("provenance").member(pointer).fail_plainly("expected the JSON pointer of a number of this profile, got none");
+        root_.at("provenance")
+            .at(pointer)
+            .fail_plainly("expected the JSON pointer of a number of this profile, got none");
       }
     }
     return std::move(data_);
@@ -56,7 +58,7 @@ class Reader {
     node.expect_object();
     if (node.json().size() > kMaxProvenance) node.fail_plainly("expected at most 256 entries");
     for (const auto& [pointer, value] : node.json().items()) {
-      const Node entry = node.member(pointer);
+      const Node entry = node.at(pointer);
       if (!pointer.empty() && pointer[0] != '/') entry.fail_plainly("expected a JSON pointer, which begins with /");
       entry.expect_keys({"source", "kind", "date"});
       Provenance provenance;
@@ -90,7 +92,7 @@ class Reader {
     if (node.json().empty()) node.fail("at least one number type");
     if (node.json().size() > kMaxDtypes) node.fail_plainly("expected at most 32 number types");
     for (const auto& [name, value] : node.json().items()) {
-      const Node entry = node.member(name);
+      const Node entry = node.at(name);
       entry.expect_keys({"mac_pj", "op_pj", "macs_s", "sparse_macs_s"});
       DtypeCost cost;
       cost.name = name;
@@ -117,7 +119,9 @@ class Reader {
       if (!names.insert(data_.levels[i].name).second) node.item(i).at("name").fail("a name that no other level has");
       if (!node.item(i).has("capacity_bytes")) continue;
       if (data_.levels[i].capacity_bits >= outside) {
-        node.item(i).at("capacity_bytes").fail("less than the level outside has (levels go from the outermost to the innermost)");
+        node.item(i)
+            .at("capacity_bytes")
+            .fail("less than the level outside has (levels go from the outermost to the innermost)");
       }
       outside = data_.levels[i].capacity_bits;
     }
@@ -134,14 +138,16 @@ class Reader {
     Level level;
     level.name = node.at("name").text(64);
     if (level.name.empty()) node.at("name").fail("a name");
-    if (node.has("capacity_bytes") || (!counted && index > 0)) level.capacity_bits = 8 * positive(node.at("capacity_bytes")).value;
+    if (node.has("capacity_bytes") || (!counted && index > 0))
+      level.capacity_bits = 8 * positive(node.at("capacity_bytes")).value;
     level.read_pj_per_bit = quantity(node.at("read_pj_per_bit"));
     level.write_pj_per_bit = quantity(node.at("write_pj_per_bit"));
     level.bytes_s = rate(node, "bytes_s");
     if (node.has("compressed")) level.compressed = node.at("compressed").boolean();
     if (node.has("holds_activations")) level.holds_activations = node.at("holds_activations").boolean();
     if (level.compressed && !root_.has("zeros")) node.at("compressed").fail_plainly("needs /zeros, which is missing");
-    if (level.holds_activations && !node.has("capacity_bytes")) node.at("holds_activations").fail_plainly("needs capacity_bytes");
+    if (level.holds_activations && !node.has("capacity_bytes"))
+      node.at("holds_activations").fail_plainly("needs capacity_bytes");
     if (node.has("per_element")) level.per_element = accesses(node.at("per_element"));
     if (node.has("per_mac")) level.per_mac = accesses(node.at("per_mac"));
     return level;

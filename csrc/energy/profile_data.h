@@ -48,29 +48,30 @@ struct Level {
   std::string name;
   double capacity_bits = std::numeric_limits<double>::infinity();
   Quantity read_pj_per_bit, write_pj_per_bit;
-  Quantity bytes_s;                ///< bandwidth; 0 = not modelled
-  bool compressed = false;         ///< zeros are stored as run lengths (op-count)
-  bool holds_activations = false;  ///< activations of a call that fit here are not seen by the levels outside (op-count)
-  Accesses per_element, per_mac;   ///< op-count
+  Quantity bytes_s;         ///< bandwidth; 0 = not modelled
+  bool compressed = false;  ///< zeros are stored as run lengths (op-count)
+  bool holds_activations =
+      false;                      ///< activations of a call that fit here are not seen by the levels outside (op-count)
+  Accesses per_element, per_mac;  ///< op-count
 };
 
 /// What the hardware does with zeros.
 struct Zeros {
-  Quantity gated_share;     ///< g: share of a MAC's energy still spent on a zero
-  int run_bits = 5;         ///< width of a run length
+  Quantity gated_share;       ///< g: share of a MAC's energy still spent on a zero
+  int run_bits = 5;           ///< width of a run length
   bool skips_cycles = false;  ///< zero weights cost no time either
 };
 
 struct ProfileData {
   std::string name, kind, dataflow, description;
-  std::string runs_as;  ///< every number type runs as this one; empty = as itself
+  std::string runs_as;                 ///< every number type runs as this one; empty = as itself
   std::vector<std::string> fused_ops;  ///< run in the output path of the op before: no traffic but for further operands
   std::vector<DtypeCost> dtypes;
-  std::vector<Level> levels;    ///< outermost first
-  std::optional<Zeros> zeros;   ///< absent: zeros cost what other values cost
+  std::vector<Level> levels;   ///< outermost first
+  std::optional<Zeros> zeros;  ///< absent: zeros cost what other values cost
   Quantity static_w, launch_j, launch_s, index_decode_pj;
   std::map<std::string, Provenance> provenance;  ///< by JSON pointer; the longest that covers a number counts
-  std::string canonical;  ///< JSON with sorted keys
+  std::string canonical;                         ///< JSON with sorted keys
   std::string hash;
 };
 

@@ -17,7 +17,10 @@ namespace {
 using energy::Json;
 
 Json json_of(const Parts& parts) {
-  return {{"compute", parts.compute_j}, {"memory", parts.memory_j}, {"metadata", parts.metadata_j}, {"static", parts.static_j}};
+  return {{"compute", parts.compute_j},
+          {"memory", parts.memory_j},
+          {"metadata", parts.metadata_j},
+          {"static", parts.static_j}};
 }
 
 Json json_of(const LayerEnergy& layer) {
@@ -42,15 +45,8 @@ Json json_of(const LayerEnergy& layer) {
 
 /// Three significant digits with an SI prefix: "1.23 uJ".
 std::string si(double value, const char* unit) {
-  static constexpr std::array<std::pair<double, const char*>, 9> kPrefixes = {{{1e12, "T"},
-                                                                               {1e9, "G"},
-                                                                               {1e6, "M"},
-                                                                               {1e3, "k"},
-                                                                               {1, ""},
-                                                                               {1e-3, "m"},
-                                                                               {1e-6, "u"},
-                                                                               {1e-9, "n"},
-                                                                               {1e-12, "p"}}};
+  static constexpr std::array<std::pair<double, const char*>, 9> kPrefixes = {
+      {{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}, {1, ""}, {1e-3, "m"}, {1e-6, "u"}, {1e-9, "n"}, {1e-12, "p"}}};
   const auto* chosen = value == 0 ? &kPrefixes[4] : &kPrefixes.back();
   for (const auto& prefix : kPrefixes) {
     if (value != 0 && std::abs(value) >= prefix.first * 0.9995) {
@@ -73,7 +69,7 @@ std::string fixed(double value, const char* format) {
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text;
-  for (const int64_t size : shape) text += (text.empty() ? "" : "x") + std::to_string(size);
+  for (const int64_t size : shape) text.append(text.empty() ? "" : "x").append(std::to_string(size));
   return text;
 }
 
@@ -97,22 +93,31 @@ void print(std::ostream& out, const std::vector<std::vector<std::string>>& lines
 }  // namespace
 
 std::string EnergyReport::to_json() const {
-  Json json = {{"schema", 1},       {"total_j", energy_j}, {"low_j", low_j},     {"high_j", high_j},
-               {"latency_s", latency_s}, {"label", label}, {"per", per},         {"count", count},
-               {"batch", batch},    {"profile", profile},  {"profile_hash", profile_hash},
-               {"parts", json_of(parts)},                  {"unknown_ops", unknown_ops}};
+  Json json = {{"schema", 1},
+               {"total_j", energy_j},
+               {"low_j", low_j},
+               {"high_j", high_j},
+               {"latency_s", latency_s},
+               {"label", label},
+               {"per", per},
+               {"count", count},
+               {"batch", batch},
+               {"profile", profile},
+               {"profile_hash", profile_hash},
+               {"parts", json_of(parts)},
+               {"unknown_ops", unknown_ops}};
   json["layers"] = Json::array();
   for (const LayerEnergy& layer : layer_list) json["layers"].push_back(json_of(layer));
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::ostream& operator<<(std::ostream& out, const EnergyReport& report) {
-  out << si(report.energy_j, "J") << " per " << report.per << " on " << report.profile << ", " << report.label << " (interval "
-      << si(report.low_j, "J") << " to " << si(report.high_j, "J") << "); batch " << report.batch;
+  out << si(report.energy_j, "J") << " per " << report.per << " on " << report.profile << ", " << report.label
+      << " (interval " << si(report.low_j, "J") << " to " << si(report.high_j, "J") << "); batch " << report.batch;
   if (report.latency_s > 0) out << ", " << si(report.latency_s, "s") << " per pass";
   out << '\n';
-  std::vector<std::vector<std::string>> lines = {{"layer", "op", "shape", "kernel", "density", "MACs", "energy", "compute", "memory",
-                                                  "metadata", "static", "share"}};
+  std::vector<std::vector<std::string>> lines = {{"layer", "op", "shape", "kernel", "density", "MACs", "energy",
+                                                  "compute", "memory", "metadata", "static", "share"}};
   for (const LayerEnergy& layer : report.layer_list) {
     lines.push_back({layer.name, layer.op, shape_text(layer.shape), layer.kernel, fixed(layer.density, "%.3f"),
                      si(layer.macs_issued, ""), si(layer.energy_j, "J"), si(layer.parts.compute_j, "J"),
@@ -120,7 +125,8 @@ std::ostream& operator<<(std::ostream& out, const EnergyReport& report) {
                      fixed(100 * layer.share, "%.1f %%")});
   }
   lines.push_back({"total", "", "", "", "", "", si(report.energy_j, "J"), si(report.parts.compute_j, "J"),
-                   si(report.parts.memory_j, "J"), si(report.parts.metadata_j, "J"), si(report.parts.static_j, "J"), ""});
+                   si(report.parts.memory_j, "J"), si(report.parts.metadata_j, "J"), si(report.parts.static_j, "J"),
+                   ""});
   print(out, lines);
   if (!report.unknown_ops.empty()) out << "not priced: " << energy::joined(report.unknown_ops) << '\n';
   return out;

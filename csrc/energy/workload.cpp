@@ -17,15 +17,18 @@ constexpr size_t kMaxBytes = size_t{256} << 20, kMaxEntries = 1 << 20, kMaxDims 
 [[noreturn]] void throw_invalid(const std::string& message) { throw std::invalid_argument(message); }
 
 /// A field of a count that may be missing.
-int64_t count_or(const Node& node, const char* key, int64_t otherwise) { return node.has(key) ? node.at(key).count() : otherwise; }
+int64_t count_or(const Node& node, const char* key, int64_t otherwise) {
+  return node.has(key) ? node.at(key).count() : otherwise;
+}
 
 std::string text_or(const Node& node, const char* key, const char* otherwise) {
   return node.has(key) ? node.at(key).text() : otherwise;
 }
 
 Entry entry_of(const Node& node) {
-  node.expect_keys({"name", "op", "dtype", "weight", "shape", "rows", "cols", "n", "groups", "macs", "ops", "weight_elements",
-                    "nnz", "input_elements", "output_elements", "input_density", "pattern", "layout", "kernel"});
+  node.expect_keys({"name", "op", "dtype", "weight", "shape", "rows", "cols", "n", "groups", "macs", "ops",
+                    "weight_elements", "nnz", "input_elements", "output_elements", "input_density", "pattern", "layout",
+                    "kernel"});
   Entry entry;
   entry.name = node.at("name").text();
   entry.op = node.at("op").text();
@@ -45,7 +48,8 @@ Entry entry_of(const Node& node) {
   entry.ops = count_or(node, "ops", 0);
   entry.weight_elements = node.at("weight_elements").count();
   entry.nnz = count_or(node, "nnz", entry.weight_elements);
-  if (entry.nnz > entry.weight_elements) node.at("nnz").fail("at most weight_elements (" + std::to_string(entry.weight_elements) + ")");
+  if (entry.nnz > entry.weight_elements)
+    node.at("nnz").fail("at most weight_elements (" + std::to_string(entry.weight_elements) + ")");
   entry.input_elements = node.at("input_elements").count();
   entry.output_elements = node.at("output_elements").count();
   if (node.has("input_density")) {
@@ -91,7 +95,8 @@ std::string Workload::to_json() const {
 
 Workload Workload::parse(std::string_view text) {
   const energy::Document document{"workload", throw_invalid};
-  if (text.size() > kMaxBytes) throw_invalid("workload: /: expected at most 256 MiB, got " + std::to_string(text.size()) + " bytes");
+  if (text.size() > kMaxBytes)
+    throw_invalid("workload: /: expected at most 256 MiB, got " + std::to_string(text.size()) + " bytes");
   const Json json = energy::parse_json(text, document);
   const Node root(json, document);
   root.expect_keys({"schema", "entries", "unknown_ops", "batch", "count", "per"});

@@ -1,5 +1,5 @@
-// What each kernel does for one entry, in counts. The shares of peak are assumptions with a measured background; machine:
-// one core of an Intel Sapphire Rapids, 137 GFLOP/s of float32, unless said otherwise.
+// What each kernel does for one entry, in counts. The shares of peak are assumptions with a measured background;
+// machine: one core of an Intel Sapphire Rapids, 137 GFLOP/s of float32, unless said otherwise.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -21,8 +21,7 @@ constexpr double kIndexBits = 32;
 
 // oneDNN's dense float32 reaches 100-131 of 137 GFLOP/s on a layer of 768 x 768 with 192 columns.
 constexpr double kDenseShare = 0.8;
-// One vector load per multiply-add, panel transposed first: such row kernels reach 27-38 % without, and measured against
-// torch they win from 65-75 % zeros with the transposes.
+// One vector load per multiply-add: such row kernels reach 21-38 %; the low end, for the transposes that come first.
 constexpr double kCsrShare = 0.22;
 // Gathers: 4-6 G elements/s of 68 G multiply-adds/s.
 constexpr double kCsrGatherShare = 0.065;
@@ -45,7 +44,8 @@ KernelCounts count_dense(const Entry& entry) {
     return counts;
   }
   counts.weight_passes = tiles(as_double(entry.n), kPanel);
-  counts.activation_loads = as_double(entry.cols) * as_double(entry.n) * as_double(entry.groups) * tiles(as_double(entry.rows), kDenseRows);
+  counts.activation_loads =
+      as_double(entry.cols) * as_double(entry.n) * as_double(entry.groups) * tiles(as_double(entry.rows), kDenseRows);
   counts.output_updates = as_double(entry.rows) * as_double(entry.n) * as_double(entry.groups);
   return counts;
 }
@@ -57,8 +57,8 @@ void add_csr_weight(const Entry& entry, KernelCounts& counts) {
   counts.index_decodes = as_double(entry.nnz);
 }
 
-/// Our kernel: activations are transposed (a convolution's unfolded) once into panels of 64 columns; per panel, one vector load
-/// and one multiply-add per kept weight and vector, sums in registers. A single column is gathered instead.
+/// Our kernel: activations are transposed (a convolution's unfolded) once into panels of 64 columns; per panel, one
+/// vector load and one multiply-add per kept weight and vector, sums in registers. A single column is gathered instead.
 KernelCounts count_csr(const Entry& entry) {
   const double bits = dtype_bits(entry.dtype), n = as_double(entry.n), groups = as_double(entry.groups);
   const bool gathers = entry.n <= 1;
@@ -94,7 +94,8 @@ bool runs_csr(const Entry& entry) {
   const auto any_of = [](const std::string& word, std::initializer_list<const char*> words) {
     return std::any_of(words.begin(), words.end(), [&](const char* known) { return word == known; });
   };
-  return any_of(entry.op, {"linear", "conv1d", "conv2d"}) && any_of(entry.dtype, {"float32", "float64", "bfloat16", "float16"});
+  return any_of(entry.op, {"linear", "conv1d", "conv2d"}) &&
+         any_of(entry.dtype, {"float32", "float64", "bfloat16", "float16"});
 }
 
 constexpr std::array<KernelCost, 3> kKernels = {{

@@ -53,7 +53,9 @@ inline Entry with_kernel(Entry entry, const std::string& kernel, int64_t nnz) {
 }
 
 inline Entry random_entry(std::mt19937& random, const std::string& dtype = "float32") {
-  const auto draw = [&](int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random); };
+  const auto draw = [&](int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random);
+  };
   if (draw(0, 1) == 0) return linear(draw(1, 1500), draw(1, 1500), draw(1, 300), dtype);
   const int64_t groups = draw(0, 2) == 0 ? draw(2, 8) : 1;
   return conv2d(groups * draw(1, 64), groups * draw(1, 64), draw(0, 1) ? 3 : 1, draw(1, 40), draw(1, 8), groups, dtype);
@@ -68,7 +70,8 @@ inline Json example_profile() {
           {"kind", "asic"},
           {"dataflow", "op-count"},
           {"compute",
-           {{"int8", {{"mac_pj", number(1)}, {"op_pj", number(0)}}}, {"int16", {{"mac_pj", number(2)}, {"op_pj", number(0)}}}}},
+           {{"int8", {{"mac_pj", number(1)}, {"op_pj", number(0)}}},
+            {"int16", {{"mac_pj", number(2)}, {"op_pj", number(0)}}}}},
           {"levels",
            {{{"name", "memory"},
              {"read_pj_per_bit", number(0.125)},

@@ -11,9 +11,9 @@ namespace {
 /// Two layers: 10 operations of 1 and 20 of 2; 200 accesses of 1 and 100 of 2.
 Workload two_layers() {
   const std::string text = R"({"schema": 1, "batch": 1, "count": 1, "per": "inference", "unknown_ops": [], "entries": [
-    {"name": "a", "op": "linear", "dtype": "int8", "weight": "a.weight", "shape": [20, 10], "rows": 20, "cols": 10, "n": 1,
+    {"name": "a", "op": "linear", "dtype": "int8", "weight": "a.weight", "rows": 20, "cols": 10, "n": 1,
      "macs": 10, "weight_elements": 200, "input_elements": 0, "output_elements": 0},
-    {"name": "b", "op": "linear", "dtype": "int16", "weight": "b.weight", "shape": [10, 10], "rows": 10, "cols": 10, "n": 1,
+    {"name": "b", "op": "linear", "dtype": "int16", "weight": "b.weight", "rows": 10, "cols": 10, "n": 1,
      "macs": 20, "weight_elements": 100, "input_elements": 0, "output_elements": 0}]})";
   return Workload::parse(text);
 }

@@ -20,7 +20,8 @@ TEST(HandCounts, Eyeriss) {
   const Profile profile = energy::load_profile("eyeriss-65nm");
   const auto expected = [](double macs, double weights, double inputs, double outputs) {
     const double mac = 1.694, dram = 16 * 21.175, glb = 16 * 0.63525, array = 16 * 0.21175, rf = 16 * 0.105875;
-    return 1e-12 * (macs * mac + weights * dram + (inputs + outputs + 0.039 * macs) * glb + 0.2 * macs * array + 4 * macs * rf);
+    return 1e-12 *
+           (macs * mac + weights * dram + (inputs + outputs + 0.039 * macs) * glb + 0.2 * macs * array + 4 * macs * rf);
   };
   expect_close(energy::price(kLinear, profile, 1).energy_j, expected(2400, 600, 80, 120));
   expect_close(energy::price(kConv, profile, 1).energy_j, expected(230400, 1152, 1600, 3200));
@@ -59,7 +60,8 @@ struct Registers {
 
 Registers dense_registers(const Entry& e) {
   const auto tiles = [](int64_t size, int64_t tile) { return static_cast<double>((size + tile - 1) / tile); };
-  return {static_cast<double>(e.cols * e.n * e.groups) * tiles(e.rows, 6), tiles(e.n, 64), static_cast<double>(e.rows * e.n * e.groups)};
+  return {static_cast<double>(e.cols * e.n * e.groups) * tiles(e.rows, 6), tiles(e.n, 64),
+          static_cast<double>(e.rows * e.n * e.groups)};
 }
 
 /// Everything fits in the innermost cache: every level moves the weights once, only that cache sees activations.
@@ -84,7 +86,8 @@ TEST(HandCounts, GenericGpu) {
     const Registers r = dense_registers(e);
     const double macs = static_cast<double>(e.macs), weight_bits = 32.0 * static_cast<double>(e.weight_elements);
     const double l1_bits = 32 * (r.loads + r.sums) + weight_bits * r.passes;
-    const double seconds = std::max({macs / 0.8 / 9.75e12, weight_bits / 8 / 1.7e12, weight_bits / 8 / 5e12, l1_bits / 8 / 19e12});
+    const double seconds =
+        std::max({macs / 0.8 / 9.75e12, weight_bits / 8 / 1.7e12, weight_bits / 8 / 5e12, l1_bits / 8 / 19e12});
     const double dynamic_pj = 12 * macs + weight_bits * (15 + 2) + 0.5 * l1_bits;
     expect_close(energy::price(e, profile, 1).energy_j, 1e-12 * dynamic_pj + 80 * (seconds + 5e-6));
   }

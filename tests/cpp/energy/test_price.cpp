@@ -18,7 +18,8 @@ std::vector<Profile> built_in() {
 }
 
 std::vector<std::string> priceable(const Profile& profile) {
-  return profile.kind() == "asic" ? std::vector<std::string>{"dense"} : std::vector<std::string>{"dense", "csr", "csr-vendor"};
+  return profile.kind() == "asic" ? std::vector<std::string>{"dense"}
+                                  : std::vector<std::string>{"dense", "csr", "csr-vendor"};
 }
 
 void expect_not_less(const LayerEnergy& more, const LayerEnergy& less, const std::string& what) {
@@ -29,8 +30,8 @@ void expect_not_less(const LayerEnergy& more, const LayerEnergy& less, const std
 }
 
 std::string label(const Profile& profile, const Entry& e) {
-  return profile.name() + " " + e.kernel + " " + e.op + " " + std::to_string(e.rows) + "x" + std::to_string(e.cols) + " n" +
-         std::to_string(e.n) + " groups " + std::to_string(e.groups) + " nnz " + std::to_string(e.nnz);
+  return profile.name() + " " + e.kernel + " " + e.op + " " + std::to_string(e.rows) + "x" + std::to_string(e.cols) +
+         " n" + std::to_string(e.n) + " groups " + std::to_string(e.groups) + " nnz " + std::to_string(e.nnz);
 }
 
 TEST(Price, PartsSumToTotalAndIntervalHoldsIt) {
@@ -139,7 +140,9 @@ TEST(Price, OnAcceleratorsOnlyTheZerosCount) {
       EXPECT_EQ(masked.energy_j, converted.energy_j);
       EXPECT_EQ(masked.energy_j, planned.energy_j);
       EXPECT_EQ(converted.kernel, "zero-skip");
-      if (dense.weight_elements > 100) EXPECT_LT(masked.energy_j, energy::price(dense, profile, 1).energy_j);
+      if (dense.weight_elements > 100) {
+        EXPECT_LT(masked.energy_j, energy::price(dense, profile, 1).energy_j);
+      }
     }
   }
 }
@@ -184,7 +187,8 @@ double break_even(const Entry& dense, const Profile& profile, const std::string&
 
 TEST(Price, CsrWinsWhereMeasuredKernelsDo) {
   const Profile cpu = energy::load_profile("generic-cpu");
-  for (const Entry& entry : {linear(768, 768, 192), linear(1024, 1024, 256), linear(128, 784, 64), conv2d(64, 64, 3, 56, 1)}) {
+  for (const Entry& entry :
+       {linear(768, 768, 192), linear(1024, 1024, 256), linear(128, 784, 64), conv2d(64, 64, 3, 56, 1)}) {
     EXPECT_NEAR(break_even(entry, cpu, "csr"), 0.75, 0.05) << entry.op;
     EXPECT_GT(break_even(entry, cpu, "csr-vendor"), break_even(entry, cpu, "csr"));
   }

@@ -11,7 +11,8 @@ namespace jouleprune::test {
 namespace {
 
 TEST(Profiles, BuiltIns) {
-  EXPECT_EQ(Profile::names(), (std::vector<std::string>{"eyeriss-65nm", "horowitz-45nm", "generic-cpu", "generic-gpu-hbm"}));
+  EXPECT_EQ(Profile::names(),
+            (std::vector<std::string>{"eyeriss-65nm", "horowitz-45nm", "generic-cpu", "generic-gpu-hbm"}));
   for (const std::string& name : Profile::names()) {
     const Profile profile = energy::load_profile(name);
     EXPECT_EQ(profile.name(), name);

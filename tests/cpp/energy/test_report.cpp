@@ -27,12 +27,14 @@ std::set<std::string> keys(const Json& json) {
 TEST(Report, JsonHasTheFields) {
   const EnergyReport report = report_of("generic-cpu");
   const Json json = Json::parse(report.to_json());
-  EXPECT_EQ(keys(json), (std::set<std::string>{"schema", "total_j", "low_j", "high_j", "latency_s", "label", "per", "count", "batch",
-                                               "profile", "profile_hash", "parts", "layers", "unknown_ops"}));
+  EXPECT_EQ(keys(json),
+            (std::set<std::string>{"schema", "total_j", "low_j", "high_j", "latency_s", "label", "per", "count",
+                                   "batch", "profile", "profile_hash", "parts", "layers", "unknown_ops"}));
   EXPECT_EQ(keys(json["parts"]), (std::set<std::string>{"compute", "memory", "metadata", "static"}));
-  EXPECT_EQ(keys(json["layers"][0]),
-            (std::set<std::string>{"name", "op", "shape", "dtype", "pattern", "layout", "kernel", "density", "macs_issued",
-                                   "macs_effective", "bytes", "latency_s", "energy_j", "low_j", "high_j", "parts", "share"}));
+  EXPECT_EQ(
+      keys(json["layers"][0]),
+      (std::set<std::string>{"name", "op", "shape", "dtype", "pattern", "layout", "kernel", "density", "macs_issued",
+                             "macs_effective", "bytes", "latency_s", "energy_j", "low_j", "high_j", "parts", "share"}));
   EXPECT_EQ(keys(json["layers"][0]["bytes"]), (std::set<std::string>{"DRAM", "L3", "L2", "L1"}));
   EXPECT_EQ(json["schema"], 1);
   EXPECT_EQ(json["label"], "modelled");
@@ -59,7 +61,8 @@ TEST(Report, TotalIsThePlainSumInCallOrder) {
 TEST(Report, TableNamesLayersUnitsAndLabel) {
   std::ostringstream out;
   out << report_of("generic-cpu");
-  for (const char* part : {"features.0", "30x20", "modelled", "uJ", "per inference on generic-cpu", "total", "aten::strange"}) {
+  for (const char* part :
+       {"features.0", "30x20", "modelled", "uJ", "per inference on generic-cpu", "total", "aten::strange"}) {
     EXPECT_NE(out.str().find(part), std::string::npos) << part << "\n" << out.str();
   }
 }

@@ -58,7 +58,8 @@ TEST(RunLength, NeverFallsAsWeightsComeBack) {
 TEST(RunLength, NeverFallsInHugeTensors) {
   const double elements = 1e10;
   for (double kept = 1; kept < 2e9; kept *= 1.7) {
-    EXPECT_LE(run_length_bits(elements, kept, 16, 5).total(), run_length_bits(elements, kept + 1, 16, 5).total()) << kept;
+    EXPECT_LE(run_length_bits(elements, kept, 16, 5).total(), run_length_bits(elements, kept + 1, 16, 5).total())
+        << kept;
   }
 }
 

@@ -1,6 +1,6 @@
-// The Eyeriss profile against the chip: AlexNet, batch 4 (Chen et al., JSSC 2017, Table V: power x processing time, without
-// DRAM). The chip's clock network (106.3 mW, CNNergy) is added, which the profile leaves out, and the buffer's traffic is taken
-// from VGG-16, so that no number comes from the rows it is compared with.
+// The Eyeriss profile against the chip: AlexNet, batch 4 (Chen et al., JSSC 2017, Table V: power x processing time,
+// without DRAM). The chip's clock network (106.3 mW, CNNergy) is added, which the profile leaves out, and the buffer's
+// traffic is taken from VGG-16, so that no number comes from the rows it is compared with.
 #include <gtest/gtest.h>
 
 #include "energy/cases.h"

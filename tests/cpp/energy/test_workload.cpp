@@ -28,12 +28,14 @@ TEST(Workload, RoundTrip) {
   EXPECT_EQ(read.entries[1].groups, 2);
   EXPECT_EQ(read.count, 8);
   for (const char* profile : {"eyeriss-65nm", "generic-cpu"}) {
-    EXPECT_EQ(estimate(read, energy::load_profile(profile)).total_j(), estimate(example(), energy::load_profile(profile)).total_j());
+    EXPECT_EQ(estimate(read, energy::load_profile(profile)).total_j(),
+              estimate(example(), energy::load_profile(profile)).total_j());
   }
 }
 
 TEST(Workload, DefaultsOfMissingFields) {
-  const Workload read = Workload::parse(R"({"schema": 1, "batch": 3, "entries": [{"name": "a", "op": "linear", "dtype": "int8",
+  const Workload read =
+      Workload::parse(R"({"schema": 1, "batch": 3, "entries": [{"name": "a", "op": "linear", "dtype": "int8",
     "rows": 1, "cols": 2, "n": 3, "macs": 6, "weight_elements": 2, "input_elements": 6, "output_elements": 3}]})");
   EXPECT_EQ(read.count, 3);
   EXPECT_EQ(read.per, "inference");
