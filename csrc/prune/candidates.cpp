@@ -146,7 +146,9 @@ std::string lines(const std::vector<Decision>& decisions) {
   out.precision(3);
   for (size_t i = 0; i < decisions.size(); ++i) {
     const auto& decision = decisions[i];
-    const auto gap = [&out](const std::string& text, size_t to) { out << text << std::string(to - std::min(to, text.size()), ' '); };
+    const auto gap = [&out](const std::string& text, size_t to) {
+      out << text << std::string(to - std::min(to, text.size()), ' ');
+    };
     gap(decision.name, width);
     out << "  ";
     gap(decision.layout, 6);

@@ -106,9 +106,32 @@ void check_budget(Workload workload, const std::vector<Candidate>& candidates, c
   }
   std::ostringstream what;
   what << "convert: the converted network takes " << energy_j << " J, above the budget of " << plan.budget_j
-       << " J: layers could not follow the plan. Set allow_over_budget to keep it, or plan again for this module and these shapes.\n"
+       << " J: layers could not follow the plan. Set allow_over_budget to keep it, or plan again for this module and these "
+          "shapes.\n"
        << lines(decisions);
   throw BudgetError(what.str(), energy_j);
+}
+
+/// Gives every layer of ours the decisions, after those of earlier conversions of the same module.
+void leave_decisions(torch::nn::Module& module, const std::vector<Decision>& made) {
+  std::vector<nn::Explained*> carriers;
+  std::vector<Decision> all;
+  for (const auto& place : modules_of(module)) {
+    if (auto* explained = dynamic_cast<nn::Explained*>(place.module)) {
+      carriers.push_back(explained);
+      if (all.empty() && explained->decisions != nullptr) {
+        all = *explained->decisions;
+      }
+    }
+  }
+  for (const auto& decision : made) {
+    std::erase_if(all, [&](const Decision& before) { return before.weight == decision.weight; });
+    all.push_back(decision);
+  }
+  const auto shared = std::make_shared<const std::vector<Decision>>(std::move(all));
+  for (auto* carrier : carriers) {
+    carrier->decisions = shared;
+  }
 }
 
 Forward as_planned(Forward forward, const std::optional<MaskedPlan>& plan) {
@@ -145,12 +168,12 @@ std::vector<Decision> convert(torch::nn::Module& module, const Forward& forward,
   if (options.plan.has_value() && profile.has_value() && !options.allow_over_budget) {
     with_value_errors([&] { check_budget(workload, candidates, decisions, *options.plan, *profile); });
   }
-  const auto shared = std::make_shared<const std::vector<Decision>>(decisions);
   for (const auto& candidate : candidates) {
     if (candidate.decision.layout == "csr") {
-      run_sparse(candidate.place, candidate.mask, shared);
+      run_sparse(candidate.place, candidate.mask);
     }
   }
+  leave_decisions(module, decisions);
   return decisions;
 }
 

@@ -31,7 +31,7 @@ std::string explain(const torch::nn::Module& module) {
     decision.name = prune::layer_of(parameter.key());
     decision.weight = parameter.key();
     decision.density = static_cast<double>(kept) / static_cast<double>(parameter.value().numel());
-    decision.reason = "dense: " + (why.empty() ? std::string("not converted, or convert() found dense to be better") : why);
+    decision.reason = "dense: " + (why.empty() ? std::string("not converted, or dense ran faster (convert() returns the times)") : why);
     found.push_back(std::move(decision));
   }
   return found.empty() ? "every layer runs dense and holds no zeros" : prune::lines(found);

@@ -149,24 +149,17 @@ LayerView view_layer(const Place& place) {
   return {"conv2d", conv->weight, conv->bias, conv->options};
 }
 
-void run_sparse(const Place& place, const std::optional<at::Tensor>& mask,
-                const std::shared_ptr<const std::vector<Decision>>& decisions) {
+void run_sparse(const Place& place, const std::optional<at::Tensor>& mask) {
   if (auto* linear = exactly<nn::LinearImpl>(place.module)) {
     linear->switch_to_sparse("csr", mask);
-    linear->decisions = decisions;
   } else if (auto* conv = exactly<nn::Conv2dImpl>(place.module)) {
     conv->switch_to_sparse("csr", mask);
-    conv->decisions = decisions;
   } else if (auto* dense_linear = exactly<torch::nn::LinearImpl>(place.module)) {
-    const auto made = nn::SparseLinear::from_dense(*dense_linear, "csr", mask);
-    made.ptr()->decisions = decisions;
-    replace(place, made);
+    replace(place, nn::SparseLinear::from_dense(*dense_linear, "csr", mask));
   } else {
     auto* dense_conv = exactly<torch::nn::Conv2dImpl>(place.module);
     TORCH_INTERNAL_ASSERT(dense_conv != nullptr, place.path, " is neither a Linear nor a Conv2d");
-    const auto made = nn::SparseConv2d::from_dense(*dense_conv, "csr", mask);
-    made.ptr()->decisions = decisions;
-    replace(place, made);
+    replace(place, nn::SparseConv2d::from_dense(*dense_conv, "csr", mask));
   }
 }
 

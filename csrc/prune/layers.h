@@ -4,7 +4,6 @@
 #include <jouleprune/nn.h>
 #include <torch/nn/module.h>
 
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -44,7 +43,6 @@ struct LayerView {
 LayerView view_layer(const Place& place);
 
 /// Makes the layer run sparse: switches ours, replaces torch's in its container. The place must have no obstacle.
-void run_sparse(const Place& place, const std::optional<at::Tensor>& mask,
-                const std::shared_ptr<const std::vector<Decision>>& decisions);
+void run_sparse(const Place& place, const std::optional<at::Tensor>& mask);
 
 }  // namespace jouleprune::prune

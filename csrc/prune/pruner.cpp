@@ -10,8 +10,11 @@ namespace jouleprune {
 
 struct Pruner::Impl {
   Impl(torch::nn::Module& module_, const Forward& forward, const PrunerOptions& options)
-      : owner(module_.weak_from_this().lock()), module(module_), schedule((prune::check_schedule(options.schedule), options.schedule)),
-        selector("Pruner", module_, forward, options), masks(module_) {}
+      : owner(module_.weak_from_this().lock()),
+        module(module_),
+        schedule((prune::check_schedule(options.schedule), options.schedule)),
+        selector("Pruner", module_, forward, options),
+        masks(module_) {}
 
   void update(std::optional<double> target_j) {
     if (!target_j.has_value()) {

@@ -66,8 +66,8 @@ TEST(SparseConv2d, LoadsAnotherNumberOfKeptEntriesAndClones) {
 }
 
 TEST(SparseConv2d, RefusesWhatHasNoKernel) {
-  EXPECT_THROW(nn::SparseConv2d::from_dense(dense_layer(torch::nn::Conv2dOptions(2, 2, 3).padding(1).padding_mode(torch::kReflect))),
-               PatternError);
+  const auto reflect = torch::nn::Conv2dOptions(2, 2, 3).padding(1).padding_mode(torch::kReflect);
+  EXPECT_THROW(nn::SparseConv2d::from_dense(dense_layer(reflect)), PatternError);
   EXPECT_THROW(nn::SparseConv2d(torch::nn::Conv2dOptions(2, 2, 2).padding(torch::kSame)), PatternError);
   EXPECT_THROW(nn::SparseConv2d::from_dense(dense_layer(torch::nn::Conv2dOptions(2, 2, 3)), "nchw"), PatternError);
   EXPECT_THROW(nn::SparseConv2d(torch::nn::Conv2dOptions(3, 2, 3).groups(2)), c10::ValueError);

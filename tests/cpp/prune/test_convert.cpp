@@ -54,8 +54,8 @@ TEST(Convert, FollowsTheClockWhereJoulesDoNotDecide) {
 TEST(Convert, CostEntriesDecideWhenTuningIsOff) {
   auto network = pruned_mlp();
   setenv("JOULEPRUNE_TUNE", "off", 1);
-  const auto decisions =
-      convert(*network.net, network.forward(), {.profile = eyeriss(), .timer = [](const auto&) -> double { throw std::logic_error("timed"); }});
+  const Timer refuses = [](const auto&) -> double { throw std::logic_error("timed"); };
+  const auto decisions = convert(*network.net, network.forward(), {.profile = eyeriss(), .timer = refuses});
   unsetenv("JOULEPRUNE_TUNE");
   ASSERT_EQ(decisions.size(), 3u);
   for (const auto& decision : decisions) {
@@ -102,6 +102,27 @@ TEST(Convert, ExplainsItselfOnCopiesAndParts) {
   EXPECT_NE(why.find("density 0."), std::string::npos) << why;
   EXPECT_EQ(explain(*network.net->clone()), why);
   EXPECT_EQ(explain(*network.net->ptr(0)), why);
+}
+
+TEST(Convert, ExplainsWhatTwoConversionsDid) {
+  auto network = pruned_mlp();
+  auto pruned = network.net->named_parameters()["3.weight"].detach().clone();
+  {
+    const at::NoGradGuard no_grad;
+    network.net->named_parameters()["3.weight"].fill_(1);
+  }
+  ASSERT_EQ(convert(*network.net, network.forward(), {.force = true}).size(), 2u);
+  {
+    const at::NoGradGuard no_grad;
+    network.net->named_parameters()["3.weight"].copy_(pruned);
+  }
+  ASSERT_EQ(convert(*network.net, network.forward(), {.timer = fixed_timer(1e-4, 2e-4)}).size(), 1u);
+  const auto why = explain(*network.net);
+  EXPECT_EQ(std::count(why.begin(), why.end(), '\n'), 2) << why;
+  EXPECT_NE(why.find("csr: forced"), std::string::npos) << why;
+  EXPECT_NE(why.find("(measured)"), std::string::npos) << why;
+  EXPECT_TRUE(convert(*network.net, network.forward(), {.timer = fixed_timer(1e-4, 2e-4)}).size() == 1);
+  EXPECT_EQ(explain(*network.net), why);
 }
 
 TEST(Convert, ExplainsWhatWasNotConverted) {

@@ -50,6 +50,16 @@ TEST(TypedMembers, OursSwitchInPlaceAndMeetTheBudget) {
   }
 }
 
+TEST(TypedMembers, OursThatStayDenseTellWhy) {
+  const auto profile = Profile::load("eyeriss-65nm");
+  auto net = std::make_shared<Ours>();
+  Pruner pruner(*net, forward_of(net), {.energy = Budget::percent(50), .profile = profile});
+  pruner.prune_now();
+  convert(*net, forward_of(net), {.plan = pruner.plan(), .timer = fixed_timer(1e-4, 2e-4)});
+  EXPECT_FALSE(net->fc1->is_sparse());
+  EXPECT_NE(explain(*net).find("(measured)"), std::string::npos) << explain(*net);
+}
+
 TEST(TypedMembers, TorchsAreNotPrunedWhereOnlySparseLayersSave) {
   auto net = std::make_shared<Torchs>();
   const auto profile = Profile::load("generic-cpu");
