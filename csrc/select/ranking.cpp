@@ -11,7 +11,6 @@ namespace jouleprune::select {
 namespace {
 constexpr uint32_t kTopShift = 16;
 constexpr uint32_t kSignless = 0x7fffffffu;
-constexpr size_t kTops = kKeyEnd >> kTopShift;
 constexpr size_t kRefinedBins = 8;        // a search settles in one or two bins per layer; the rest are its neighbours
 constexpr size_t kGatherAtMost = 1 << 16; // above this a histogram of the low bits is smaller than the keys themselves
 constexpr size_t kBlock = 512;            // long enough for vector compares, short enough to rescan for free
@@ -19,6 +18,29 @@ constexpr size_t kBlock = 512;            // long enough for vector compares, sh
 std::string bad_score(std::string_view name, float score, size_t index) {
   return "importance of " + std::string(name) + ": expected finite non-negative scores, got " + std::to_string(score) +
          " at index " + std::to_string(index);
+}
+
+/// Upper bits of the keys, but for those that are 0: [begin, end).
+struct TopRange {
+  uint32_t begin = 1, end = 1;
+};
+
+/// Throws when a score is no score.
+TopRange top_range(std::span<const float> scores, std::string_view name) {
+  uint32_t highest = 0, lowest_less_one = ~0u;  // less one: a key of 0 wraps around and does not count
+  for (const float score : scores) {
+    const uint32_t bits = std::bit_cast<uint32_t>(score);
+    const uint32_t key = bits == ~kSignless ? 0 : bits;  // -0 is 0; other signs stay and fail below
+    highest = std::max(highest, key);
+    lowest_less_one = std::min(lowest_less_one, (key >> kTopShift) - 1);
+  }
+  if (highest >= kKeyEnd) {
+    for (size_t i = 0; i < scores.size(); ++i) {
+      if (!(scores[i] >= 0 && std::isfinite(scores[i]))) throw std::invalid_argument(bad_score(name, scores[i], i));
+    }
+  }
+  if (lowest_less_one == ~0u) return {};
+  return {lowest_less_one + 1, (highest >> kTopShift) + 1};
 }
 
 /// Calls `visit(key)` for each unit whose upper bits are `top`; few are, so blocks without one are skipped at vector speed.
@@ -49,18 +71,18 @@ uint32_t cut_key(double cut) {
 }
 
 Ranking::Ranking(std::span<const float> scores, std::string_view name) : scores_(scores) {
-  std::vector<Bin> tops(kTops);
-  for (size_t i = 0; i < scores.size(); ++i) {
-    const uint32_t bits = std::bit_cast<uint32_t>(scores[i]);
-    if (bits >= kKeyEnd && bits != ~kSignless) throw std::invalid_argument(bad_score(name, scores[i], i));
-    Bin& bin = tops[(bits & kSignless) >> kTopShift];
+  const TopRange range = top_range(scores, name);
+  std::vector<Bin> tops(1 + range.end - range.begin);  // zeros and the like first, then the range
+  for (const float score : scores) {
+    const uint32_t top = key_of(score) >> kTopShift;
+    Bin& bin = tops[top == 0 ? 0 : 1 + top - range.begin];
     ++bin.at_least;
-    bin.sum += static_cast<double>(scores[i]);
+    bin.sum += static_cast<double>(score);
   }
-  for (size_t top = 0; top < kTops; ++top) {
-    if (tops[top].at_least == 0) continue;
-    tops[top].top = static_cast<uint32_t>(top);
-    bins_.push_back(tops[top]);
+  for (size_t i = 0; i < tops.size(); ++i) {
+    if (tops[i].at_least == 0) continue;
+    tops[i].top = i == 0 ? 0 : range.begin + static_cast<uint32_t>(i) - 1;
+    bins_.push_back(tops[i]);
   }
   for (size_t bin = 1; bin < bins_.size(); ++bin) bins_[bin].below = bins_[bin - 1].below + bins_[bin - 1].sum;
   for (size_t bin = bins_.size(); bin-- > 1;) bins_[bin - 1].at_least += bins_[bin].at_least;

@@ -109,6 +109,16 @@ TEST(Fill, CheaperUnitsTakeTheRestOfTheBudget) {
   EXPECT_EQ(joules_of_one_more(problem, selection.counts, 0), 10);
 }
 
+TEST(Fill, TheBetterUnitComesFirst) {
+  const std::vector<float> dear{100, 100}, poor{1, 1, 1, 1}, better{2, 2, 2, 2};
+  AffineJoules joules({{0, 10, 20}, {0, 1, 4}, {0, 1, 4}});
+  Problem problem{{layer_of(dear, joules, 0), layer_of(poor, joules, 1), layer_of(better, joules, 2)}, &joules, 13};
+  Selection selection = *select_at_budget(problem, {{true, 0}, {true, 0}, {true, 0}});
+  EXPECT_EQ(selection.counts, (Counts{1, 0, 0}));
+  fill(problem, selection);
+  EXPECT_EQ(selection.counts, (Counts{1, 0, 3}));
+}
+
 TEST(Fill, ZerosOnlyComeBackToFillTheBudget) {
   const std::vector<float> scores{9, 0, 0, 0, 0, 0, 0, 0, 0, 0};
   AffineJoules joules({{100, 0.5, 110}});
@@ -131,6 +141,54 @@ TEST(Choose, LeavesAWholeLayerDenseWhereThatLosesLess) {
   const auto selection = choose(problem, {true, true});
   ASSERT_TRUE(selection);
   EXPECT_EQ(selection->counts, (Counts{10, kDense}));
+}
+
+/// Least importance lost over all choices cannot be below this: the best over all prices of a relaxed problem, price x budget less.
+double dual_bound(const std::vector<std::vector<float>>& sorted, AffineJoules& joules, double budget_j) {
+  double best = 0;
+  for (double price = 1e-4; price < 1e3; price *= 1.02) {
+    double bound = -price * budget_j;
+    for (size_t i = 0; i < sorted.size(); ++i) {
+      double least = price * joules.dense(i), lost = 0;
+      for (int64_t kept = static_cast<int64_t>(sorted[i].size()); kept >= 0; --kept) {
+        least = std::min(least, lost + price * joules.pruned(i, kept));
+        if (kept > 0) lost += static_cast<double>(sorted[i][static_cast<size_t>(kept - 1)]);
+      }
+      bound += least;
+    }
+    best = std::max(best, bound);
+  }
+  return best;
+}
+
+TEST(Choose, NearTheDualBoundOnManyLayers) {
+  constexpr size_t kLayers = 30, kUnits = 2000;
+  std::vector<std::vector<float>> scores(kLayers, std::vector<float>(kUnits));
+  std::vector<AffineJoules::Line> lines;
+  uint32_t state = 1;
+  const auto next = [&state] { return static_cast<double>((state = state * 1664525u + 1013904223u) >> 8) * 0x1p-24; };
+  double dense_j = 0;
+  for (size_t i = 0; i < kLayers; ++i) {
+    const double scale = 0.2 + next();
+    for (float& score : scores[i]) score = static_cast<float>(scale * std::pow(next(), 3));
+    const double per = 0.5 + next();
+    lines.push_back({20 * next(), per * (2 + next()), per * kUnits});
+    dense_j += lines.back().dense;
+  }
+  AffineJoules joules(lines);
+  std::vector<std::vector<float>> sorted = scores;
+  for (std::vector<float>& each : sorted) std::sort(each.begin(), each.end(), std::greater<>());
+  for (const double share : {0.9, 0.7, 0.5, 0.3, 0.1}) {
+    Problem problem{{}, &joules, share * dense_j};
+    for (size_t i = 0; i < kLayers; ++i) problem.layers.push_back(layer_of(scores[i], joules, i));
+    const auto selection = choose(problem, std::vector<bool>(kLayers, true));
+    ASSERT_TRUE(selection);
+    const double bound = dual_bound(sorted, joules, problem.budget_j);
+    EXPECT_LE(selection->energy_j, problem.budget_j);
+    EXPECT_GE(selection->lost, bound * (1 - 1e-9));
+    EXPECT_LE(selection->lost, bound * 1.02) << share;
+    RecordProperty("gap_at_" + std::to_string(static_cast<int>(share * 100)), std::to_string(selection->lost / bound - 1));
+  }
 }
 
 TEST(Choose, NothingToDoAndNothingPossible) {
