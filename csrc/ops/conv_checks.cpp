@@ -12,7 +12,8 @@ constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
 /// Columns of the weight; refuses what would overflow (the other sizes are not yet checked).
 int64_t weight_cols(const char* op, int64_t in_channels, at::IntArrayRef kernel_size, int64_t groups) {
   constexpr int64_t kMaxKernel = (1 << 15) - 1;
-  TORCH_CHECK_VALUE(groups >= 1, op, ": groups: expected a positive number, got ", groups);
+  TORCH_CHECK_VALUE(groups >= 1 && in_channels % groups == 0, op, ": groups: expected a positive divisor of in_channels = ",
+                    in_channels, ", got ", groups);
   TORCH_CHECK_VALUE(kernel_size.size() == 2 && kernel_size[0] >= 1 && kernel_size[1] >= 1 && kernel_size[0] <= kMaxKernel &&
                         kernel_size[1] <= kMaxKernel,
                     op, ": kernel_size: expected two numbers from 1 to ", kMaxKernel, ", got ", kernel_size);

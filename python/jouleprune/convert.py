@@ -216,11 +216,8 @@ def _races(
 def _sparse_module(model: torch.nn.Module, layer: _Candidate, plan: Plan | None) -> torch.nn.Module:
     name, module, _ = owners(model, layer.weight)[0]
     bits = None if plan is None else plan.masks.get(layer.weight)
-    mask = (
-        None
-        if bits is None
-        else unpack_mask(bits.to(model.get_parameter(layer.weight).device), list(module.weight.shape))
-    )
+    weight = model.get_parameter(layer.weight)
+    mask = None if bits is None else unpack_mask(bits.to(weight.device), list(weight.shape))
     if isinstance(module, torch.nn.Linear):
         return sparse_nn.SparseLinear.from_dense(module, layout="csr", mask=mask)
     if isinstance(module, torch.nn.Conv2d):

@@ -1,14 +1,14 @@
 """Modules that run pruned weights sparse: ``SparseLinear`` and ``SparseConv2d``, one scriptable class per layout.
 
-``SparseLinear.from_dense(linear)`` gives the class of the layout (``SparseLinearCSR``). Weights are named plain tensors: the
-parameter ``values`` (trainable at the kept entries), int32 buffers ``col_indices`` and ``row_offsets``, the int64 buffer ``key``,
-the parameter ``bias``. Loading a state accepts another number of kept weights.
+``SparseLinear.from_dense(linear)`` gives the class of the layout (``SparseLinearCSR``). Weights are named plain
+tensors: the parameter ``values`` (trainable at the kept entries), int32 buffers ``col_indices`` and ``row_offsets``,
+the int64 buffer ``key``, the parameter ``bias``. Loading a state accepts another number of kept weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +24,17 @@ _STRUCTURE = ("values", "col_indices", "row_offsets", "key")
 class _Sparse(nn.Module):
     """What all sparse modules share: the packed weight as parameter and buffers."""
 
-    rows: int
-    cols: int
-    values: nn.Parameter
-    col_indices: Tensor
-    row_offsets: Tensor
-    key: Tensor
-    prepacked: Tensor
-    bias: nn.Parameter | None
+    __jit_unused_properties__ = ("nnz", "density")
+
+    if TYPE_CHECKING:  # TorchScript would read these strings as types at run time
+        rows: int
+        cols: int
+        values: nn.Parameter
+        col_indices: Tensor
+        row_offsets: Tensor
+        key: Tensor
+        prepacked: Tensor
+        bias: nn.Parameter | None
 
     def _pack(self, dense: nn.Linear | nn.Conv2d, mask: Tensor | None) -> None:
         weight = dense.weight.detach()
@@ -87,7 +90,7 @@ class _Sparse(nn.Module):
         elif found:
             missing_keys.extend(prefix + name for name in _STRUCTURE if name not in found)
             return
-        super()._load_from_state_dict(  # type: ignore[no-untyped-call]
+        super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
         self.prepacked = prepack_csr(self.values.detach(), self.col_indices, self.row_offsets, self.cols)
@@ -135,8 +138,9 @@ def _check_layout(layout: str) -> None:
 class SparseLinear(_Sparse):
     """A linear layer with a pruned weight: ``y = x W^T + b``, [..., in_features] -> [..., out_features]."""
 
-    in_features: int
-    out_features: int
+    if TYPE_CHECKING:  # TorchScript would read these strings as types at run time
+        in_features: int
+        out_features: int
 
     @staticmethod
     def from_dense(module: nn.Linear, layout: str = "csr", *, mask: Tensor | None = None) -> SparseLinear:
@@ -193,17 +197,19 @@ class SparseLinearCSR(SparseLinear):
 class SparseConv2d(_Sparse):
     """A 2-d convolution with a pruned weight; zero padding, any stride, padding, dilation and groups."""
 
-    in_channels: int
-    out_channels: int
-    kernel_size: tuple[int, int]
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    dilation: tuple[int, int]
-    groups: int
+    if TYPE_CHECKING:  # TorchScript would read these strings as types at run time
+        in_channels: int
+        out_channels: int
+        kernel_size: tuple[int, int]
+        stride: tuple[int, int]
+        padding: tuple[int, int]
+        dilation: tuple[int, int]
+        groups: int
 
     @staticmethod
     def from_dense(module: nn.Conv2d, layout: str = "csr", *, mask: Tensor | None = None) -> SparseConv2d:
-        """The sparse twin of ``module``, which is not changed. Arguments and errors as :meth:`SparseLinear.from_dense`."""
+        """The sparse twin of ``module``, which is not changed. Arguments and errors as
+        :meth:`SparseLinear.from_dense`."""
         _check_layout(layout)
         if not isinstance(module, nn.Conv2d):
             raise PatternError(f"SparseConv2d: expected torch.nn.Conv2d, got {type(module).__name__}")
@@ -257,7 +263,8 @@ class SparseConv2dCSR(SparseConv2d):
 
 
 def _numeric_padding(dense: nn.Conv2d) -> tuple[int, int]:
-    """The numbers behind "same" and "valid"; "same" with an even reach pads one side more, which no symmetric padding can."""
+    """The numbers behind "same" and "valid"; "same" with an even reach pads one side more, which no symmetric padding
+    can."""
     if not isinstance(dense.padding, str):
         return (dense.padding[0], dense.padding[1])
     if dense.padding == "valid":
@@ -265,7 +272,8 @@ def _numeric_padding(dense: nn.Conv2d) -> tuple[int, int]:
     reach = [dilation * (size - 1) for dilation, size in zip(dense.dilation, dense.kernel_size, strict=True)]
     if any(total % 2 for total in reach):
         raise PatternError(
-            f"SparseConv2d: padding='same' with kernel_size {dense.kernel_size} and dilation {dense.dilation} is asymmetric: "
+            f"SparseConv2d: padding='same' with kernel_size {dense.kernel_size} "
+            f"and dilation {dense.dilation} is asymmetric: "
             "pad the input yourself and use padding=0"
         )
     return (reach[0] // 2, reach[1] // 2)

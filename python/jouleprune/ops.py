@@ -1,15 +1,16 @@
 """Typed wrappers of the ops, and their fakes for ``torch.compile``, ``torch.export`` and shape propagation.
 
-The ops themselves are ``torch.ops.jouleprune.<name>``: functional, registered in C++ with autograd and autocast, so they run from
-eager code, TorchScript, exported programs and LibTorch alike. Layout csr of a weight ``[rows, cols]`` (a convolution's weight is
-seen as ``[out_channels, in_channels / groups * kh * kw]``) travels as named plain tensors:
+The ops themselves are ``torch.ops.jouleprune.<name>``: functional, registered in C++ with autograd and autocast, so
+they run from eager code, TorchScript, exported programs and LibTorch alike. Layout csr of a weight ``[rows, cols]`` (a
+convolution's weight is seen as ``[out_channels, in_channels / groups * kh * kw]``) travels as named plain tensors:
 
 - ``values`` [nnz]: float32, float64, bfloat16 or float16, rows ascending, columns ascending in a row
 - ``col_indices`` [nnz]: int32, in [0, cols)
 - ``row_offsets`` [rows + 1]: int32, first 0, last nnz
 - ``key`` [2]: int64, content key of the structure
 
-The structure is checked when a storage is first seen. ``vmap`` is not supported: fold the extra dimension into the batch.
+The structure is checked when a storage is first seen. ``vmap`` is not supported: fold the extra dimension into the
+batch.
 
 Errors: ``ValueError`` for shapes, sizes, names, devices and unsound structures, ``TypeError`` for dtypes.
 """
@@ -80,7 +81,8 @@ def linear_csr(
         in_features: columns of the weight.
         prepacked: from :func:`prepack_csr`.
         activation: "none", "relu", "gelu" or "silu".
-    Differentiable once in input, values (kept entries only) and bias; 16-bit dtypes are summed in float32. Unlike in a dense
+    Differentiable once in input, values (kept entries only) and bias; 16-bit dtypes are summed in float32. Unlike in
+    a dense
     product, a removed weight never multiplies: NaN and infinity of the inputs it would have met do not appear.
     """
     out: Tensor = _ops.linear_csr(
@@ -137,14 +139,22 @@ def apply_mask_(tensor: Tensor, bits: Tensor) -> None:
 def importance(weight: Tensor, grad: Tensor | None, criterion: str) -> Tensor:
     """Scores of the weight's shape, float32, higher = keep.
 
-    "magnitude": w^2; "gradient": |g|; "taylor": |w g| (first order); "lamp": w^2 over the sum of squares that are not smaller
-    (Lee et al., "Layer-adaptive sparsity for the magnitude-based pruning", ICLR 2021, eq. 2).
+    "magnitude": w^2; "gradient": |g|; "taylor": |w g| (first order); "lamp": w^2 over the sum of squares that are not
+    smaller (Lee et al., "Layer-adaptive sparsity for the magnitude-based pruning", ICLR 2021, eq. 2).
 
     Raises:
         ValueError: NaN or infinity in weight or gradient, a missing gradient, an unknown criterion.
     """
     scores: Tensor = _ops.importance(weight, grad, criterion)
     return scores
+
+
+def _check_devices(op: str, input: Tensor, *others: Tensor | None) -> None:
+    for other in others:
+        torch._check_value(
+            other is None or other.device == input.device,
+            lambda: f"{op}: expected all tensors on the device of input, {input.device}, got one on {other.device}",  # type: ignore[union-attr]  # noqa: B023
+        )
 
 
 @torch.library.register_fake("jouleprune::pack_csr")
@@ -181,6 +191,7 @@ def _linear_csr(
     in_features: int,
     activation: str,
 ) -> Tensor:
+    _check_devices("linear_csr", input, values, col_indices, row_offsets, bias)
     torch._check_value(
         input.dim() >= 1 and input.shape[-1] == in_features,
         lambda: f"linear_csr: input: expected [..., in_features={in_features}], got {list(input.shape)}",
@@ -219,6 +230,7 @@ def _conv2d_csr(
     groups: int,
     activation: str,
 ) -> Tensor:
+    _check_devices("conv2d_csr", input, values, col_indices, row_offsets, bias)
     torch._check_value(
         input.dim() == 4 and input.shape[1] == in_channels,
         lambda: f"conv2d_csr: input: expected [n, in_channels={in_channels}, h, w], got {list(input.shape)}",

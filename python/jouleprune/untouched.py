@@ -32,7 +32,7 @@ def untouched(roots: Sequence[torch.nn.Module]) -> Iterator[None]:
     with _disable_current_modes():
         contents = _Contents(_mutable_tensors(roots, modules))
         generator = torch.get_rng_state()
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     try:
         for parameter in parameters:  # a backward pass inside the forward would add to the gradients in place
             if parameter.grad is not None:

@@ -130,7 +130,11 @@ def test_modules_that_read_their_childrens_weights_are_left_alone():
 def test_sweep():
     model, x = mlp()
     points = jp.sweep(
-        model, x, profile="eyeriss-65nm", budgets=["50%", "10%", "0.001%"], evaluate=lambda m: float(m(x).detach().abs().sum())
+        model,
+        x,
+        profile="eyeriss-65nm",
+        budgets=["50%", "10%", "0.001%"],
+        evaluate=lambda m: float(m(x).detach().abs().sum()),
     )
     assert points[0].energy_j > points[1].energy_j and points[0].importance_lost < points[1].importance_lost
     assert points[2].plan is None and points[2].minimum_j > 0

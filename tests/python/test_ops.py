@@ -1,0 +1,298 @@
+"""Every op: opcheck, gradcheck in double, gradients at kept entries against masked dense, odd shapes and dtypes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tolerance import assert_as_good
+
+import jouleprune as jp
+
+ops = torch.ops.jouleprune
+
+
+def masked(rows: int, cols: int, density: float = 0.4, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """A weight with zeros; its second row is empty."""
+    weight = torch.randn(rows, cols, dtype=torch.float64) * (torch.rand(rows, cols) < density)
+    if rows > 1:
+        weight[1] = 0
+    return weight.to(dtype)
+
+
+def linear_arguments(n=3, rows=5, cols=7, bias=True, activation="none", grad=True, dtype=torch.float32):
+    values, *structure = jp.ops.pack_csr(masked(rows, cols, dtype=dtype))
+    x = torch.randn(n, cols, dtype=dtype)
+    b = torch.randn(rows, dtype=dtype) if bias else None
+    for tensor in (x, values, b):
+        if tensor is not None:
+            tensor.requires_grad_(grad)
+    return (x, values, *structure, None, b, cols, activation)
+
+
+def conv_arguments(
+    groups=1,
+    stride=(1, 1),
+    padding=(1, 0),
+    dilation=(1, 1),
+    kernel=(3, 2),
+    bias=True,
+    activation="none",
+    grad=True,
+    dtype=torch.float32,
+    channels=4,
+    rows=6,
+    size=(7, 6),
+    n=2,
+):
+    weight = masked(rows, channels // groups * kernel[0] * kernel[1], dtype=dtype)
+    values, *structure = jp.ops.pack_csr(weight)
+    x = torch.randn(n, channels, *size, dtype=dtype)
+    b = torch.randn(rows, dtype=dtype) if bias else None
+    for tensor in (x, values, b):
+        if tensor is not None:
+            tensor.requires_grad_(grad)
+    lists = [list(pair) for pair in (kernel, stride, padding, dilation)]
+    return (x, values, *structure, None, b, channels, *lists, groups, activation)
+
+
+def backward_linear(which: str):
+    x, values, col_indices, row_offsets, key, _, _, cols, _ = linear_arguments(grad=False)
+    grad = torch.randn(3, 5)
+    if which == "input":
+        return (grad, values, col_indices, row_offsets, key, cols)
+    return (grad, x, col_indices, row_offsets, key, cols)
+
+
+def backward_conv(which: str):
+    arguments = conv_arguments(grad=False)
+    x, values, col_indices, row_offsets, key = arguments[:5]
+    grad = torch.randn_like(ops.conv2d_csr(*arguments))
+    if which == "input":
+        return (grad, values, col_indices, row_offsets, key, list(x.shape), *arguments[8:13])
+    return (grad, x, col_indices, row_offsets, key, *arguments[8:13])
+
+
+def unpack_arguments():
+    values, col_indices, row_offsets, _ = jp.ops.pack_csr(masked(5, 7))
+    return (values, col_indices, row_offsets, 7)
+
+
+CASES = {
+    "linear_csr": lambda: [
+        linear_arguments(),
+        linear_arguments(bias=False, activation="relu"),
+        linear_arguments(n=0),
+        linear_arguments(grad=False, n=40, rows=33),
+    ],
+    "conv2d_csr": lambda: [
+        conv_arguments(),
+        conv_arguments(groups=2, stride=(2, 1), dilation=(1, 2)),
+        conv_arguments(bias=False, grad=False),
+    ],
+    "linear_csr_backward_input": lambda: [backward_linear("input")],
+    "linear_csr_backward_values": lambda: [backward_linear("values")],
+    "conv2d_csr_backward_input": lambda: [backward_conv("input")],
+    "conv2d_csr_backward_values": lambda: [backward_conv("values")],
+    "pack_csr": lambda: [(masked(5, 7), None), (masked(4, 6), torch.rand(4, 6) < 0.5)],
+    "unpack_csr": lambda: [unpack_arguments()],
+    "prepack_csr": lambda: [unpack_arguments()],
+    "pack_mask": lambda: [(torch.rand(5, 7) < 0.5,)],
+    "unpack_mask": lambda: [(jp.ops.pack_mask(torch.rand(5, 7) < 0.5), [5, 7])],
+    "apply_mask_": lambda: [(torch.randn(5, 7), jp.ops.pack_mask(torch.rand(5, 7) < 0.5))],
+    "importance": lambda: [(torch.randn(5, 7), torch.randn(5, 7), name) for name in ("lamp", "taylor", "magnitude")],
+}
+#: JSON in, JSON out, or thread-local state: nothing to trace. Their tests are test_contract.py and test_record.py.
+NOT_TRACED = {"select_masks", "record_begin", "record_end"}
+
+
+def schemas() -> set[str]:
+    names = (schema.name for schema in torch._C._jit_get_all_schemas())
+    return {name.removeprefix("jouleprune::") for name in names if name.startswith("jouleprune::")}
+
+
+def test_every_op_has_a_row():
+    assert schemas() == set(CASES) | NOT_TRACED
+
+
+@pytest.mark.parametrize("op", CASES)
+def test_opcheck(op):
+    torch.manual_seed(0)
+    for arguments in CASES[op]():
+        torch.library.opcheck(getattr(ops, op).default, arguments)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("activation", ["none", "relu", "gelu", "silu"])
+def test_linear_gradcheck(bias, activation):
+    torch.manual_seed(1)
+    x, values, *rest = linear_arguments(bias=bias, activation=activation, dtype=torch.float64)
+    b = rest[4]
+    inputs = (x, values) if b is None else (x, values, b)
+
+    def call(x, values, b=None):
+        return ops.linear_csr(x, values, *rest[:4], b, *rest[5:])
+
+    assert torch.autograd.gradcheck(call, inputs)
+
+
+CONVS = {
+    "plain": {},
+    "grouped": {"groups": 2},
+    "depthwise": {"groups": 4, "rows": 8},
+    "strided": {"stride": (2, 3)},
+    "dilated": {"dilation": (2, 1), "padding": (2, 1)},
+    "pointwise": {"kernel": (1, 1), "padding": (0, 0)},
+    "wide padding": {"padding": (3, 2)},
+}
+
+
+@pytest.mark.parametrize("case", CONVS)
+def test_conv_gradcheck(case):
+    torch.manual_seed(2)
+    x, values, *rest = conv_arguments(dtype=torch.float64, **CONVS[case])
+    b = rest[4]
+
+    def call(x, values, b):
+        return ops.conv2d_csr(x, values, *rest[:4], b, *rest[5:])
+
+    assert torch.autograd.gradcheck(call, (x, values, b))
+
+
+@pytest.mark.parametrize("case", CONVS)
+def test_conv_gradients_equal_masked_dense(case):
+    torch.manual_seed(3)
+    options = CONVS[case]
+    arguments = conv_arguments(**options)
+    x, values, col_indices, row_offsets, _, _, b, channels, kernel, stride, padding, dilation, groups, _ = arguments
+    grads = {}
+    for dtype in (torch.float64, torch.float32):
+        weight = jp.ops.unpack_csr(
+            values.detach(), col_indices, row_offsets, channels // groups * kernel[0] * kernel[1]
+        )
+        weight = weight.view(-1, channels // groups, *kernel).to(dtype).requires_grad_()
+        dense_x, dense_b = (tensor.detach().to(dtype).requires_grad_() for tensor in (x, b))
+        y = F.conv2d(dense_x, weight, dense_b, stride, padding, dilation, groups)
+        seed = torch.ones_like(y) + torch.arange(y.numel(), dtype=dtype).view_as(y) % 3
+        y.backward(seed)
+        packed = weight.grad.flatten(1)[weight.detach().flatten(1) != 0]
+        grads[dtype] = (y.detach(), dense_x.grad, packed, dense_b.grad)
+    y = ops.conv2d_csr(*arguments)
+    y.backward(torch.ones_like(y) + torch.arange(y.numel(), dtype=y.dtype).view_as(y) % 3)
+    actual = (y.detach(), x.grad, values.grad, b.grad)
+    for ours, exact, reordered in zip(actual, grads[torch.float64], grads[torch.float32], strict=True):
+        assert_as_good(ours, exact, reordered)
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 8, 65, 200])
+@pytest.mark.parametrize("rows,cols", [(1, 1), (5, 7), (33, 65), (64, 1), (10, 300)])
+def test_linear_gradients_equal_masked_dense(n, rows, cols):
+    torch.manual_seed(n + rows)
+    arguments = linear_arguments(n=n, rows=rows, cols=cols)
+    x, values, col_indices, row_offsets, _, _, b, _, _ = arguments
+    results = {}
+    for dtype in (torch.float64, torch.float32):
+        weight = jp.ops.unpack_csr(values.detach(), col_indices, row_offsets, cols).to(dtype).requires_grad_()
+        dense_x, dense_b = (tensor.detach().to(dtype).requires_grad_() for tensor in (x, b))
+        y = F.linear(dense_x, weight, dense_b)
+        y.backward(torch.ones_like(y))
+        results[dtype] = (y.detach(), dense_x.grad, weight.grad[weight.detach() != 0], dense_b.grad)
+    y = ops.linear_csr(*arguments)
+    y.backward(torch.ones_like(y))
+    for ours, exact, reordered in zip((y.detach(), x.grad, values.grad, b.grad), *results.values(), strict=True):
+        assert_as_good(ours, exact, reordered)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("n", [1, 5, 64])
+def test_dtypes(dtype, n):
+    torch.manual_seed(4)
+    weight, x, b = masked(19, 45, dtype=dtype), torch.randn(n, 45).to(dtype), torch.randn(19).to(dtype)
+    packed = jp.ops.pack_csr(weight)
+    ours = jp.ops.linear_csr(x, *packed, b, in_features=45)
+    assert_as_good(ours, F.linear(x.double(), weight.double(), b.double()), F.linear(x, weight, b))
+    images, kernel = torch.randn(2, 5, 9, 8).to(dtype), masked(19, 45, dtype=dtype)
+    ours = jp.ops.conv2d_csr(images, *jp.ops.pack_csr(kernel), b, in_channels=5, kernel_size=(3, 3))
+    dense = kernel.view(19, 5, 3, 3)
+    assert_as_good(ours, F.conv2d(images.double(), dense.double(), b.double()), F.conv2d(images, dense, b))
+
+
+def test_strides_and_leading_dims():
+    torch.manual_seed(5)
+    weight = masked(6, 10)
+    packed = jp.ops.pack_csr(weight)
+    for x in (
+        torch.randn(10, 4).t(),
+        torch.randn(4, 20)[:, ::2],
+        torch.randn(2, 3, 4, 10),
+        torch.randn(10),
+        torch.randn(1, 10).expand(5, 10),
+        torch.randn(0, 3, 10),
+    ):
+        ours = jp.ops.linear_csr(x, *packed, in_features=10)
+        assert ours.shape == F.linear(x, weight).shape
+        torch.testing.assert_close(ours, F.linear(x, weight), rtol=1e-5, atol=1e-5)
+
+
+def test_channels_last_stays_channels_last():
+    x = torch.randn(2, 4, 9, 8).to(memory_format=torch.channels_last)
+    packed = jp.ops.pack_csr(masked(6, 36))
+    ours = jp.ops.conv2d_csr(x, *packed, in_channels=4, kernel_size=(3, 3))
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(ours, jp.ops.conv2d_csr(x.contiguous(), *packed, in_channels=4, kernel_size=(3, 3)))
+
+
+def test_nothing_kept():
+    packed = jp.ops.pack_csr(torch.zeros(4, 6))
+    b = torch.randn(4)
+    assert packed[0].numel() == 0
+    assert torch.equal(jp.ops.linear_csr(torch.randn(3, 6), *packed, b, in_features=6), b.expand(3, 4))
+    x = torch.randn(3, 6, requires_grad=True)
+    jp.ops.linear_csr(x, *packed, b, in_features=6).sum().backward()
+    assert not x.grad.any()
+
+
+def test_minus_zero_is_a_zero_and_nan_is_kept():
+    values, col_indices, _, _ = jp.ops.pack_csr(torch.tensor([[-0.0, float("nan"), 2.0]]))
+    assert col_indices.tolist() == [1, 2] and values[1] == 2.0
+
+
+def test_autocast():
+    x, packed, b = torch.randn(4, 10), jp.ops.pack_csr(masked(6, 10)), torch.randn(6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert jp.ops.linear_csr(x, *packed, b, in_features=10).dtype == torch.bfloat16
+        assert jp.ops.linear_csr(x.bfloat16(), *packed, b, in_features=10).dtype == torch.bfloat16
+        images = torch.randn(1, 2, 5, 5)
+        out = jp.ops.conv2d_csr(images, *jp.ops.pack_csr(masked(6, 18)), b, in_channels=2, kernel_size=(3, 3))
+        assert out.dtype == torch.bfloat16
+
+
+def test_double_backward_is_refused():
+    x, *rest = linear_arguments(dtype=torch.float64)
+    with pytest.raises(RuntimeError, match="double backward through layout csr"):
+        torch.autograd.grad((ops.linear_csr(x, *rest) ** 2).sum(), x, create_graph=True)
+
+
+def test_masks_round_trip():
+    for shape in [(), (1,), (7,), (8,), (3, 5), (0,), (2, 3, 4, 5)]:
+        mask = torch.rand(shape) < 0.5
+        assert torch.equal(jp.ops.unpack_mask(jp.ops.pack_mask(mask), list(shape)), mask)
+        for tensor in (torch.randn(shape), torch.randn(shape).double(), torch.randint(5, shape)):
+            expected = torch.where(mask, tensor, torch.zeros_like(tensor))
+            version = tensor._version
+            jp.ops.apply_mask_(tensor, jp.ops.pack_mask(mask))
+            assert torch.equal(tensor, expected) and tensor._version > version
+    turned = torch.randn(4, 6).t()
+    mask = torch.rand(6, 4) < 0.5
+    expected = turned * mask
+    jp.ops.apply_mask_(turned, jp.ops.pack_mask(mask))
+    assert torch.equal(turned, expected)
+
+
+def test_importance_worked_examples():
+    weight, grad = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[0.5, -0.5], [1.5, -1.5]])
+    assert torch.equal(jp.ops.importance(weight, grad, "gradient"), grad.abs())
+    assert torch.equal(jp.ops.importance(weight, grad, "taylor"), (weight * grad).abs())
+    assert torch.equal(jp.ops.importance(weight, None, "magnitude"), weight**2)
+    lamp = jp.ops.importance(weight, None, "lamp")
+    torch.testing.assert_close(lamp, torch.tensor([[1 / 30, 4 / 29], [9 / 25, 1.0]]))
