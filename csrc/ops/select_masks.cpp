@@ -1,5 +1,5 @@
-// Op select_masks: importance scores and a request (JSON) -> masks as bits and a plan (JSON). Errors come back inside the JSON,
-// because an exception that crosses the dispatcher keeps its text but not its class.
+// Op select_masks: importance scores and a request (JSON) -> masks as bits and a plan (JSON). Errors come back inside
+// the JSON, because an exception that crosses the dispatcher keeps its text but not its class.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
@@ -23,7 +23,8 @@ std::vector<at::Tensor> readable(at::TensorList importance) {
   for (size_t i = 0; i < importance.size(); ++i) {
     const at::Tensor& each = importance[i];
     if (!each.defined() || !at::isFloatingType(each.scalar_type()) || each.layout() != at::kStrided) {
-      throw std::invalid_argument("select_masks: importance[" + std::to_string(i) + "]: expected a dense tensor of a float type, got " +
+      throw std::invalid_argument("select_masks: importance[" + std::to_string(i) +
+                                  "]: expected a dense tensor of a float type, got " +
                                   (each.defined() ? each.toString() : "none"));
     }
     scores.push_back(each.detach().to(at::kCPU, at::kFloat).contiguous());
@@ -43,7 +44,8 @@ std::tuple<std::vector<at::Tensor>, std::string> select_masks(at::TensorList imp
     const plan::SelectRequest asked = plan::parse_select_request(std::string_view(request.data(), request.size()));
     const std::vector<at::Tensor> scores = readable(importance);
     std::vector<std::span<const float>> spans;
-    for (const at::Tensor& each : scores) spans.emplace_back(each.const_data_ptr<float>(), static_cast<size_t>(each.numel()));
+    for (const at::Tensor& each : scores)
+      spans.emplace_back(each.const_data_ptr<float>(), static_cast<size_t>(each.numel()));
     const plan::Result result = plan::answer(asked, spans);
     for (const plan::MaskBits& bits : result.masks) masks.push_back(bits_tensor(bits));
     return {std::move(masks), result.plan.to_json()};

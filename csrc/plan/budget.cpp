@@ -11,8 +11,8 @@ namespace {
 constexpr double kMalformed = std::numeric_limits<double>::quiet_NaN();
 
 [[noreturn]] void refuse(const std::string& got) {
-  throw core::BudgetError("budget: expected \"N%\" with N above 0 and at most 100, or a positive number of joules, got " + got,
-                          kMalformed);
+  throw core::BudgetError(
+      "budget: expected \"N%\" with N above 0 and at most 100, or a positive number of joules, got " + got, kMalformed);
 }
 
 std::string_view trimmed(std::string_view text) {
@@ -54,9 +54,10 @@ double Budget::resolve(double dense_j) const {
                             kMalformed);
   }
   if (budget_j > dense_j) {
-    throw core::BudgetError("budget: expected at most the dense energy of " + plan::number_text(dense_j) + " J, got " + to_string() +
-                                " J: a number is joules (0.5 is half a joule); for a share of the dense energy write \"50%\"",
-                            kMalformed);
+    throw core::BudgetError(
+        "budget: expected at most the dense energy of " + plan::number_text(dense_j) + " J, got " + to_string() +
+            " J: a number is joules (0.5 is half a joule); for a share of the dense energy write \"50%\"",
+        kMalformed);
   }
   return budget_j;
 }

@@ -25,14 +25,16 @@ double in_order(const std::vector<double>& joules) {
 }
 }  // namespace
 
-Network::Network(Request request, std::shared_ptr<const Pricer> pricer) : request_(std::move(request)), pricer_(std::move(pricer)) {
+Network::Network(Request request, std::shared_ptr<const Pricer> pricer)
+    : request_(std::move(request)), pricer_(std::move(pricer)) {
   if (request_.pattern != "unstructured") {
     throw core::PatternError("pattern: expected \"unstructured\", got \"" + request_.pattern + "\"");
   }
   if (request_.workload.count < 1) {
     throw std::invalid_argument("workload: count: expected at least 1, got " + std::to_string(request_.workload.count));
   }
-  for (const Entry& entry : request_.workload.entries) dense_entries_.push_back(pricer_->joules(entry, request_.workload.count));
+  for (const Entry& entry : request_.workload.entries)
+    dense_entries_.push_back(pricer_->joules(entry, request_.workload.count));
   for (const PrunableWeight& weight : request_.weights) add_layer(weight);
   dense_j_ = in_order(dense_entries_);
   for (size_t i = 0; i < layers_.size(); ++i) sample(i);
@@ -45,7 +47,8 @@ void Network::add_layer(const PrunableWeight& weight) {
   for (size_t i = 0; i < entries.size(); ++i) {
     if (!weight.name.empty() && entries[i].weight == weight.name) layer.entries.push_back(i);
   }
-  if (layer.entries.empty()) throw std::invalid_argument("weights: no recorded op uses the weight \"" + weight.name + "\"");
+  if (layer.entries.empty())
+    throw std::invalid_argument("weights: no recorded op uses the weight \"" + weight.name + "\"");
   for (const PrunableLayer& other : layers_) {
     if (other.weight == weight.name) throw std::invalid_argument("weights: \"" + weight.name + "\" is named twice");
   }
@@ -60,13 +63,15 @@ void Network::add_layer(const PrunableWeight& weight) {
   layer.floor = floor_units(weight.min_density, layer.units);
   for (const size_t position : layer.entries) {
     if (entries[position].weight_elements != layer.units) {
-      throw std::invalid_argument("workload: calls of \"" + weight.name + "\" disagree on its size: " + std::to_string(layer.units) +
-                                  " and " + std::to_string(entries[position].weight_elements) + " elements");
+      throw std::invalid_argument("workload: calls of \"" + weight.name +
+                                  "\" disagree on its size: " + std::to_string(layer.units) + " and " +
+                                  std::to_string(entries[position].weight_elements) + " elements");
     }
   }
   find_kernels(layer);
   for (const size_t position : layer.entries) {
-    dense_entries_[position] = pricer_->joules(configured(position, layer.dense_kernel, layer.units, false), request_.workload.count);
+    dense_entries_[position] =
+        pricer_->joules(configured(position, layer.dense_kernel, layer.units, false), request_.workload.count);
     layer.dense_j += dense_entries_[position];
   }
   layers_.push_back(std::move(layer));
@@ -94,7 +99,8 @@ void Network::sample(size_t index) {
   if (!(curve(layer.floor) < layer.dense_j)) return;
   layer.last_winning = select::last_below(layer.floor, layer.units, layer.dense_j, curve);
   std::vector<select::Point> points;
-  for (const int64_t kept : select::sample_counts(layer.floor, layer.last_winning)) points.push_back({kept, curve(kept)});
+  for (const int64_t kept : select::sample_counts(layer.floor, layer.last_winning))
+    points.push_back({kept, curve(kept)});
   if (layer.last_winning < layer.units) points.push_back({layer.last_winning + 1, curve(layer.last_winning + 1)});
   layer.hull = select::Hull(points);
   points.resize(points.size() - (layer.last_winning < layer.units ? 1 : 0));

@@ -14,15 +14,15 @@ namespace jouleprune::plan {
 /// A prunable weight with all calls that use it.
 struct PrunableLayer {
   std::string name, weight, dtype;
-  std::vector<size_t> entries;        ///< positions in the workload
-  std::vector<std::string> kernels;   ///< those that run all its entries pruned
+  std::vector<size_t> entries;       ///< positions in the workload
+  std::vector<std::string> kernels;  ///< those that run all its entries pruned
   std::string dense_kernel;
   int64_t units = 0;
   int64_t floor = 0;
-  int64_t last_winning = -1;          ///< most kept weights at which a pruned kernel is below dense; below floor when none is
+  int64_t last_winning = -1;  ///< most kept weights at which a pruned kernel is below dense; below floor when none is
   double dense_j = 0;
-  select::Hull hull;                  ///< of the pruned curve, from the floor to just past last_winning
-  select::Hull relaxed;               ///< lower hull of the pruned curve and the dense point
+  select::Hull hull;     ///< of the pruned curve, from the floor to just past last_winning
+  select::Hull relaxed;  ///< lower hull of the pruned curve and the dense point
 
   bool can_win() const { return last_winning >= floor; }
 };

@@ -28,10 +28,11 @@ Json activation_density(const Workload& workload) {
 }
 
 Json to_object(const LayerPlan& layer) {
-  return Json{{"name", layer.name},       {"weight", layer.weight},   {"pattern", layer.pattern}, {"layout", layer.layout},
-              {"dtype", layer.dtype},     {"kernel", layer.kernel},   {"units", layer.units},     {"kept", layer.kept},
-              {"density", layer.density}, {"energy_j", layer.energy_j}, {"dense_j", layer.dense_j},
-              {"importance_lost", layer.importance_lost}, {"reason", layer.reason}};
+  return Json{{"name", layer.name},         {"weight", layer.weight},   {"pattern", layer.pattern},
+              {"layout", layer.layout},     {"dtype", layer.dtype},     {"kernel", layer.kernel},
+              {"units", layer.units},       {"kept", layer.kept},       {"density", layer.density},
+              {"energy_j", layer.energy_j}, {"dense_j", layer.dense_j}, {"importance_lost", layer.importance_lost},
+              {"reason", layer.reason}};
 }
 
 double not_negative(const Node& in) {
@@ -47,8 +48,8 @@ double share(const Node& in) {
 }
 
 LayerPlan layer_from(const Node& in) {
-  in.expect_keys({"name", "weight", "pattern", "layout", "dtype", "kernel", "units", "kept", "density", "energy_j", "dense_j",
-           "importance_lost", "reason"});
+  in.expect_keys({"name", "weight", "pattern", "layout", "dtype", "kernel", "units", "kept", "density", "energy_j",
+                  "dense_j", "importance_lost", "reason"});
   LayerPlan layer;
   layer.name = in.at("name").text();
   layer.weight = in.at("weight").text();
@@ -102,7 +103,8 @@ std::string Plan::to_json() const {
   out["maximal"] = maximal;
   out["slack_j"] = slack_j;
   out["next_unit"] = nullptr;
-  if (next_unit) out["next_unit"] = {{"weight", next_unit->weight}, {"index", next_unit->index}, {"energy_j", next_unit->energy_j}};
+  if (next_unit)
+    out["next_unit"] = {{"weight", next_unit->weight}, {"index", next_unit->index}, {"energy_j", next_unit->energy_j}};
   out["layers"] = Json::array();
   for (const LayerPlan& layer : layers) out["layers"].push_back(to_object(layer));
   out["decided"] = Json::array();
@@ -114,8 +116,9 @@ std::string Plan::to_json() const {
 Plan Plan::parse(std::string_view text) {
   const energy::Json document = energy::parse_json(text, kDocument);
   const Node in(document, kDocument);
-  in.expect_keys({"schema", "profile", "profile_hash", "per", "batch", "count", "pattern", "importance", "budget", "budget_j", "energy_j",
-           "dense_j", "minimum_j", "activation_density", "tuning", "maximal", "slack_j", "next_unit", "layers", "decided", "workload"});
+  in.expect_keys({"schema",     "profile", "profile_hash", "per",       "batch",   "count",     "pattern",
+                  "importance", "budget",  "budget_j",     "energy_j",  "dense_j", "minimum_j", "activation_density",
+                  "tuning",     "maximal", "slack_j",      "next_unit", "layers",  "decided",   "workload"});
   if (in.at("schema").number() != 1) in.at("schema").fail("1");
   Plan plan;
   plan.profile = in.at("profile").text();

@@ -17,7 +17,8 @@ namespace {
 using select::Counts;
 using select::kDense;
 
-std::vector<select::Layer> ranked_layers(const Network& network, std::span<const std::span<const float>> importance, bool relaxed) {
+std::vector<select::Layer> ranked_layers(const Network& network, std::span<const std::span<const float>> importance,
+                                         bool relaxed) {
   const std::vector<PrunableLayer>& layers = network.layers();
   if (importance.size() != layers.size()) {
     throw std::invalid_argument("importance: expected scores of " + std::to_string(layers.size()) + " weights, got " +
@@ -27,10 +28,12 @@ std::vector<select::Layer> ranked_layers(const Network& network, std::span<const
   ranked.reserve(layers.size());
   for (size_t i = 0; i < layers.size(); ++i) {
     if (static_cast<int64_t>(importance[i].size()) != layers[i].units) {
-      throw std::invalid_argument("importance of " + layers[i].weight + ": expected " + std::to_string(layers[i].units) +
-                                  " scores, got " + std::to_string(importance[i].size()));
+      throw std::invalid_argument("importance of " + layers[i].weight + ": expected " +
+                                  std::to_string(layers[i].units) + " scores, got " +
+                                  std::to_string(importance[i].size()));
     }
-    ranked.push_back({select::Ranking(importance[i], layers[i].weight), relaxed ? layers[i].relaxed : layers[i].hull, layers[i].floor});
+    ranked.push_back({select::Ranking(importance[i], layers[i].weight), relaxed ? layers[i].relaxed : layers[i].hull,
+                      layers[i].floor});
   }
   return ranked;
 }
@@ -54,7 +57,8 @@ Plan frame(const Network& network) {
 }
 
 /// A layer of the plan, and its entries in the plan's workload.
-void write_layer(const Network& network, NetworkJoules& joules, size_t index, int64_t kept, bool allowed, bool relaxed, Plan& plan) {
+void write_layer(const Network& network, NetworkJoules& joules, size_t index, int64_t kept, bool allowed, bool relaxed,
+                 Plan& plan) {
   const PrunableLayer& layer = network.layers()[index];
   LayerPlan line;
   line.name = layer.name;
@@ -96,8 +100,8 @@ double priced(const Network& network, const Workload& workload) {
   return sum;
 }
 
-Plan finished_plan(const Network& network, NetworkJoules& joules, const Counts& counts, const std::vector<bool>* allowed, bool relaxed,
-                   double budget_j) {
+Plan finished_plan(const Network& network, NetworkJoules& joules, const Counts& counts,
+                   const std::vector<bool>* allowed, bool relaxed, double budget_j) {
   Plan plan = frame(network);
   for (size_t i = 0; i < counts.size(); ++i) {
     write_layer(network, joules, i, counts[i], allowed == nullptr || (*allowed)[i], relaxed, plan);
@@ -111,8 +115,8 @@ Plan finished_plan(const Network& network, NetworkJoules& joules, const Counts& 
 
 void check_frozen(const Network& network, const std::vector<bool>& frozen) {
   if (frozen.size() == network.layers().size()) return;
-  throw std::invalid_argument("frozen: expected one flag for each of " + std::to_string(network.layers().size()) + " weights, got " +
-                              std::to_string(frozen.size()));
+  throw std::invalid_argument("frozen: expected one flag for each of " + std::to_string(network.layers().size()) +
+                              " weights, got " + std::to_string(frozen.size()));
 }
 
 Result result_of(const Network& network, NetworkJoules& joules, select::Problem& problem, const Counts& counts,
@@ -126,8 +130,9 @@ Result result_of(const Network& network, NetworkJoules& joules, select::Problem&
   }
   const size_t next = select::best_removed(problem, counts);
   if (next < counts.size()) {
-    result.plan.next_unit = NextUnit{network.layers()[next].weight, select::index_at(problem.layers[next].ranking, counts[next] + 1),
-                                     select::joules_of_one_more(problem, counts, next)};
+    result.plan.next_unit =
+        NextUnit{network.layers()[next].weight, select::index_at(problem.layers[next].ranking, counts[next] + 1),
+                 select::joules_of_one_more(problem, counts, next)};
   }
   return result;
 }
@@ -154,7 +159,8 @@ const Request& Planner::request() const { return impl_->network.request(); }
 Plan Planner::dense_plan() const {
   const Network& network = impl_->network;
   NetworkJoules joules(network);
-  Plan plan = finished_plan(network, joules, Counts(network.layers().size(), kDense), nullptr, false, network.dense_j());
+  Plan plan =
+      finished_plan(network, joules, Counts(network.layers().size(), kDense), nullptr, false, network.dense_j());
   plan.maximal = true;  // nothing is removed
   return plan;
 }
@@ -167,7 +173,8 @@ void Planner::check_budget(double budget_j, const std::vector<bool>* frozen) con
   if (budget_j < minimum_j) throw core::BudgetError(too_small(network, budget_j, minimum_j), minimum_j);
 }
 
-Result Planner::select(std::span<const std::span<const float>> importance, double budget_j, const std::vector<bool>* frozen) const {
+Result Planner::select(std::span<const std::span<const float>> importance, double budget_j,
+                       const std::vector<bool>* frozen) const {
   const Network& network = impl_->network;
   check_budget(budget_j, frozen);
   NetworkJoules joules(network);
@@ -201,8 +208,9 @@ Result Planner::select_relaxed(std::span<const std::span<const float>> importanc
     slots[i] = {open, least[i]};
   }
   // The hull meets the minimum only up to rounding: at the minimum every layer is at its floor.
-  const auto chosen = target_j >= network.dense_j() ? std::optional(select::Selection{Counts(frozen.size(), kDense), 0, 0, 0})
-                                                    : select::select_at_budget(problem, slots);
+  const auto chosen = target_j >= network.dense_j()
+                          ? std::optional(select::Selection{Counts(frozen.size(), kDense), 0, 0, 0})
+                          : select::select_at_budget(problem, slots);
   NetworkJoules joules(network);
   return result_of(network, joules, problem, chosen ? chosen->counts : least, &frozen, true, target_j);
 }

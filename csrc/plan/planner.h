@@ -15,19 +15,20 @@ class Pricer;
 
 /// A weight the caller allows to be pruned.
 struct PrunableWeight {
-  std::string name;          ///< as in Entry::weight
-  double min_density = 0;    ///< floor, 0..1
+  std::string name;        ///< as in Entry::weight
+  double min_density = 0;  ///< floor, 0..1
 };
 
 struct Request {
   Workload workload;  ///< recorded from the model; nnz of prunable weights is ignored (dense_j means unmasked)
   Profile profile;
   std::string pattern = "unstructured";
-  std::string importance = "lamp";     ///< only written into the plan
-  std::vector<PrunableWeight> weights; ///< in the order that breaks ties
+  std::string importance = "lamp";      ///< only written into the plan
+  std::vector<PrunableWeight> weights;  ///< in the order that breaks ties
 };
 
-/// One bit per unit, flat index i at byte i / 8, bit i % 8 (least significant first); 1 = kept. Empty = the layer stays dense.
+/// One bit per unit, flat index i at byte i / 8, bit i % 8 (least significant first); 1 = kept. Empty = the layer stays
+/// dense.
 using MaskBits = std::vector<uint8_t>;
 
 struct Result {
@@ -37,7 +38,8 @@ struct Result {
 
 class Planner {
  public:
-  /// Prices dense and sparse candidates of every prunable weight. Throws core::PatternError, std::invalid_argument (unknown weight name).
+  /// Prices dense and sparse candidates of every prunable weight. Throws core::PatternError, std::invalid_argument
+  /// (unknown weight name).
   explicit Planner(Request request);
   /// As above with another energy model (csrc/plan/pricer.h); request.profile is not looked at.
   Planner(Request request, std::shared_ptr<const Pricer> pricer);
@@ -47,21 +49,23 @@ class Planner {
   const Request& request() const;
   /// The plan that prunes nothing: dense_j, minimum_j and every prunable layer, before any importance is known.
   Plan dense_plan() const;
-  /// Throws core::BudgetError when the budget is not positive, above dense_j or below minimum_j (with `frozen`: of those weights).
+  /// Throws core::BudgetError when the budget is not positive, above dense_j or below minimum_j (with `frozen`: of
+  /// those weights).
   void check_budget(double budget_j, const std::vector<bool>* frozen = nullptr) const;
 
   /// Masks of least importance lost with energy <= budget_j.
   /// `importance`: one span per Request::weights, one non-negative finite score per unit; higher = keep.
-  /// `frozen`: when given, only the weights it marks true may be pruned (the decision of an earlier round of a schedule).
-  /// Throws core::BudgetError when budget_j < minimum_j; std::invalid_argument when a score is NaN, infinite or negative
-  /// (names the weight and the index). Pure: same input, same masks.
+  /// `frozen`: when given, only the weights it marks true may be pruned (the decision of an earlier round of a
+  /// schedule). Throws core::BudgetError when budget_j < minimum_j; std::invalid_argument when a score is NaN, infinite
+  /// or negative (names the weight and the index). Pure: same input, same masks.
   Result select(std::span<const std::span<const float>> importance, double budget_j,
                 const std::vector<bool>* frozen = nullptr) const;
 
   /// As select, for a step on the way of a schedule: masks whose energy on the convex hull between dense and sparse is
-  /// at most `target_j`, pruning only what `frozen` marks (a kernel that wins only below a break-even density has no joules to offer before it; the hull gives
-  /// each step its share of the removal). The plan's budget_j is target_j and its energy_j the true one, which may be higher:
-  /// slack_j is then negative, and layers that do not win yet keep a dense kernel. At target_j == final budget use select.
+  /// at most `target_j`, pruning only what `frozen` marks (a kernel that wins only below a break-even density has no
+  /// joules to offer before it; the hull gives each step its share of the removal). The plan's budget_j is target_j and
+  /// its energy_j the true one, which may be higher: slack_j is then negative, and layers that do not win yet keep a
+  /// dense kernel. At target_j == final budget use select.
   Result select_relaxed(std::span<const std::span<const float>> importance, double target_j,
                         const std::vector<bool>& frozen) const;
 

@@ -12,7 +12,9 @@ class ProfilePricer : public Pricer {
  public:
   explicit ProfilePricer(Profile profile) : profile_(std::move(profile)) {}
 
-  double joules(const Entry& entry, int64_t count) const override { return energy::price(entry, profile_, count).energy_j; }
+  double joules(const Entry& entry, int64_t count) const override {
+    return energy::price(entry, profile_, count).energy_j;
+  }
   std::vector<std::string> candidates(const Entry& entry) const override { return energy::candidates(entry, profile_); }
   bool zeros_save() const override { return energy::zeros_save(profile_); }
   std::string layout(const std::string& kernel) const override {
@@ -28,6 +30,8 @@ class ProfilePricer : public Pricer {
 
 }  // namespace
 
-std::shared_ptr<const Pricer> profile_pricer(Profile profile) { return std::make_shared<ProfilePricer>(std::move(profile)); }
+std::shared_ptr<const Pricer> profile_pricer(Profile profile) {
+  return std::make_shared<ProfilePricer>(std::move(profile));
+}
 
 }  // namespace jouleprune::plan

@@ -14,7 +14,8 @@ class Pricer {
   virtual ~Pricer() = default;
   /// Joules per `count` of one entry run by entry.kernel with entry.nnz weights; non-decreasing in nnz.
   virtual double joules(const Entry& entry, int64_t count) const = 0;
-  /// Kernels that can run a prunable entry, the dense one first; where zeros save by themselves, those that the device has.
+  /// Kernels that can run a prunable entry, the dense one first; where zeros save by themselves, those that the device
+  /// has.
   virtual std::vector<std::string> candidates(const Entry& entry) const = 0;
   /// Whether the device skips zeros itself, so that joules depend on the zeros only.
   virtual bool zeros_save() const = 0;

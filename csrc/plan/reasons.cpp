@@ -9,8 +9,8 @@ double break_even(const PrunableLayer& layer) {
 }
 }  // namespace
 
-std::string pruned_reason(const Network& network, size_t index, int64_t kept, const std::string& kernel, double energy_j,
-                          std::optional<double> next_j, bool relaxed) {
+std::string pruned_reason(const Network& network, size_t index, int64_t kept, const std::string& kernel,
+                          double energy_j, std::optional<double> next_j, bool relaxed) {
   const PrunableLayer& layer = network.layers()[index];
   std::string text = "kept " + count_text(kept) + " of " + count_text(layer.units);
   if (relaxed && kernel == layer.dense_kernel && !network.pricer().zeros_save()) {
@@ -42,9 +42,9 @@ std::string dense_reason(const Network& network, size_t index, bool allowed) {
 }
 
 std::string too_small(const Network& network, double budget_j, double minimum_j) {
-  return "budget: " + number_text(budget_j) + " J (" + joules_text(budget_j) + ") is below the least that pruning can reach on " +
-         network.pricer().device() + ": the minimum is " + number_text(minimum_j) + " J (" + joules_text(minimum_j) +
-         ") of " + joules_text(network.dense_j()) +
+  return "budget: " + number_text(budget_j) + " J (" + joules_text(budget_j) +
+         ") is below the least that pruning can reach on " + network.pricer().device() + ": the minimum is " +
+         number_text(minimum_j) + " J (" + joules_text(minimum_j) + ") of " + joules_text(network.dense_j()) +
          " dense; raise the budget to at least the minimum, or allow more to be pruned (min_density, ignored_layers)";
 }
 

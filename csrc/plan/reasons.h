@@ -9,8 +9,8 @@ namespace jouleprune::plan {
 
 /// A layer that is pruned. `next_j`: what one more weight adds; nothing when all are kept.
 /// `relaxed`: a step on the way, where a layer may wait for its kernel to win.
-std::string pruned_reason(const Network& network, size_t layer, int64_t kept, const std::string& kernel, double energy_j,
-                          std::optional<double> next_j, bool relaxed);
+std::string pruned_reason(const Network& network, size_t layer, int64_t kept, const std::string& kernel,
+                          double energy_j, std::optional<double> next_j, bool relaxed);
 
 /// A layer that stays dense. `allowed`: whether it might have been pruned.
 std::string dense_reason(const Network& network, size_t layer, bool allowed);

@@ -44,11 +44,12 @@ std::string error_text(const char* type, const std::string& message, double mini
 SelectRequest parse_select_request(std::string_view text) {
   const Json document = energy::parse_json(text, kDocument);
   const Node in(document, kDocument);
-  in.expect_keys({"schema", "workload", "profile", "pattern", "importance", "weights", "budget", "budget_j", "relaxed_j", "frozen", "probe"});
+  in.expect_keys({"schema", "workload", "profile", "pattern", "importance", "weights", "budget", "budget_j",
+                  "relaxed_j", "frozen", "probe"});
   if (in.at("schema").number() != 1) in.at("schema").fail("1");
   SelectRequest out{Request{Workload::parse(in.at("workload").json().dump()),
-                            energy::parse_profile(in.at("profile").json().dump(), "request: /profile"), in.at("pattern").text(),
-                            in.at("importance").text(), weights_from(in.at("weights"))},
+                            energy::parse_profile(in.at("profile").json().dump(), "request: /profile"),
+                            in.at("pattern").text(), in.at("importance").text(), weights_from(in.at("weights"))},
                     budget_from(in), std::nullopt, std::nullopt, in.has("probe") && in.at("probe").boolean()};
   if (in.has("relaxed_j")) out.relaxed_j = in.at("relaxed_j").number();
   if (in.has("frozen")) {

@@ -12,10 +12,10 @@ namespace jouleprune::plan {
 
 struct SelectRequest {
   Request request;
-  std::optional<Budget> budget;        ///< "budget": "50%", or "budget_j": a number; only a probe may lack it
-  std::optional<double> relaxed_j;     ///< target of a step on the way of a schedule; needs frozen
+  std::optional<Budget> budget;     ///< "budget": "50%", or "budget_j": a number; only a probe may lack it
+  std::optional<double> relaxed_j;  ///< target of a step on the way of a schedule; needs frozen
   std::optional<std::vector<bool>> frozen;
-  bool probe = false;                  ///< only dense_j, minimum_j and the layers; nothing is selected
+  bool probe = false;  ///< only dense_j, minimum_j and the layers; nothing is selected
 };
 
 /// Throws std::invalid_argument with the JSON pointer, core::BudgetError, core::ProfileError.

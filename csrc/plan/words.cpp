@@ -28,7 +28,8 @@ std::string joules_text(double joules) {
     double size;
     const char* name;
   };
-  static constexpr std::array<Unit, 6> kUnits{{{1, "J"}, {1e-3, "mJ"}, {1e-6, "uJ"}, {1e-9, "nJ"}, {1e-12, "pJ"}, {1e-15, "fJ"}}};
+  static constexpr std::array<Unit, 6> kUnits{
+      {{1, "J"}, {1e-3, "mJ"}, {1e-6, "uJ"}, {1e-9, "nJ"}, {1e-12, "pJ"}, {1e-15, "fJ"}}};
   if (joules == 0) return "0 J";
   for (const Unit& unit : kUnits) {
     if (std::abs(joules) >= unit.size) return printed("%.3g %s", joules / unit.size, unit.name);

@@ -21,8 +21,8 @@ double importance_of_next(Problem& problem, const Counts& counts, size_t layer) 
   return static_cast<double>(score_of(problem.layers[layer].ranking.key_at(counts[layer] + 1)));
 }
 
-/// Runs the threshold again over the layers in which one more unit fits. The unit that stops it blocks its layer for good, because
-/// the total only grows: so there are at most as many rounds as layers.
+/// Runs the threshold again over the layers in which one more unit fits. The unit that stops it blocks its layer for
+/// good, because the total only grows: so there are at most as many rounds as layers.
 void fill_important(Problem& problem, Selection& selection) {
   for (;;) {
     std::vector<Slot> slots(selection.counts.size());

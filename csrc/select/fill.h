@@ -4,9 +4,9 @@
 
 namespace jouleprune::select {
 
-/// First units of positive importance, by score and then whatever still fits; then, when more than 1 % of the budget is left, units
-/// of importance 0. Afterwards no removed unit (of positive importance, or of any when the second part ran) fits.
-/// Layers that are dense stay dense; a layer that one more unit makes cheaper dense goes dense.
+/// First units of positive importance, by score and then whatever still fits; then, when more than 1 % of the budget is
+/// left, units of importance 0. Afterwards no removed unit (of positive importance, or of any when the second part ran)
+/// fits. Layers that are dense stay dense; a layer that one more unit makes cheaper dense goes dense.
 void fill(Problem& problem, Selection& selection);
 
 /// Whether one more unit of a pruned layer fits.

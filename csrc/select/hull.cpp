@@ -11,7 +11,8 @@ double rise(const Point& a, const Point& b) { return (b.joules - a.joules) / sta
 
 Hull::Hull(const std::vector<Point>& points) {
   for (const Point& point : points) {
-    while (corners_.size() >= 2 && rise(corners_[corners_.size() - 2], corners_.back()) >= rise(corners_.back(), point)) {
+    while (corners_.size() >= 2 &&
+           rise(corners_[corners_.size() - 2], corners_.back()) >= rise(corners_.back(), point)) {
       corners_.pop_back();
     }
     corners_.push_back(point);
@@ -27,7 +28,8 @@ double Hull::at(int64_t kept) const {
   if (after == corners_.begin()) return corners_.front().joules;
   const Point& before = *std::prev(after);
   if (after == corners_.end() || before.kept == kept) return before.joules;
-  return before.joules + slopes_[static_cast<size_t>(after - corners_.begin()) - 1] * static_cast<double>(kept - before.kept);
+  return before.joules +
+         slopes_[static_cast<size_t>(after - corners_.begin()) - 1] * static_cast<double>(kept - before.kept);
 }
 
 std::vector<int64_t> sample_counts(int64_t least, int64_t units) {

@@ -1,4 +1,5 @@
-// Lower convex hull of a layer's joules over its kept units: the price per unit that the threshold compares importance with.
+// Lower convex hull of a layer's joules over its kept units: the price per unit that the threshold compares importance
+// with.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -17,7 +18,8 @@ struct Point {
 class Hull {
  public:
   Hull() = default;
-  /// `points` ascending in kept, at least one. Where joules fall with more units, the hull is flat: such units cost nothing.
+  /// `points` ascending in kept, at least one. Where joules fall with more units, the hull is flat: such units cost
+  /// nothing.
   explicit Hull(const std::vector<Point>& points);
 
   const std::vector<Point>& corners() const { return corners_; }
@@ -32,8 +34,8 @@ class Hull {
   std::vector<double> slopes_;
 };
 
-/// Counts at which a curve between `least` and `units` is looked at: all of them when there are few, else 128 even ones and
-/// powers of two from both ends, where steps of real curves (empty rows, cache sizes) crowd.
+/// Counts at which a curve between `least` and `units` is looked at: all of them when there are few, else 128 even ones
+/// and powers of two from both ends, where steps of real curves (empty rows, cache sizes) crowd.
 std::vector<int64_t> sample_counts(int64_t least, int64_t units);
 
 /// Largest count in [least, units] with curve(count) < bound, given curve(least) < bound; for non-decreasing curves.

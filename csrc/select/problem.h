@@ -1,4 +1,5 @@
-// What selection works on: layers of units with importance, and joules as a function of the kept counts. Knows no devices.
+// What selection works on: layers of units with importance, and joules as a function of the kept counts. Knows no
+// devices.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -28,8 +29,8 @@ class Joules {
 
 struct Layer {
   Ranking ranking;
-  Hull hull;           ///< of pruned(), from the floor up to where pruning stops to pay (or all units)
-  int64_t floor = 0;   ///< units to keep at least
+  Hull hull;          ///< of pruned(), from the floor up to where pruning stops to pay (or all units)
+  int64_t floor = 0;  ///< units to keep at least
 };
 
 struct Problem {
@@ -40,15 +41,15 @@ struct Problem {
 
 /// What a search may do with a layer.
 struct Slot {
-  bool open = false;   ///< whether the threshold decides
-  int64_t least = 0;   ///< open: units to keep at least; else the count that stays
+  bool open = false;  ///< whether the threshold decides
+  int64_t least = 0;  ///< open: units to keep at least; else the count that stays
 };
 
 struct Selection {
   Counts counts;
   double threshold = 0;  ///< importance per joule: units worth less went
   double energy_j = 0;
-  double lost = 0;       ///< importance of all removed units
+  double lost = 0;  ///< importance of all removed units
 };
 
 /// The layer with `kept` units as it will run: dense, with all units back, where pruning it that little saves nothing.

@@ -11,9 +11,9 @@ namespace jouleprune::select {
 namespace {
 constexpr uint32_t kTopShift = 16;
 constexpr uint32_t kSignless = 0x7fffffffu;
-constexpr size_t kRefinedBins = 8;        // a search settles in one or two bins per layer; the rest are its neighbours
-constexpr size_t kGatherAtMost = 1 << 16; // above this a histogram of the low bits is smaller than the keys themselves
-constexpr size_t kBlock = 512;            // long enough for vector compares, short enough to rescan for free
+constexpr size_t kRefinedBins = 8;         // a search settles in one or two bins per layer; the rest are its neighbours
+constexpr size_t kGatherAtMost = 1 << 16;  // above this a histogram of the low bits is smaller than the keys themselves
+constexpr size_t kBlock = 512;             // long enough for vector compares, short enough to rescan for free
 
 std::string bad_score(std::string_view name, float score, size_t index) {
   return "importance of " + std::string(name) + ": expected finite non-negative scores, got " + std::to_string(score) +
@@ -43,7 +43,8 @@ TopRange top_range(std::span<const float> scores, std::string_view name) {
   return {lowest_less_one + 1, (highest >> kTopShift) + 1};
 }
 
-/// Calls `visit(key)` for each unit whose upper bits are `top`; few are, so blocks without one are skipped at vector speed.
+/// Calls `visit(key)` for each unit whose upper bits are `top`; few are, so blocks without one are skipped at vector
+/// speed.
 template <typename Visit>
 void for_each_in_bin(std::span<const float> scores, uint32_t top, Visit visit) {
   for (size_t begin = 0; begin < scores.size(); begin += kBlock) {
@@ -90,19 +91,22 @@ Ranking::Ranking(std::span<const float> scores, std::string_view name) : scores_
 
 int64_t Ranking::at_least(uint32_t key, Rounding rounding) {
   const uint32_t top = key >> kTopShift;
-  const auto found = std::lower_bound(bins_.begin(), bins_.end(), top, [](const Bin& bin, uint32_t t) { return bin.top < t; });
+  const auto found =
+      std::lower_bound(bins_.begin(), bins_.end(), top, [](const Bin& bin, uint32_t t) { return bin.top < t; });
   if (found == bins_.end()) return 0;
   const bool at_edge = found->top > top || (key & ((1u << kTopShift) - 1)) == 0;
   if (at_edge || rounding == Rounding::kUp) return found->at_least;
   const size_t bin = static_cast<size_t>(found - bins_.begin());
   if (rounding == Rounding::kDown) return above(bin);
   const std::vector<Step>& steps = refine(bin);
-  const auto step = std::lower_bound(steps.begin(), steps.end(), key, [](const Step& s, uint32_t k) { return s.key < k; });
+  const auto step =
+      std::lower_bound(steps.begin(), steps.end(), key, [](const Step& s, uint32_t k) { return s.key < k; });
   return above(bin) + (step == steps.end() ? 0 : step->at_least);
 }
 
 size_t Ranking::bin_of_rank(int64_t rank) const {
-  const auto past = std::partition_point(bins_.begin(), bins_.end(), [rank](const Bin& bin) { return bin.at_least >= rank; });
+  const auto past =
+      std::partition_point(bins_.begin(), bins_.end(), [rank](const Bin& bin) { return bin.at_least >= rank; });
   return static_cast<size_t>(past - bins_.begin()) - 1;
 }
 
@@ -110,8 +114,8 @@ uint32_t Ranking::key_at(int64_t rank) {
   const size_t bin = bin_of_rank(rank);
   const std::vector<Step>& steps = refine(bin);
   const int64_t rank_in_bin = rank - above(bin);
-  const auto past =
-      std::partition_point(steps.begin(), steps.end(), [rank_in_bin](const Step& s) { return s.at_least >= rank_in_bin; });
+  const auto past = std::partition_point(steps.begin(), steps.end(),
+                                         [rank_in_bin](const Step& s) { return s.at_least >= rank_in_bin; });
   return std::prev(past)->key;
 }
 
@@ -121,10 +125,11 @@ double Ranking::lost(int64_t kept) {
   const int64_t kept_in_bin = kept - above(bin);
   if (kept_in_bin == 0) return bins_[bin].below + bins_[bin].sum;
   const std::vector<Step>& steps = refine(bin);
-  const auto past =
-      std::partition_point(steps.begin(), steps.end(), [kept_in_bin](const Step& s) { return s.at_least > kept_in_bin; });
+  const auto past = std::partition_point(steps.begin(), steps.end(),
+                                         [kept_in_bin](const Step& s) { return s.at_least > kept_in_bin; });
   const auto step = std::prev(past);  // the key of the first removed unit; units with this key may stand on both sides
-  return bins_[bin].below + step->below + static_cast<double>(step->at_least - kept_in_bin) * static_cast<double>(score_of(step->key));
+  return bins_[bin].below + step->below +
+         static_cast<double>(step->at_least - kept_in_bin) * static_cast<double>(score_of(step->key));
 }
 
 double Ranking::lost_about(int64_t kept) const {
@@ -154,7 +159,8 @@ const std::vector<Ranking::Step>& Ranking::refine(size_t bin) {
     std::vector<int64_t> counts(size_t{1} << kTopShift);
     for_each_in_bin(scores_, bins_[bin].top, [&](uint32_t key) { ++counts[key & (counts.size() - 1)]; });
     for (size_t low = 0; low < counts.size(); ++low) {
-      if (counts[low] != 0) steps.push_back({(bins_[bin].top << kTopShift) | static_cast<uint32_t>(low), counts[low], 0});
+      if (counts[low] != 0)
+        steps.push_back({(bins_[bin].top << kTopShift) | static_cast<uint32_t>(low), counts[low], 0});
     }
   }
   for (size_t i = 1; i < steps.size(); ++i) {

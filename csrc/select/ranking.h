@@ -29,7 +29,8 @@ enum class Rounding {
 /// One layer's units. Borrows the scores: they must outlive it and stay as they are.
 class Ranking {
  public:
-  /// O(units). Throws std::invalid_argument naming the first score that is NaN, infinite or negative; `name` says whose.
+  /// O(units). Throws std::invalid_argument naming the first score that is NaN, infinite or negative; `name` says
+  /// whose.
   Ranking(std::span<const float> scores, std::string_view name);
 
   int64_t units() const { return static_cast<int64_t>(scores_.size()); }
@@ -40,7 +41,8 @@ class Ranking {
   uint32_t key_at(int64_t rank);
   /// Importance of all units but the `kept` first.
   double lost(int64_t kept);
-  /// As lost(), interpolated inside a bin: no pass over the layer; off by at most the spread of one bin (0.8 %) of its share.
+  /// As lost(), interpolated inside a bin: no pass over the layer; off by at most the spread of one bin (0.8 %) of its
+  /// share.
   double lost_about(int64_t kept) const;
 
  private:

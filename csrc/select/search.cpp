@@ -9,13 +9,13 @@
 
 namespace jouleprune::select {
 namespace {
-// A trial costs about two passes over the scores: the work of all trials stays near that of the first selection for big networks,
-// while small ones can afford to try every layer and every pair.
+// A trial costs about two passes over the scores: the work of all trials stays near that of the first selection for big
+// networks, while small ones can afford to try every layer and every pair.
 constexpr int64_t kUnitsTried = 150'000'000;
 constexpr int64_t kMostTrials = 400;
 constexpr int64_t kLeastTrials = 6;
-constexpr size_t kMostPaired = 64;        // layers up to which pairs are formed
-constexpr double kHighestPrice = 1e200;   // importance per joule, in place of infinity: sums of promises stay finite
+constexpr size_t kMostPaired = 64;       // layers up to which pairs are formed
+constexpr double kHighestPrice = 1e200;  // importance per joule, in place of infinity: sums of promises stay finite
 
 /// Layers to flip between dense and pruned, and by how much that promises to lower the price of the whole.
 struct Move {
@@ -47,7 +47,8 @@ class Search {
     --trials_;
     std::optional<Selection> found = choose_fixed(problem_, prune);
     if (!found) return false;
-    const bool better = !best_ || found->lost < best_->lost || (found->lost == best_->lost && found->energy_j < best_->energy_j);
+    const bool better =
+        !best_ || found->lost < best_->lost || (found->lost == best_->lost && found->energy_j < best_->energy_j);
     if (better) best_ = std::move(found);
     return better;
   }
@@ -74,7 +75,8 @@ class Search {
     return false;
   }
 
-  /// Promise of a flip at the present threshold: what is lost now, less what the joules saved are worth, and the other way round.
+  /// Promise of a flip at the present threshold: what is lost now, less what the joules saved are worth, and the other
+  /// way round.
   std::vector<Move> moves(const std::vector<bool>& now) {
     const double price = std::min(best_->threshold, kHighestPrice);
     std::vector<Move> single;

@@ -7,11 +7,11 @@
 
 namespace jouleprune::select {
 
-/// Counts of least importance lost found within the budget; only layers that `may_prune` marks are pruned. Nothing when the budget is
-/// below the least total. Deterministic; effort bounded by the number of layers and of units.
+/// Counts of least importance lost found within the budget; only layers that `may_prune` marks are pruned. Nothing when
+/// the budget is below the least total. Deterministic; effort bounded by the number of layers and of units.
 ///
-/// Starts from every layer that pruning could make cheaper, and from the layers that are worth pruning at one price per joule
-/// (the Lagrangian relaxation); then flips layers, worst first, and keeps what loses less importance.
+/// Starts from every layer that pruning could make cheaper, and from the layers that are worth pruning at one price per
+/// joule (the Lagrangian relaxation); then flips layers, worst first, and keeps what loses less importance.
 std::optional<Selection> choose(Problem& problem, const std::vector<bool>& may_prune);
 
 /// One threshold over the given layers, and the room that is left filled.

@@ -6,7 +6,8 @@
 
 namespace jouleprune::select {
 namespace {
-// Thresholds are non-negative doubles, which order like their bits: bisection over bits needs at most 63 steps anywhere.
+// Thresholds are non-negative doubles, which order like their bits: bisection over bits needs at most 63 steps
+// anywhere.
 constexpr uint64_t kLeastBits = 1;
 const uint64_t kInfinityBits = std::bit_cast<uint64_t>(std::numeric_limits<double>::infinity());
 

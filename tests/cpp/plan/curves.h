@@ -90,7 +90,9 @@ class Draw {
  public:
   explicit Draw(uint64_t seed) : engine_(seed) {}
   double real() { return static_cast<double>(engine_() >> 11) * 0x1p-53; }
-  int64_t whole(int64_t low, int64_t high) { return low + static_cast<int64_t>(engine_() % static_cast<uint64_t>(high - low + 1)); }
+  int64_t whole(int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(engine_() % static_cast<uint64_t>(high - low + 1));
+  }
 
  private:
   std::mt19937_64 engine_;
@@ -103,7 +105,8 @@ inline Curve draw_curve(Draw& draw, Form form, int64_t units, double top) {
   const double base = top * draw.real() * 0.3;
   const double n = static_cast<double>(std::max<int64_t>(units, 1));
   switch (form) {
-    case Form::kAffine: return [=](int64_t kept) { return base + (top - base) * (static_cast<double>(kept) / n); };
+    case Form::kAffine:
+      return [=](int64_t kept) { return base + (top - base) * (static_cast<double>(kept) / n); };
     case Form::kConvex: {
       const double power = 1 + 2 * draw.real();
       return [=](int64_t kept) { return base + (top - base) * std::pow(static_cast<double>(kept) / n, power); };
@@ -114,9 +117,12 @@ inline Curve draw_curve(Draw& draw, Form form, int64_t units, double top) {
     }
     case Form::kStepped: {
       const int64_t step = draw.whole(2, std::max<int64_t>(2, units / 2));
-      return [=](int64_t kept) { return base + (top - base) * (static_cast<double>((kept + step - 1) / step * step) / n); };
+      return [=](int64_t kept) {
+        return base + (top - base) * (static_cast<double>((kept + step - 1) / step * step) / n);
+      };
     }
-    case Form::kFlat: return [=](int64_t) { return base; };
+    case Form::kFlat:
+      return [=](int64_t) { return base; };
   }
   return {};
 }
@@ -144,7 +150,8 @@ inline Case draw_case(Draw& draw, Form form, int64_t most_layers, int64_t most_u
     CurveLayer layer;
     const double top = 0.5 + 4 * draw.real();
     layer.sparse.push_back(draw_curve(draw, form, units, top));
-    if (!made.zeros_save && draw.real() < 0.3) layer.sparse.push_back(draw_curve(draw, form, units, top * (0.7 + 0.6 * draw.real())));
+    if (!made.zeros_save && draw.real() < 0.3)
+      layer.sparse.push_back(draw_curve(draw, form, units, top * (0.7 + 0.6 * draw.real())));
     layer.dense_j = made.zeros_save ? layer.sparse[0](units) : top * (0.5 + 0.6 * draw.real());
     made.layers.push_back(std::move(layer));
     made.scores.push_back(draw_scores(draw, static_cast<Scores>(draw.whole(0, 2)), units));

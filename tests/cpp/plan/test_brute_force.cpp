@@ -39,7 +39,8 @@ class BruteForce {
     visit(layer + 1, joules + calls * (made_.layers[layer].dense_j + 1), lost);
     double removed = 0;
     for (int64_t kept = static_cast<int64_t>(sorted_[layer].size());; --kept) {
-      for (const Curve& curve : made_.layers[layer].sparse) visit(layer + 1, joules + calls * (curve(kept) + 1), lost + removed);
+      for (const Curve& curve : made_.layers[layer].sparse)
+        visit(layer + 1, joules + calls * (curve(kept) + 1), lost + removed);
       if (kept == floor_of(made_, layer)) break;
       removed += static_cast<double>(sorted_[layer][static_cast<size_t>(kept - 1)]);
     }
@@ -90,8 +91,8 @@ std::vector<double> gaps(Form form, bool priced_dense, uint64_t seed, int cases)
     }
     const double lost = lost_by(made, result);
     EXPECT_GE(lost, *least - 1e-9);
-    // Convex curves without a jump to dense: the threshold is the greedy solution of a fractional knapsack, which loses at most
-    // one unit more than the optimum.
+    // Convex curves without a jump to dense: the threshold is the greedy solution of a fractional knapsack, which loses
+    // at most one unit more than the optimum.
     if (!priced_dense && (form == Form::kConvex || form == Form::kAffine)) {
       EXPECT_LE(lost, *least + largest + 1e-6);
     }
@@ -106,8 +107,11 @@ class BruteForceTest : public ::testing::TestWithParam<Form> {};
 TEST_P(BruteForceTest, CloseToTheOptimum) {
   for (const bool priced_dense : {false, true}) {
     const std::vector<double> found = gaps(GetParam(), priced_dense, 7 + static_cast<uint64_t>(GetParam()), 300);
-    const auto at = [&](double share) { return found[static_cast<size_t>(share * static_cast<double>(found.size() - 1))]; };
-    std::cout << "gap to the optimum, share of all importance: median " << at(0.5) << ", 90 % " << at(0.9) << ", worst " << at(1) << "\n";
+    const auto at = [&](double share) {
+      return found[static_cast<size_t>(share * static_cast<double>(found.size() - 1))];
+    };
+    std::cout << "gap to the optimum, share of all importance: median " << at(0.5) << ", 90 % " << at(0.9) << ", worst "
+              << at(1) << "\n";
     EXPECT_LE(at(0.5), 0.005);
     EXPECT_LE(at(0.9), 0.05);
     EXPECT_LE(at(1), 0.25);

@@ -17,8 +17,8 @@ TEST(Budget, Parses) {
 }
 
 TEST(Budget, RefusesWhatIsNone) {
-  for (const char* text : {"", " ", "%", "abc", "12abc", "0%", "0", "-3%", "-1", "120%", "nan", "nan%", "inf", "1e400", "1e-400",
-                           "50%%", "5 0%", "0x10", "1,5", "--5"}) {
+  for (const char* text : {"",    " ",    "%",   "abc",   "12abc",  "0%",   "0",    "-3%",  "-1",  "120%",
+                           "nan", "nan%", "inf", "1e400", "1e-400", "50%%", "5 0%", "0x10", "1,5", "--5"}) {
     try {
       Budget::parse(text);
       FAIL() << text;

@@ -1,4 +1,5 @@
-// The promise on thousands of random networks: within the budget, and above 99 % of it or maximal; the same masks each time.
+// The promise on thousands of random networks: within the budget, and above 99 % of it or maximal; the same masks each
+// time.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -112,7 +113,8 @@ TEST_P(BudgetRule, FrozenLayersStayAsTheyWere) {
     const Planner planner = made.planner();
     const double budget_j = planner.minimum_j() + draw.real() * (planner.dense_j() - planner.minimum_j());
     const std::vector<bool> decided = planner.select(made.importance(), budget_j).plan.decided;
-    for (std::vector<float>& scores : made.scores) {  // other scores, as after more training: the decision still reaches the budget
+    for (std::vector<float>& scores :
+         made.scores) {  // other scores, as after more training: the decision still reaches the budget
       for (float& score : scores) score = static_cast<float>(draw.real());
     }
     const Result later = planner.select(made.importance(), budget_j, &decided);

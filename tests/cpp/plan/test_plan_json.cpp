@@ -33,11 +33,12 @@ TEST(PlanJson, RoundTrip) {
 TEST(PlanJson, HasTheFieldsOfTheSchema) {
   const Json json = Json::parse(some_plan().to_json());
   EXPECT_EQ(json.at("schema"), 1);
-  for (const char* key : {"profile", "batch", "count", "per", "budget", "energy_j", "dense_j", "activation_density", "tuning", "maximal",
-                          "slack_j", "next_unit", "layers"}) {
+  for (const char* key : {"profile", "batch", "count", "per", "budget", "energy_j", "dense_j", "activation_density",
+                          "tuning", "maximal", "slack_j", "next_unit", "layers"}) {
     EXPECT_TRUE(json.contains(key)) << key;
   }
-  for (const char* key : {"name", "pattern", "layout", "dtype", "kernel", "density", "energy_j", "importance_lost", "reason"}) {
+  for (const char* key :
+       {"name", "pattern", "layout", "dtype", "kernel", "density", "energy_j", "importance_lost", "reason"}) {
     EXPECT_TRUE(json.at("layers").at(0).contains(key)) << key;
   }
 }

@@ -109,7 +109,8 @@ TEST(Planner, FloorsRaiseTheMinimum) {
   EXPECT_EQ(made.planner().minimum_j(), 2 + 10 + 2 * 10);
   made.floors = {0.9};  // sparse never wins
   EXPECT_EQ(made.planner().minimum_j(), 102);
-  EXPECT_EQ(made.planner().dense_plan().layers[0].reason, "dense: even at a density of 0.9 sparse0 saves nothing on synthetic");
+  EXPECT_EQ(made.planner().dense_plan().layers[0].reason,
+            "dense: even at a density of 0.9 sparse0 saves nothing on synthetic");
   made.floors = {1};
   EXPECT_EQ(made.planner().dense_plan().layers[0].reason, "dense: min_density keeps all 100 weights");
 }
@@ -192,7 +193,8 @@ TEST(Planner, StepsOfAScheduleFollowTheHull) {
   const Case made = one_layer();
   const Planner planner = made.planner();
   const std::vector<bool> frozen{true};
-  // Hull from (0, 10) to (100, 100): 0.9 J per weight. Above 44 weights the sparse kernel loses, so the layer runs dense.
+  // Hull from (0, 10) to (100, 100): 0.9 J per weight. Above 44 weights the sparse kernel loses, so the layer runs
+  // dense.
   const Result early = planner.select_relaxed(made.importance(), 2 + 10 + 0.9 * 70, frozen);
   EXPECT_EQ(early.plan.layers[0].kept, 70);
   EXPECT_EQ(early.plan.layers[0].kernel, "dense");

@@ -61,7 +61,8 @@ TEST_P(Profiles, ParsedPlansPriceTheSame) {
   EXPECT_EQ(estimate(Plan::parse(plan.to_json()).workload, profile).energy_j, plan.energy_j);
 }
 
-INSTANTIATE_TEST_SUITE_P(BuiltIn, Profiles, ::testing::Values("eyeriss-65nm", "horowitz-45nm", "generic-cpu", "generic-gpu-hbm"),
+INSTANTIATE_TEST_SUITE_P(BuiltIn, Profiles,
+                         ::testing::Values("eyeriss-65nm", "horowitz-45nm", "generic-cpu", "generic-gpu-hbm"),
                          [](const auto& tested) {
                            std::string name = tested.param;
                            std::replace(name.begin(), name.end(), '-', '_');

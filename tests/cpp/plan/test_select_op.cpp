@@ -29,10 +29,12 @@ std::string request(const char* budget) {
       .dump();
 }
 
-std::tuple<std::vector<at::Tensor>, std::string> select_masks(const std::vector<at::Tensor>& importance, const std::string& text) {
-  static const auto op = c10::Dispatcher::singleton()
-                             .findSchemaOrThrow("jouleprune::select_masks", "")
-                             .typed<std::tuple<std::vector<at::Tensor>, std::string>(at::TensorList, c10::string_view)>();
+std::tuple<std::vector<at::Tensor>, std::string> select_masks(const std::vector<at::Tensor>& importance,
+                                                              const std::string& text) {
+  static const auto op =
+      c10::Dispatcher::singleton()
+          .findSchemaOrThrow("jouleprune::select_masks", "")
+          .typed<std::tuple<std::vector<at::Tensor>, std::string>(at::TensorList, c10::string_view)>();
   return op.call(importance, text);
 }
 

@@ -41,7 +41,8 @@ TEST(Hull, OnePoint) {
 }
 
 TEST(SampleCounts, AscendingWithBothEnds) {
-  for (const auto& [least, units] : std::vector<std::pair<int64_t, int64_t>>{{0, 0}, {3, 3}, {0, 5}, {2, 258}, {0, 1'000'000}, {7, 4'000'000'000'000}}) {
+  for (const auto& [least, units] : std::vector<std::pair<int64_t, int64_t>>{
+           {0, 0}, {3, 3}, {0, 5}, {2, 258}, {0, 1'000'000}, {7, 4'000'000'000'000}}) {
     const std::vector<int64_t> counts = sample_counts(least, units);
     EXPECT_EQ(counts.front(), least);
     EXPECT_EQ(counts.back(), units);

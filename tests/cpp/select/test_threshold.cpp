@@ -21,7 +21,9 @@ class AffineJoules : public Joules {
   };
   explicit AffineJoules(std::vector<Line> lines) : lines_(std::move(lines)) {}
   double dense(size_t layer) override { return lines_[layer].dense; }
-  double pruned(size_t layer, int64_t kept) override { return lines_[layer].base + lines_[layer].slope * static_cast<double>(kept); }
+  double pruned(size_t layer, int64_t kept) override {
+    return lines_[layer].base + lines_[layer].slope * static_cast<double>(kept);
+  }
   double total(const Counts& counts) override {
     double sum = 0;
     for (size_t i = 0; i < counts.size(); ++i) sum += counts[i] == kDense ? dense(i) : pruned(i, counts[i]);
@@ -40,7 +42,8 @@ Layer layer_of(const std::vector<float>& scores, AffineJoules& joules, size_t in
 }
 
 TEST(Threshold, KeepsByImportancePerJoule) {
-  const std::vector<float> cheap{4, 3, 2, 1}, dear{40, 30, 20, 10};  // ten times the importance, twenty times the joules
+  const std::vector<float> cheap{4, 3, 2, 1},
+      dear{40, 30, 20, 10};  // ten times the importance, twenty times the joules
   AffineJoules joules({{0, 1, 4}, {0, 20, 80}});
   Problem problem{{layer_of(cheap, joules, 0), layer_of(dear, joules, 1)}, &joules, 45};
   const auto selection = select_at_budget(problem, {{true, 0}, {true, 0}});
@@ -82,7 +85,8 @@ TEST(Threshold, KeptFallsAsTheThresholdRises) {
   std::vector<float> scores(3000);
   for (size_t i = 0; i < scores.size(); ++i) scores[i] = static_cast<float>((i * 2654435761u) % 1000) * 1e-3f;
   std::vector<Point> points;
-  for (const int64_t kept : {0, 100, 500, 900, 2000, 3000}) points.push_back({kept, std::pow(static_cast<double>(kept), 1.7)});
+  for (const int64_t kept : {0, 100, 500, 900, 2000, 3000})
+    points.push_back({kept, std::pow(static_cast<double>(kept), 1.7)});
   Layer layer{Ranking(scores, "w"), Hull(points), 0};
   int64_t before = 3000;
   for (double threshold = 1e-9; threshold < 10; threshold *= 1.01) {
@@ -143,7 +147,8 @@ TEST(Choose, LeavesAWholeLayerDenseWhereThatLosesLess) {
   EXPECT_EQ(selection->counts, (Counts{10, kDense}));
 }
 
-/// Least importance lost over all choices cannot be below this: the best over all prices of a relaxed problem, price x budget less.
+/// Least importance lost over all choices cannot be below this: the best over all prices of a relaxed problem, price x
+/// budget less.
 double dual_bound(const std::vector<std::vector<float>>& sorted, AffineJoules& joules, double budget_j) {
   double best = 0;
   for (double price = 1e-4; price < 1e3; price *= 1.02) {
@@ -187,7 +192,8 @@ TEST(Choose, NearTheDualBoundOnManyLayers) {
     EXPECT_LE(selection->energy_j, problem.budget_j);
     EXPECT_GE(selection->lost, bound * (1 - 1e-9));
     EXPECT_LE(selection->lost, bound * 1.02) << share;
-    RecordProperty("gap_at_" + std::to_string(static_cast<int>(share * 100)), std::to_string(selection->lost / bound - 1));
+    RecordProperty("gap_at_" + std::to_string(static_cast<int>(share * 100)),
+                   std::to_string(selection->lost / bound - 1));
   }
 }
 
