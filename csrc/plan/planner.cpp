@@ -198,8 +198,12 @@ Result Planner::select_relaxed(std::span<const std::span<const float>> importanc
   const double minimum_j = network.minimum_j(&frozen);
   if (target_j < minimum_j) throw core::BudgetError(too_small(network, target_j, minimum_j), minimum_j);
 
+  // Where zeros save by themselves every step can meet its target in true joules.
+  const bool hull = !network.pricer().zeros_save();
   RelaxedJoules relaxed(network);
-  select::Problem problem{ranked_layers(network, importance, true), &relaxed, target_j};
+  NetworkJoules joules(network);
+  select::Joules& compared = hull ? static_cast<select::Joules&>(relaxed) : joules;
+  select::Problem problem{ranked_layers(network, importance, hull), &compared, target_j};
   std::vector<select::Slot> slots(frozen.size());
   Counts least(frozen.size(), kDense);
   for (size_t i = 0; i < slots.size(); ++i) {
@@ -211,8 +215,7 @@ Result Planner::select_relaxed(std::span<const std::span<const float>> importanc
   const auto chosen = target_j >= network.dense_j()
                           ? std::optional(select::Selection{Counts(frozen.size(), kDense), 0, 0, 0})
                           : select::select_at_budget(problem, slots);
-  NetworkJoules joules(network);
-  return result_of(network, joules, problem, chosen ? chosen->counts : least, &frozen, true, target_j);
+  return result_of(network, joules, problem, chosen ? chosen->counts : least, &frozen, hull, target_j);
 }
 
 }  // namespace jouleprune::plan

@@ -65,7 +65,9 @@ class Planner {
   /// at most `target_j`, pruning only what `frozen` marks (a kernel that wins only below a break-even density has no
   /// joules to offer before it; the hull gives each step its share of the removal). The plan's budget_j is target_j and
   /// its energy_j the true one, which may be higher: slack_j is then negative, and layers that do not win yet keep a
-  /// dense kernel. At target_j == final budget use select.
+  /// dense kernel. Where zeros save
+  /// by themselves there is no break-even to wait for, and energy_j <= target_j. At target_j == final budget use
+  /// select.
   Result select_relaxed(std::span<const std::span<const float>> importance, double target_j,
                         const std::vector<bool>& frozen) const;
 
