@@ -1,6 +1,7 @@
 // Masks as bits: element i at byte i / 8, bit i % 8; unused bits of the last byte are 0. Torch-free.
 #pragma once
 #include <cstdint>
+#include <type_traits>
 
 namespace jouleprune::formats {
 
@@ -32,9 +33,18 @@ void clear_by_bits(const uint8_t* bits, int64_t count, int64_t begin, int64_t en
     if (bits[byte] == 0xff) {
       continue;
     }
-    for (int64_t i = byte * 8; i < byte * 8 + 8 && i < count; ++i) {
-      if ((bits[byte] >> (i % 8) & 1) == 0) {
-        data[i] = T{};
+    const int64_t first = byte * 8, left = count - first;
+    if constexpr (std::is_unsigned_v<T>) {
+      if (left >= 8) {  // without branches: random bits would miss every other one
+        for (int i = 0; i < 8; ++i) {
+          data[first + i] &= static_cast<T>(-static_cast<T>(bits[byte] >> i & 1));
+        }
+        continue;
+      }
+    }
+    for (int64_t i = 0; i < (left < 8 ? left : 8); ++i) {
+      if ((bits[byte] >> i & 1) == 0) {
+        data[first + i] = T{};
       }
     }
   }

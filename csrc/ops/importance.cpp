@@ -37,8 +37,9 @@ const Tensor& checked_grad(const Tensor& weight, const OptionalTensor& grad, std
 
 /// Suffix sums over a stable ascending sort, in double: position p of the order gets the sum of squares from p to the end.
 Tensor lamp(const Tensor& weight) {
-  const auto squares = weight.to(at::kDouble).square().reshape({weight.numel()});
-  const auto [sorted, order] = at::sort(squares, /*stable=*/true, /*dim=*/0, /*descending=*/false);
+  const auto magnitudes = weight.abs().reshape({weight.numel()});  // sorts as the squares do, in half the bytes
+  const auto [in_order, order] = at::sort(magnitudes, /*stable=*/true, /*dim=*/0, /*descending=*/false);
+  const auto sorted = in_order.to(at::kDouble).square();
   const auto sums = sorted.flip({0}).cumsum(0).flip({0});
   const auto scores = (sorted / sums).masked_fill(sums.eq(0), 0);  // only zeros from here on
   return at::empty_like(scores).index_copy_(0, order, scores).view(weight.sizes());
