@@ -86,7 +86,7 @@ def accuracy(model: nn.Module, data: Data) -> float:
 
 @torch.no_grad()
 def latency_ratio(dense: nn.Module, other: nn.Module, x: torch.Tensor, rounds: int = 15) -> float:
-    """Time of ``dense`` over time of ``other`` on one thread: medians of samples taken in turn, so drift hits both alike."""
+    """Time of ``dense`` over time of ``other``, one thread: medians of samples taken in turn, so drift hits both."""
     dense.eval(), other.eval()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # with more, a busy neighbour's core decides the result
