@@ -97,9 +97,7 @@ def run(name: str, dense: torch.nn.Module, data: Data, epochs: int, budgets: tup
         "bytes",
     ]
     print(f"\n=== {name}: dense accuracy {dense_accuracy:.1%}, {dense_bytes:,} bytes")
-    print(
-        "speed and bytes are against dense; speed is measured here, one thread, as a ratio of medians of interleaved runs"
-    )
+    print("speed and bytes are against dense; speed is measured here: one thread, medians of interleaved runs")
     print(table(columns, summary, left=2))
 
 
