@@ -19,6 +19,7 @@ from jouleprune.report import si, table
 
 BUDGETS = ("50%", "25%", "10%")
 PROFILES = ("eyeriss-65nm", "generic-cpu")
+MIN_DENSITY = 0.02  # per layer: without a floor the least a device allows is a network without weights
 OUT = Path(__file__).resolve().parents[1] / "out"
 
 
@@ -30,7 +31,7 @@ def prune(
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     steps = epochs * data.batches
     schedule = jp.PolynomialDecay(begin_step=0, end_step=steps // 2, frequency=10)
-    pruner = jp.Pruner(model, data.one, energy=energy, profile=profile, schedule=schedule)
+    pruner = jp.Pruner(model, data.one, energy=energy, profile=profile, schedule=schedule, min_density=MIN_DENSITY)
     train_epochs(model, data, epochs, optimizer, after_step=pruner.step)
     return model, pruner
 
@@ -38,7 +39,7 @@ def prune(
 def reachable(model: torch.nn.Module, data: Data, profile: str, energy: str) -> str | float:
     """The budget, or the least the device allows when the budget lies below it."""
     try:
-        jp.plan(model, data.one, energy=energy, profile=profile)
+        jp.plan(model, data.one, energy=energy, profile=profile, min_density=MIN_DENSITY)
         return energy
     except jp.BudgetError as error:
         print(f"\nBudgetError: {error}\n-> running the least instead: {si(error.minimum_j, 'J')}")
