@@ -86,10 +86,8 @@ def accuracy(model: nn.Module, data: Data) -> float:
 
 @torch.no_grad()
 def latency_ratio(dense: nn.Module, other: nn.Module, x: torch.Tensor, rounds: int = 15) -> float:
-    """Time of ``dense`` over time of ``other``, one thread: medians of samples taken in turn, so drift hits both."""
+    """Time of ``dense`` over time of ``other``: medians of samples taken in turn, so that drift hits both alike."""
     dense.eval(), other.eval()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # with more, a busy neighbour's core decides the result
     seconds: dict[int, list[float]] = {0: [], 1: []}
     for _ in range(rounds):
         for which, model in enumerate((dense, other)):
@@ -97,7 +95,6 @@ def latency_ratio(dense: nn.Module, other: nn.Module, x: torch.Tensor, rounds: i
             for _ in range(5):
                 model(x)
             seconds[which].append(time.perf_counter() - start)
-    torch.set_num_threads(threads)
     return statistics.median(seconds[0][3:]) / statistics.median(seconds[1][3:])
 
 

@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one epoch and one budget: checks that everything runs")
     quick = parser.parse_args().quick
     OUT.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)  # on networks this small a busy neighbour costs more than a second thread gives
     torch.manual_seed(0)
     data = mnist(quick=quick)
     for name, make in (("lenet", lenet), ("mlp", mlp)):
