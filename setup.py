@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import shlex
+import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -23,21 +25,36 @@ class CMakeBuild(build_ext):
                 "jouleprune must be compiled against the torch you use: pip install torch, "
                 "then pip install --no-build-isolation ."
             )
-        package = ROOT / "python" / "jouleprune" if self.editable_mode else Path(self.build_lib, "jouleprune").resolve()
+        # pip's cmake and ninja live beside the interpreter, which need not be on PATH.
+        os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+        for tool, package in (("cmake", "cmake"), ("ninja", "ninja-build")):
+            if shutil.which(tool) is None:
+                sys.exit(f"jouleprune is built by {tool}: apt-get install {package}, or pip install {tool}")
+        # One folder per Python and torch, shared by wheel, editable install and C++ tests: nothing is compiled twice.
+        build = ROOT / "build" / f"{sys.implementation.cache_tag}-torch-{version('torch')}"
         arguments = [
             "-G", "Ninja",
             "-DCMAKE_BUILD_TYPE=Release",
             "-DJOULEPRUNE_PYTHON=ON",
-            f"-DCMAKE_INSTALL_PREFIX={package}",
+            f"-DCMAKE_INSTALL_PREFIX={self.package_folder()}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DJOULEPRUNE_TORCH_DIR={torch.submodule_search_locations[0]}",
+            "-DJOULEPRUNE_CUDA=AUTO",  # else an earlier choice would stick in CMake's cache
             *shlex.split(os.getenv("CMAKE_ARGS", "")),
         ]  # fmt: skip
         jobs = os.getenv("MAX_JOBS") or str(os.cpu_count() or 1)
-        build = str(Path(self.build_temp).resolve())
-        subprocess.run(["cmake", "-S", str(ROOT), "-B", build, *arguments], check=True)
-        subprocess.run(["cmake", "--build", build, "-j", jobs], check=True)
-        subprocess.run(["cmake", "--install", build, "--strip"], check=True)
+        subprocess.run(["cmake", "-S", str(ROOT), "-B", str(build), *arguments], check=True)
+        subprocess.run(["cmake", "--build", str(build), "-j", jobs, "--target", "jouleprune", "_C"], check=True)
+        subprocess.run(["cmake", "--install", str(build), "--strip"], check=True)
+
+    def package_folder(self) -> Path:
+        """Where the build installs: the sources' own package folder when editable, else the wheel's."""
+        if self.editable_mode:
+            return ROOT / "python" / "jouleprune"
+        return Path(self.build_lib, "jouleprune").resolve()
+
+    def copy_extensions_to_source(self) -> None:
+        """Nothing to copy: an editable build has installed there already."""
 
 
 setup(ext_modules=[Extension("jouleprune._C", [])], cmdclass={"build_ext": CMakeBuild})

@@ -7,7 +7,9 @@ the same reason; then builds that and imports it.
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SMOKE = """
-import torch, jouleprune as jp
+import json, torch, jouleprune as jp
 torch.manual_seed(0)
 dense = torch.nn.Linear(37, 29)
 with torch.no_grad():
@@ -23,7 +25,7 @@ with torch.no_grad():
 sparse, x = jp.nn.SparseLinear.from_dense(dense), torch.randn(5, 37)
 torch.testing.assert_close(sparse(x), dense(x))
 sparse(x).sum().backward()
-print(jp._C.build_info())
+print(json.dumps(jp._C.build_info()))
 """
 
 
@@ -35,7 +37,7 @@ def smoke(python_path: str | None = None) -> dict[str, str]:
     )
     if done.returncode != 0:
         raise SystemExit(f"import or CPU op failed:\n{done.stderr}")
-    info: dict[str, str] = eval(done.stdout.strip().splitlines()[-1])
+    info: dict[str, str] = json.loads(done.stdout.strip().splitlines()[-1])
     print(info)
     return info
 
@@ -62,7 +64,6 @@ def without_nvcc() -> None:
                         (tools / tool.name).symlink_to(tool)
         hidden["PATH"] = str(tools)
         package = Path(folder, "site", "jouleprune")
-        (package.parent / "torch").mkdir(parents=True)
         configure = [
             "cmake", "-G", "Ninja", "-S", str(ROOT), f"-DPython_EXECUTABLE={sys.executable}", "-DJOULEPRUNE_PYTHON=ON",
             f"-DJOULEPRUNE_TORCH_DIR={torch.submodule_search_locations[0]}", f"-DCMAKE_INSTALL_PREFIX={package}",
@@ -82,9 +83,8 @@ def without_nvcc() -> None:
             )
         subprocess.run(["cmake", "--build", build], check=True, env=hidden, stdout=subprocess.DEVNULL)
         subprocess.run(["cmake", "--install", build], check=True, env=hidden, stdout=subprocess.DEVNULL)
-        (package.parent / "torch").rmdir()
-        for source in (ROOT / "python" / "jouleprune").glob("*.py"):
-            (package / source.name).write_text(source.read_text())
+        compiled = shutil.ignore_patterns("lib", "include", "share", "_C*.so", "__pycache__")
+        shutil.copytree(ROOT / "python" / "jouleprune", package, ignore=compiled, dirs_exist_ok=True)
         # The library looks for torch beside the package; here torch is elsewhere, and already loaded when we import.
         info = smoke(str(package.parent))
     if info["with_cuda"] != "OFF" or "nvcc was not found" not in info["cuda_reason"]:

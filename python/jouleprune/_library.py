@@ -14,19 +14,33 @@ __all__ = ["build", "package_dir", "version"]
 _REBUILD = "pip install --no-build-isolation --force-reinstall --no-deps <folder of the jouleprune sources>"
 
 
-def _package_dir() -> Path:
-    """Folder of the compiled module, which in an editable install is not found from this file's name alone."""
+def find_package_dir() -> Path:
+    """Folder of the compiled module: every path of the install is derived from it, in an editable install too."""
     spec = importlib.util.find_spec("jouleprune._C")
     if spec is None or spec.origin is None:
+        here = Path(__file__).parent
+        others = ", ".join(sorted(path.name for path in here.glob("_C.*.so"))) or "none"
         raise ImportError(
-            f"jouleprune: the compiled part is missing (no jouleprune._C beside {__file__}): build it with {_REBUILD}"
+            f"jouleprune: the compiled part is missing: no jouleprune._C for this Python beside {__file__} "
+            f"(found: {others}): build it: {_REBUILD}"
         )
     return Path(spec.origin).parent
 
 
+def read_build(folder: Path) -> dict[str, Any]:
+    """What the library in ``folder`` was compiled against: a text file, read before anything is loaded."""
+    path = folder / "share" / "jouleprune-build.json"
+    try:
+        build: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ImportError(
+            f"jouleprune: the installation is incomplete ({path}: {error}): rebuild it: {_REBUILD}"
+        ) from error
+    return build
+
+
 def check_torch(build: dict[str, Any], torch_version: str, torch_cuda: str | None) -> None:
-    """Raises ImportError when the library was compiled against another torch: loading it would fail with unknown
-    symbols.
+    """Raises ImportError when the library was compiled against another torch: its symbols would not resolve.
 
     Only major and minor count, and the CUDA major when our CUDA kernels are in.
     """
@@ -37,15 +51,23 @@ def check_torch(build: dict[str, Any], torch_version: str, torch_cuda: str | Non
         )
     if build["with_cuda"] and (torch_cuda or "none").split(".")[0] != build["torch_cuda"].split(".")[0]:
         raise ImportError(
-            f"jouleprune was compiled for CUDA {build['torch_cuda']}, "
-            f"but torch is built for CUDA {torch_cuda or 'none'}: "
-            f"rebuild it: {_REBUILD}"
+            f"jouleprune was compiled for CUDA {build['torch_cuda']}, but torch is built for CUDA "
+            f"{torch_cuda or 'none'}: rebuild it: {_REBUILD}"
         )
 
 
-package_dir: Path = _package_dir()
-#: What the library was compiled against; written by the build, so that it can be read before anything is loaded.
-build: dict[str, Any] = json.loads((package_dir / "share" / "jouleprune-build.json").read_text())
+def load(path: Path) -> None:
+    """Loads the library, which registers the ops."""
+    if not path.is_file():
+        raise ImportError(f"jouleprune: the library is missing: {path}: rebuild it: {_REBUILD}")
+    try:
+        torch.ops.load_library(str(path))
+    except OSError as error:
+        raise ImportError(f"jouleprune: the library could not be loaded: {error}: rebuild it: {_REBUILD}") from error
+
+
+package_dir: Path = find_package_dir()
+build: dict[str, Any] = read_build(package_dir)
 check_torch(build, torch.__version__, torch.version.cuda)
-torch.ops.load_library(str(package_dir / "lib" / "libjouleprune.so"))
+load(package_dir / "lib" / "libjouleprune.so")
 version: str = build["version"]
