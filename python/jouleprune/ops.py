@@ -1,18 +1,25 @@
-"""Typed wrappers of the ops, and their fakes for ``torch.compile``, ``torch.export`` and shape propagation.
+"""Typed wrappers of the ops.
 
 The ops themselves are ``torch.ops.jouleprune.<name>``: functional, registered in C++ with autograd and autocast, so
-they run from eager code, TorchScript, exported programs and LibTorch alike. Layout csr of a weight ``[rows, cols]`` (a
-convolution's weight is seen as ``[out_channels, in_channels / groups * kh * kw]``) travels as named plain tensors:
+they run from eager code, TorchScript, exported programs and LibTorch alike; their fakes are in ``_fakes.py``. A
+scripted function calls ``torch.ops.jouleprune.linear_csr(...)`` with every argument given, as the modules in
+``jouleprune.nn`` do.
 
-- ``values`` [nnz]: float32, float64, bfloat16 or float16, rows ascending, columns ascending in a row
+Layout csr of a weight ``[rows, cols]`` (a convolution's weight is seen as ``[out_channels, in_channels / groups * kh *
+kw]``) travels as named plain tensors, drawn in ``docs/formats.md``:
+
+- ``values`` [nnz]: float32, float64, bfloat16 or float16; rows ascending, columns ascending in a row
 - ``col_indices`` [nnz]: int32, in [0, cols)
 - ``row_offsets`` [rows + 1]: int32, first 0, last nnz
-- ``key`` [2]: int64, content key of the structure
+- ``key`` [2]: int64, content key of the structure; it covers ``cols`` too, and may stay on the CPU
 
-The structure is checked when a storage is first seen. ``vmap`` is not supported: fold the extra dimension into the
-batch.
+The structure is checked in full when its storage is first seen (and again after a change in place), not on each call.
 
-Errors: ``ValueError`` for shapes, sizes, names, devices and unsound structures, ``TypeError`` for dtypes.
+Errors: ``ValueError`` for shapes, sizes, names, devices and unsound structures, ``TypeError`` for dtypes. Each names
+the op, the argument, what was expected and what came.
+
+``torch.vmap``: ``linear_csr`` and ``conv2d_csr`` over the input alone (the mapped dimension joins the batch); over
+weights it is refused. ``torch.func.grad`` and its relatives refuse C++ autograd; use ``torch.autograd``.
 """
 
 from __future__ import annotations
@@ -21,6 +28,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from ._fakes import FAKES, VMAPS
 
 __all__ = [
     "apply_mask_",
@@ -36,27 +45,56 @@ __all__ = [
 
 _ops = torch.ops.jouleprune
 
+for _name, _fake in FAKES.items():
+    torch.library.register_fake(f"jouleprune::{_name}", _fake)
+for _name, _rule in VMAPS.items():
+    torch.library.register_vmap(f"jouleprune::{_name}", _rule)
+
 
 def pack_csr(weight: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Packs a weight [rows, ...] (flattened to [rows, cols]) into (values, col_indices, row_offsets, key).
+    """Packs a dense weight into layout csr.
 
     Args:
-        weight: at least 2-d; float32, float64, bfloat16 or float16.
-        mask: bool of the weight's shape, True = kept; without one every non-zero is kept (-0.0 is a zero, NaN is kept).
-    Not differentiable.
+        weight: [rows, ...], at least 2-d, flattened to [rows, cols]; float32, float64, bfloat16 or float16. At most
+            2^31 - 1 rows, columns and kept entries.
+        mask: bool of the weight's shape and device, True = kept. Without one every non-zero is kept: -0.0 is a zero,
+            NaN is kept. With one, kept entries may hold zeros.
+    Returns:
+        (values, col_indices, row_offsets, key) in canonical order, on the weight's device.
+    Raises:
+        TypeError: dtype of weight or mask.
+        ValueError: shapes or devices disagree, or there are too many entries.
+    Not differentiable. The number of kept entries depends on the data: in a compiled or exported program it is a new
+    symbolic size.
     """
     packed: tuple[Tensor, Tensor, Tensor, Tensor] = _ops.pack_csr(weight, mask)
     return packed
 
 
 def unpack_csr(values: Tensor, col_indices: Tensor, row_offsets: Tensor, cols: int) -> Tensor:
-    """The dense weight [rows, cols]."""
+    """The dense weight [rows, cols] of ``values`` [nnz], ``col_indices`` [nnz] and ``row_offsets`` [rows + 1].
+
+    Args:
+        cols: columns of the weight, at least 0.
+    Returns:
+        [rows, cols], dtype and device of ``values``; removed entries are 0.
+    Raises:
+        TypeError: a dtype.
+        ValueError: shapes or devices disagree, or the structure is unsound (checked on each call).
+    Differentiable in ``values``.
+    """
     dense: Tensor = _ops.unpack_csr(values, col_indices, row_offsets, cols)
     return dense
 
 
 def prepack_csr(values: Tensor, col_indices: Tensor, row_offsets: Tensor, cols: int) -> Tensor:
-    """An order of the structure that suits this machine's kernels, int32; empty where nothing helps."""
+    """An order of the structure that suits the kernels of this machine. Never saved: made anew where it is loaded.
+
+    Returns:
+        int32, on the structure's device; [0] where the canonical order serves as well.
+    Raises:
+        As :func:`unpack_csr`.
+    """
     order: Tensor = _ops.prepack_csr(values, col_indices, row_offsets, cols)
     return order
 
@@ -73,17 +111,26 @@ def linear_csr(
     prepacked: Tensor | None = None,
     activation: str = "none",
 ) -> Tensor:
-    """``activation(input @ W.T + bias)``: [..., in_features] -> [..., rows], for a weight in layout csr.
+    """``activation(input @ W.T + bias)`` for a weight W [rows, in_features] in layout csr.
 
     Args:
-        input: any leading dims and strides; shares dtype and device with ``values`` and ``bias``.
-        bias: [rows].
+        input: [..., in_features]; any leading dimensions (none, or of size 0) and strides.
+        values: [nnz], dtype and device of ``input``.
+        col_indices: [nnz], int32.
+        row_offsets: [rows + 1], int32.
+        key: [2], int64, as :func:`pack_csr` made it.
+        bias: [rows], dtype and device of ``input``.
         in_features: columns of the weight.
         prepacked: from :func:`prepack_csr`.
         activation: "none", "relu", "gelu" or "silu".
-    Differentiable once in input, values (kept entries only) and bias; 16-bit dtypes are summed in float32. Unlike in
-    a dense
-    product, a removed weight never multiplies: NaN and infinity of the inputs it would have met do not appear.
+    Returns:
+        [..., rows], contiguous. 16-bit dtypes are summed in float32; results are bit-equal for any number of threads.
+    Raises:
+        TypeError: a dtype.
+        ValueError: shapes or devices disagree, the structure is unsound, or the key belongs to another one.
+    Differentiable once in ``input``, ``values`` (kept entries only) and ``bias``. Unlike in a dense product, a removed
+    weight never multiplies: NaN and infinity in the inputs it would have met do not show. Under autocast it runs in
+    the lower precision, as ``torch.nn.functional.linear`` does.
     """
     out: Tensor = _ops.linear_csr(
         input, values, col_indices, row_offsets, key, prepacked, bias, in_features, activation
@@ -108,9 +155,22 @@ def conv2d_csr(
     prepacked: Tensor | None = None,
     activation: str = "none",
 ) -> Tensor:
-    """``activation(conv2d(input, W) + bias)``, zero padding: [n, in_channels, h, w] -> [n, rows, out_h, out_w].
+    """``activation(conv2d(input, W) + bias)`` with zero padding, for W [rows, in_channels / groups * kh * kw] in csr.
 
-    The output has the input's memory format (contiguous or channels_last). Otherwise as :func:`linear_csr`.
+    Args:
+        input: [n, in_channels, h, w], contiguous, channels_last or any other strides.
+        values, col_indices, row_offsets, key, bias, prepacked, activation: as in :func:`linear_csr`; the columns of
+            the weight are its [in_channels / groups, kh, kw], flattened.
+        in_channels: a multiple of ``groups``.
+        kernel_size: (kh, kw).
+        stride, padding, dilation: (vertical, horizontal), at least (1, 1), (0, 0), (1, 1).
+        groups: divides ``in_channels`` and ``rows``.
+    Returns:
+        [n, rows, out_h, out_w] with out = (size + 2 padding - dilation (k - 1) - 1) // stride + 1; channels_last when
+        the input is, else contiguous.
+    Raises:
+        TypeError, ValueError: as :func:`linear_csr`; also when the padded input is smaller than the dilated kernel.
+    Differentiable as :func:`linear_csr`.
     """
     out: Tensor = _ops.conv2d_csr(
         input, values, col_indices, row_offsets, key, prepacked, bias, in_channels,
@@ -120,177 +180,65 @@ def conv2d_csr(
 
 
 def pack_mask(mask: Tensor) -> Tensor:
-    """Bits of a bool mask: uint8 [ceil(numel / 8)], element i at byte i // 8, bit i % 8."""
+    """Bits of a mask.
+
+    Args:
+        mask: bool, any shape; elements count in row-major order whatever the strides.
+    Returns:
+        uint8 [ceil(numel / 8)]: element i at byte i // 8, bit i % 8 (bit 0 is the lowest); unused bits are 0.
+    Raises:
+        TypeError: another dtype.
+    """
     bits: Tensor = _ops.pack_mask(mask)
     return bits
 
 
 def unpack_mask(bits: Tensor, size: Sequence[int]) -> Tensor:
-    """The bool mask of shape ``size`` that :func:`pack_mask` packed."""
+    """The mask that :func:`pack_mask` packed.
+
+    Args:
+        bits: uint8 [ceil(numel / 8)].
+        size: shape of the mask.
+    Returns:
+        bool of shape ``size``, contiguous, on the device of ``bits``.
+    Raises:
+        TypeError: another dtype.
+        ValueError: the number of bytes does not belong to ``size``, or ``size`` is negative.
+    """
     mask: Tensor = _ops.unpack_mask(bits, list(size))
     return mask
 
 
 def apply_mask_(tensor: Tensor, bits: Tensor) -> None:
-    """Zeroes ``tensor`` in place where its bit is 0; any dtype, device and strides."""
+    """Zeroes ``tensor`` in place where its bit is 0; a NaN there becomes 0 too.
+
+    Args:
+        tensor: any dtype, shape and strides. When it requires grad, call under ``torch.no_grad()``.
+        bits: uint8 [ceil(tensor.numel() / 8)] as of :func:`pack_mask`, on the device of ``tensor``.
+    Raises:
+        TypeError: ``bits`` of another dtype.
+        ValueError: another number of bytes, or another device.
+        RuntimeError: ``tensor`` requires grad and grad mode is on.
+    """
     _ops.apply_mask_(tensor, bits)
 
 
 def importance(weight: Tensor, grad: Tensor | None, criterion: str) -> Tensor:
-    """Scores of the weight's shape, float32, higher = keep.
+    """Importance of each weight, higher = keep.
 
-    "magnitude": w^2; "gradient": |g|; "taylor": |w g| (first order); "lamp": w^2 over the sum of squares that are not
-    smaller (Lee et al., "Layer-adaptive sparsity for the magnitude-based pruning", ICLR 2021, eq. 2).
-
+    Args:
+        weight: any shape, floating point.
+        grad: shape and device of ``weight``; needed by "gradient" and "taylor".
+        criterion: "magnitude": w^2; "gradient": |g|; "taylor": |w g|, the first-order change of the loss (Molchanov et
+            al., "Importance Estimation for Neural Network Pruning", CVPR 2019); "lamp": w^2 over the sum of the squares
+            that come no earlier in ascending order (Lee et al., "Layer-adaptive Sparsity for the Magnitude-based
+            Pruning", ICLR 2021, eq. 2).
+    Returns:
+        float32 of the weight's shape, contiguous, without a unit; computed in float64.
     Raises:
+        TypeError: a dtype that is not floating point.
         ValueError: NaN or infinity in weight or gradient, a missing gradient, an unknown criterion.
+    Not differentiable.
     """
     scores: Tensor = _ops.importance(weight, grad, criterion)
     return scores
-
-
-def _check_devices(op: str, input: Tensor, *others: Tensor | None) -> None:
-    for other in others:
-        torch._check_value(
-            other is None or other.device == input.device,
-            lambda: f"{op}: expected all tensors on the device of input, {input.device}, got one on {other.device}",  # type: ignore[union-attr]  # noqa: B023
-        )
-
-
-@torch.library.register_fake("jouleprune::pack_csr")
-def _pack_csr(weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    torch._check_value(weight.dim() >= 2, lambda: f"pack_csr: weight: expected at least 2 dims, got {weight.dim()}")
-    nnz = torch.library.get_ctx().new_dynamic_size(min=0)
-    return (
-        weight.new_empty(nnz),
-        weight.new_empty(nnz, dtype=torch.int32),
-        weight.new_empty(weight.shape[0] + 1, dtype=torch.int32),
-        weight.new_empty(2, dtype=torch.int64),
-    )
-
-
-@torch.library.register_fake("jouleprune::unpack_csr")
-def _unpack_csr(values: Tensor, col_indices: Tensor, row_offsets: Tensor, cols: int) -> Tensor:
-    return values.new_empty(row_offsets.shape[0] - 1, cols)
-
-
-@torch.library.register_fake("jouleprune::prepack_csr")
-def _prepack_csr(values: Tensor, col_indices: Tensor, row_offsets: Tensor, cols: int) -> Tensor:
-    return col_indices.new_empty(0)
-
-
-@torch.library.register_fake("jouleprune::linear_csr")
-def _linear_csr(
-    input: Tensor,
-    values: Tensor,
-    col_indices: Tensor,
-    row_offsets: Tensor,
-    key: Tensor,
-    prepacked: Tensor | None,
-    bias: Tensor | None,
-    in_features: int,
-    activation: str,
-) -> Tensor:
-    _check_devices("linear_csr", input, values, col_indices, row_offsets, bias)
-    torch._check_value(
-        input.dim() >= 1 and input.shape[-1] == in_features,
-        lambda: f"linear_csr: input: expected [..., in_features={in_features}], got {list(input.shape)}",
-    )
-    return input.new_empty(*input.shape[:-1], row_offsets.shape[0] - 1)
-
-
-@torch.library.register_fake("jouleprune::linear_csr_backward_input")
-def _linear_csr_backward_input(
-    grad_output: Tensor, values: Tensor, col_indices: Tensor, row_offsets: Tensor, key: Tensor, in_features: int
-) -> Tensor:
-    return grad_output.new_empty(*grad_output.shape[:-1], in_features)
-
-
-@torch.library.register_fake("jouleprune::linear_csr_backward_values")
-def _linear_csr_backward_values(
-    grad_output: Tensor, input: Tensor, col_indices: Tensor, row_offsets: Tensor, key: Tensor, in_features: int
-) -> Tensor:
-    return grad_output.new_empty(col_indices.shape[0])
-
-
-@torch.library.register_fake("jouleprune::conv2d_csr")
-def _conv2d_csr(
-    input: Tensor,
-    values: Tensor,
-    col_indices: Tensor,
-    row_offsets: Tensor,
-    key: Tensor,
-    prepacked: Tensor | None,
-    bias: Tensor | None,
-    in_channels: int,
-    kernel_size: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    activation: str,
-) -> Tensor:
-    _check_devices("conv2d_csr", input, values, col_indices, row_offsets, bias)
-    torch._check_value(
-        input.dim() == 4 and input.shape[1] == in_channels,
-        lambda: f"conv2d_csr: input: expected [n, in_channels={in_channels}, h, w], got {list(input.shape)}",
-    )
-    spatial = [
-        (size + 2 * pad - reach * (taps - 1) - 1) // step + 1
-        for size, taps, step, pad, reach in zip(input.shape[2:], kernel_size, stride, padding, dilation, strict=True)
-    ]
-    out = input.new_empty(input.shape[0], row_offsets.shape[0] - 1, *spatial)
-    return out.to(memory_format=torch._prims_common.suggest_memory_format(input))
-
-
-@torch.library.register_fake("jouleprune::conv2d_csr_backward_input")
-def _conv2d_csr_backward_input(
-    grad_output: Tensor,
-    values: Tensor,
-    col_indices: Tensor,
-    row_offsets: Tensor,
-    key: Tensor,
-    input_size: list[int],
-    kernel_size: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> Tensor:
-    return grad_output.new_empty(input_size)
-
-
-@torch.library.register_fake("jouleprune::conv2d_csr_backward_values")
-def _conv2d_csr_backward_values(
-    grad_output: Tensor,
-    input: Tensor,
-    col_indices: Tensor,
-    row_offsets: Tensor,
-    key: Tensor,
-    kernel_size: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-) -> Tensor:
-    return grad_output.new_empty(col_indices.shape[0])
-
-
-@torch.library.register_fake("jouleprune::pack_mask")
-def _pack_mask(mask: Tensor) -> Tensor:
-    return mask.new_empty((mask.numel() + 7) // 8, dtype=torch.uint8)
-
-
-@torch.library.register_fake("jouleprune::unpack_mask")
-def _unpack_mask(bits: Tensor, size: list[int]) -> Tensor:
-    return bits.new_empty(size, dtype=torch.bool)
-
-
-@torch.library.register_fake("jouleprune::apply_mask_")
-def _apply_mask_(self: Tensor, bits: Tensor) -> None:
-    return None
-
-
-@torch.library.register_fake("jouleprune::importance")
-def _importance(weight: Tensor, grad: Tensor | None, criterion: str) -> Tensor:
-    return weight.new_empty(weight.shape, dtype=torch.float32)

@@ -73,34 +73,102 @@ def backward_conv(which: str):
     return (grad, x, col_indices, row_offsets, key, *arguments[8:13])
 
 
-def unpack_arguments():
-    values, col_indices, row_offsets, _ = jp.ops.pack_csr(masked(5, 7))
-    return (values, col_indices, row_offsets, 7)
+def unpack_arguments(weight=None, grad=False):
+    values, col_indices, row_offsets, _ = jp.ops.pack_csr(masked(5, 7) if weight is None else weight)
+    return (values.requires_grad_(grad), col_indices, row_offsets, 7)
 
 
+def laid_out(arguments, transform):
+    """The same call with its input in another memory layout."""
+    x, *rest = arguments
+    return (transform(x.detach()).requires_grad_(x.requires_grad), *rest)
+
+
+def strided(x: torch.Tensor) -> torch.Tensor:
+    return torch.stack([x, x], -1)[..., 0]
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    return x.to(memory_format=torch.channels_last)
+
+
+def nothing_kept(arguments):
+    """The same call with a weight that is all zero."""
+    x, values, _, row_offsets, _, *rest = arguments
+    cols = rest[2] if len(rest) == 4 else rest[2] // rest[7] * rest[3][0] * rest[3][1]
+    empty = jp.ops.pack_csr(torch.zeros(row_offsets.numel() - 1, cols, dtype=values.dtype))
+    return (x, empty[0].requires_grad_(values.requires_grad), *empty[1:], *rest)
+
+
+def prepacked(arguments):
+    return (*arguments[:5], torch.empty(0, dtype=torch.int32), *arguments[6:])
+
+
+def odd_mask() -> torch.Tensor:
+    return torch.rand(5, 7) < 0.5
+
+
+#: Argument tuples of each op: shapes with 0 and 1, memory layouts, dtypes, with and without what is optional.
 CASES = {
     "linear_csr": lambda: [
         linear_arguments(),
         linear_arguments(bias=False, activation="relu"),
+        linear_arguments(activation="gelu"),
         linear_arguments(n=0),
-        linear_arguments(grad=False, n=40, rows=33),
+        linear_arguments(rows=1, cols=1),
+        linear_arguments(cols=1),
+        linear_arguments(n=40, rows=33, grad=False),
+        linear_arguments(dtype=torch.bfloat16),
+        linear_arguments(dtype=torch.float16, grad=False),
+        laid_out(linear_arguments(), strided),
+        laid_out(linear_arguments(), lambda x: x.t().contiguous().t()),
+        laid_out(linear_arguments(), lambda x: x.repeat(2, 2, 1, 1)),
+        laid_out(linear_arguments(grad=False), lambda x: x[0]),
+        nothing_kept(linear_arguments()),
+        prepacked(linear_arguments(grad=False)),
     ],
     "conv2d_csr": lambda: [
         conv_arguments(),
         conv_arguments(groups=2, stride=(2, 1), dilation=(1, 2)),
         conv_arguments(bias=False, grad=False),
+        conv_arguments(activation="silu"),
+        conv_arguments(n=0),
+        conv_arguments(kernel=(1, 1), padding=(0, 0), channels=1, rows=1, size=(1, 1)),
+        conv_arguments(dtype=torch.bfloat16),
+        laid_out(conv_arguments(), channels_last),
+        laid_out(conv_arguments(activation="relu", grad=False), channels_last),
+        laid_out(conv_arguments(kernel=(1, 1), padding=(0, 0), size=(1, 1)), channels_last),
+        laid_out(conv_arguments(channels=1), channels_last),
+        laid_out(conv_arguments(), strided),
+        nothing_kept(conv_arguments()),
+        prepacked(conv_arguments(grad=False)),
     ],
     "linear_csr_backward_input": lambda: [backward_linear("input")],
-    "linear_csr_backward_values": lambda: [backward_linear("values")],
-    "conv2d_csr_backward_input": lambda: [backward_conv("input")],
-    "conv2d_csr_backward_values": lambda: [backward_conv("values")],
-    "pack_csr": lambda: [(masked(5, 7), None), (masked(4, 6), torch.rand(4, 6) < 0.5)],
-    "unpack_csr": lambda: [unpack_arguments()],
+    "linear_csr_backward_values": lambda: [backward_linear("values"), laid_out(backward_linear("values"), strided)],
+    "conv2d_csr_backward_input": lambda: [backward_conv("input"), laid_out(backward_conv("input"), channels_last)],
+    "conv2d_csr_backward_values": lambda: [backward_conv("values"), laid_out(backward_conv("values"), strided)],
+    "pack_csr": lambda: [
+        (masked(5, 7), None),
+        (masked(4, 6), torch.rand(4, 6) < 0.5),
+        (masked(6, 36).view(6, 4, 3, 3), None),
+        (masked(4, 6).t(), None),
+        (torch.zeros(3, 4, dtype=torch.bfloat16), None),
+        (torch.zeros(0, 4), None),
+    ],
+    "unpack_csr": lambda: [unpack_arguments(), unpack_arguments(grad=True), unpack_arguments(torch.zeros(3, 7))],
     "prepack_csr": lambda: [unpack_arguments()],
-    "pack_mask": lambda: [(torch.rand(5, 7) < 0.5,)],
-    "unpack_mask": lambda: [(jp.ops.pack_mask(torch.rand(5, 7) < 0.5), [5, 7])],
-    "apply_mask_": lambda: [(torch.randn(5, 7), jp.ops.pack_mask(torch.rand(5, 7) < 0.5))],
-    "importance": lambda: [(torch.randn(5, 7), torch.randn(5, 7), name) for name in ("lamp", "taylor", "magnitude")],
+    "pack_mask": lambda: [(odd_mask(),), (odd_mask().t(),), (torch.zeros(0, dtype=torch.bool),)],
+    "unpack_mask": lambda: [(jp.ops.pack_mask(odd_mask()), [5, 7]), (torch.zeros(0, dtype=torch.uint8), [0, 7])],
+    "apply_mask_": lambda: [
+        (torch.randn(5, 7), jp.ops.pack_mask(odd_mask())),
+        (torch.randn(7, 5).t(), jp.ops.pack_mask(odd_mask())),
+        (torch.ones(35, dtype=torch.int64), jp.ops.pack_mask(odd_mask())),
+    ],
+    "importance": lambda: [
+        *((torch.randn(5, 7), torch.randn(5, 7), name) for name in ("lamp", "taylor", "magnitude", "gradient")),
+        (torch.randn(5, 7).bfloat16(), None, "lamp"),
+        (torch.randn(7, 5).t(), None, "magnitude"),
+    ],
 }
 #: JSON in, JSON out, or thread-local state: nothing to trace. Their tests are test_contract.py and test_record.py.
 NOT_TRACED = {"select_masks", "record_begin", "record_end"}
@@ -230,8 +298,7 @@ def test_strides_and_leading_dims():
         torch.randn(0, 3, 10),
     ):
         ours = jp.ops.linear_csr(x, *packed, in_features=10)
-        assert ours.shape == F.linear(x, weight).shape
-        torch.testing.assert_close(ours, F.linear(x, weight), rtol=1e-5, atol=1e-5)
+        assert_as_good(ours, F.linear(x.double(), weight.double()), F.linear(x, weight))
 
 
 def test_channels_last_stays_channels_last():
@@ -267,10 +334,72 @@ def test_autocast():
         assert out.dtype == torch.bfloat16
 
 
-def test_double_backward_is_refused():
-    x, *rest = linear_arguments(dtype=torch.float64)
-    with pytest.raises(RuntimeError, match="double backward through layout csr"):
-        torch.autograd.grad((ops.linear_csr(x, *rest) ** 2).sum(), x, create_graph=True)
+@pytest.mark.parametrize("op,make", [("linear_csr", linear_arguments), ("conv2d_csr", conv_arguments)])
+@pytest.mark.parametrize("activation", ["none", "relu"])
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_double_backward_is_refused(op, make, activation, wanted):
+    arguments = make(dtype=torch.float64, activation=activation)
+    with pytest.raises(RuntimeError, match=r"double backward through layout csr.*not supported"):
+        loss = (getattr(ops, op)(*arguments) ** 2).sum()
+        torch.autograd.grad(loss, arguments[wanted], create_graph=True)
+
+
+def test_gradients_under_autocast_have_the_parameters_dtype():
+    x, values, *rest = linear_arguments()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = ops.linear_csr(x, values, *rest)
+    out.float().sum().backward()
+    assert out.dtype == torch.bfloat16 and x.grad.dtype == values.grad.dtype == rest[4].grad.dtype == torch.float32
+    assert x.grad.any() and values.grad.any()
+
+
+def test_unpack_is_differentiable_in_values():
+    values, *structure = unpack_arguments(masked(5, 7, dtype=torch.float64), grad=True)
+    assert torch.autograd.gradcheck(lambda v: ops.unpack_csr(v, *structure), (values,))
+
+
+def test_one_compilation_serves_every_number_of_kept_weights():
+    """The number of kept weights depends on the data, so it is a symbolic size, as the batch is."""
+    compilations = []
+
+    def count(graph, inputs):
+        compilations.append(graph)
+        return graph.forward
+
+    def pack_and_run(weight, x):
+        packed = ops.pack_csr(weight, None)
+        return ops.linear_csr(x, *packed, None, None, weight.shape[1], "none"), packed[0]
+
+    torch._dynamo.reset()
+    compiled = torch.compile(pack_and_run, backend=count, fullgraph=True, dynamic=True)
+    for n, density in [(3, 0.2), (4, 0.9), (9, 0.0)]:
+        weight, x = masked(5, 7, density), torch.randn(n, 7)
+        out, values = compiled(weight, x)
+        assert torch.equal(out, pack_and_run(weight, x)[0]) and values.numel() == weight.count_nonzero()
+    assert len(compilations) == 1
+
+
+@pytest.mark.parametrize("in_dim", [0, 1])
+def test_vmap_over_the_input(in_dim):
+    torch.manual_seed(6)
+    packed, b = jp.ops.pack_csr(masked(6, 10)), torch.randn(6, requires_grad=True)
+    x = torch.randn(3, 4, 10).transpose(0, in_dim)
+    mapped = torch.vmap(lambda one: jp.ops.linear_csr(one, *packed, b, in_features=10), in_dims=in_dim)(x)
+    assert torch.equal(mapped, jp.ops.linear_csr(x.transpose(0, in_dim), *packed, b, in_features=10))
+    mapped.sum().backward()
+    assert torch.equal(b.grad, torch.full((6,), 12.0))
+    packed = jp.ops.pack_csr(masked(6, 18))
+    images = torch.randn(3, 4, 2, 5, 5)
+    mapped = torch.vmap(lambda one: jp.ops.conv2d_csr(one, *packed, in_channels=2, kernel_size=(3, 3)))(images)
+    looped = [jp.ops.conv2d_csr(one, *packed, in_channels=2, kernel_size=(3, 3)) for one in images]
+    torch.testing.assert_close(mapped, torch.stack(looped))
+
+
+def test_vmap_over_weights_is_refused():
+    values, *structure = jp.ops.pack_csr(masked(6, 10))
+    x = torch.randn(4, 10)
+    with pytest.raises(NotImplementedError, match=r"linear_csr: torch\.vmap maps the input alone"):
+        torch.vmap(lambda v: jp.ops.linear_csr(x, v, *structure, in_features=10))(torch.stack([values, values]))
 
 
 def test_masks_round_trip():

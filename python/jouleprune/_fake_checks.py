@@ -1,0 +1,181 @@
+"""What the fakes check without data: dtypes, shapes, devices, names. The sentences are those of the C++ ops.
+
+Conditions on sizes go through ``torch._check_value``, which turns them into guards where sizes are symbolic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "check_alike",
+    "check_bits",
+    "check_dtype",
+    "check_element_type",
+    "check_extras",
+    "check_grad_output",
+    "check_last",
+    "check_pair",
+    "check_structure",
+    "check_values",
+    "check_weight",
+    "conv_output_size",
+]
+
+_ELEMENTS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_ACTIVATIONS = ("none", "relu", "gelu", "silu")
+
+
+def check_element_type(op: str, name: str, tensor: Tensor) -> None:
+    torch._check_type(
+        tensor.dtype in _ELEMENTS,
+        lambda: f"{op}: {name}: expected float32, float64, bfloat16 or float16, got {tensor.dtype}",
+    )
+
+
+def check_dtype(op: str, name: str, tensor: Tensor, dtype: torch.dtype) -> None:
+    torch._check_type(tensor.dtype == dtype, lambda: f"{op}: {name}: expected {dtype}, got {tensor.dtype}")
+
+
+def check_alike(op: str, name: str, tensor: Tensor, like: Tensor, like_name: str, same_dtype: bool = False) -> None:
+    torch._check_value(
+        tensor.device == like.device,
+        lambda: f"{op}: {name}: expected the device of {like_name}, {like.device}, got {tensor.device}",
+    )
+    torch._check_type(
+        not same_dtype or tensor.dtype == like.dtype,
+        lambda: f"{op}: {name}: expected the dtype of {like_name}, {like.dtype}, got {tensor.dtype}",
+    )
+
+
+def check_structure(op: str, col_indices: Tensor, row_offsets: Tensor) -> None:
+    check_dtype(op, "col_indices", col_indices, torch.int32)
+    check_dtype(op, "row_offsets", row_offsets, torch.int32)
+    torch._check_value(
+        col_indices.dim() == 1, lambda: f"{op}: col_indices: expected [nnz], got {list(col_indices.shape)}"
+    )
+    torch._check_value(
+        row_offsets.dim() == 1, lambda: f"{op}: row_offsets: expected [rows + 1], got {list(row_offsets.shape)}"
+    )
+    torch._check_value(
+        row_offsets.shape[0] >= 1, lambda: f"{op}: row_offsets: expected [rows + 1], got {list(row_offsets.shape)}"
+    )
+
+
+def check_values(op: str, values: Tensor, col_indices: Tensor) -> None:
+    check_element_type(op, "values", values)
+    torch._check_value(values.dim() == 1, lambda: f"{op}: values: expected [nnz], got {list(values.shape)}")
+    torch._check_value(
+        values.shape[0] == col_indices.shape[0],
+        lambda: f"{op}: values: expected [nnz = {col_indices.shape[0]}] as col_indices, got {list(values.shape)}",
+    )
+
+
+def check_weight(
+    op: str,
+    values: Tensor | None,
+    col_indices: Tensor,
+    row_offsets: Tensor,
+    key: Tensor | None,
+    like: Tensor,
+    like_name: str,
+) -> None:
+    """The tensors of a weight, as far as their data do not matter."""
+    check_structure(op, col_indices, row_offsets)
+    if values is not None:
+        check_values(op, values, col_indices)
+        check_alike(op, "values", values, like, like_name, same_dtype=True)
+    check_alike(op, "col_indices", col_indices, like, like_name)
+    check_alike(op, "row_offsets", row_offsets, like, like_name)
+    if key is not None:
+        check_dtype(op, "key", key, torch.int64)
+        torch._check_value(
+            key.dim() == 1 and key.shape[0] == 2, lambda: f"{op}: key: expected [2], got {list(key.shape)}"
+        )
+
+
+def check_extras(
+    op: str, input: Tensor, rows: int, prepacked: Tensor | None, bias: Tensor | None, activation: str
+) -> None:
+    torch._check_value(
+        activation in _ACTIVATIONS,
+        lambda: f"{op}: activation: expected one of {', '.join(_ACTIVATIONS)}, got {activation!r}",
+    )
+    if prepacked is not None:
+        check_dtype(op, "prepacked", prepacked, torch.int32)
+    if bias is not None:
+        shape = list(bias.shape)
+        torch._check_value(bias.dim() == 1, lambda: f"{op}: bias: expected [rows], got {shape}")
+        torch._check_value(shape[0] == rows, lambda: f"{op}: bias: expected [rows = {rows}], got {shape}")
+        check_alike(op, "bias", bias, input, "input", same_dtype=True)
+
+
+def check_last(op: str, name: str, tensor: Tensor, size: int) -> None:
+    """A dense argument [..., size]."""
+    check_element_type(op, name, tensor)
+    shape = list(tensor.shape)
+    torch._check_value(tensor.dim() >= 1, lambda: f"{op}: {name}: expected [..., {size}], got {shape}")
+    torch._check_value(shape[-1] == size, lambda: f"{op}: {name}: expected [..., {size}], got {shape}")
+
+
+def check_pair(op: str, name: str, pair: Sequence[int], least: int) -> None:
+    torch._check_value(
+        len(pair) == 2 and pair[0] >= least and pair[1] >= least,
+        lambda: f"{op}: {name}: expected two numbers of at least {least}, got {list(pair)}",
+    )
+
+
+def conv_output_size(
+    op: str,
+    size: Sequence[int],
+    rows: int,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> list[int]:
+    """Checks the numbers of a convolution of an input of shape ``size``; returns the shape of its output."""
+    size = list(size)
+    for name, pair, least in (
+        ("kernel_size", kernel_size, 1), ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1),
+    ):  # fmt: skip
+        check_pair(op, name, pair, least)
+    torch._check_value(groups >= 1, lambda: f"{op}: groups: expected at least 1, got {groups}")
+    torch._check_value(
+        size[1] % groups == 0, lambda: f"{op}: groups: expected a divisor of in_channels = {size[1]}, got {groups}"
+    )
+    torch._check_value(
+        rows % groups == 0, lambda: f"{op}: groups: expected a divisor of out_channels = {rows}, got {groups}"
+    )
+    out = [size[0], rows]
+    for axis in (0, 1):
+        free = size[2 + axis] + 2 * padding[axis] - dilation[axis] * (kernel_size[axis] - 1) - 1
+        torch._check_value(
+            free >= 0,
+            lambda: (
+                f"{op}: input: expected at least the size of the kernel, got {size} with kernel_size "
+                f"{list(kernel_size)}, padding {list(padding)}, dilation {list(dilation)}"
+            ),
+        )
+        out.append(free // stride[axis] + 1)
+    return out
+
+
+def check_grad_output(op: str, grad_output: Tensor, size: list[int]) -> None:
+    torch._check_value(
+        list(grad_output.shape) == size, lambda: f"{op}: grad_output: expected {size}, got {list(grad_output.shape)}"
+    )
+
+
+def check_bits(op: str, bits: Tensor, count: int) -> None:
+    check_dtype(op, "bits", bits, torch.uint8)
+    shape = list(bits.shape)
+    torch._check_value(bits.dim() == 1, lambda: f"{op}: bits: expected [ceil(numel / 8)], got {shape}")
+    torch._check_value(
+        shape[0] == (count + 7) // 8,
+        lambda: f"{op}: bits: expected [ceil(numel / 8) = {(count + 7) // 8}] for {count} elements, got {shape}",
+    )

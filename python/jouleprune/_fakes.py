@@ -1,0 +1,261 @@
+"""Fakes of the ops (shapes, dtypes and errors without data), and the rules by which ``torch.vmap`` maps them.
+
+A fake refuses what the op refuses, with the same kind of error, as far as that can be told without data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._fake_checks import (
+    check_alike,
+    check_bits,
+    check_dtype,
+    check_element_type,
+    check_extras,
+    check_grad_output,
+    check_last,
+    check_weight,
+    conv_output_size,
+)
+
+__all__ = ["FAKES", "VMAPS"]
+
+_CRITERIA = ("magnitude", "gradient", "taylor", "lamp")
+
+
+def pack_csr(weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    check_element_type("pack_csr", "weight", weight)
+    torch._check_value(
+        weight.dim() >= 2,
+        lambda: f"pack_csr: weight: expected [rows, cols] or more dimensions, got {list(weight.shape)}",
+    )
+    if mask is not None:
+        shape = list(mask.shape)
+        check_dtype("pack_csr", "mask", mask, torch.bool)
+        torch._check_value(
+            shape == list(weight.shape),
+            lambda: f"pack_csr: mask: expected the shape of weight, {list(weight.shape)}, got {shape}",
+        )
+        check_alike("pack_csr", "mask", mask, weight, "weight")
+    nnz = torch.library.get_ctx().new_dynamic_size(min=0)
+    return (
+        weight.new_empty(nnz),
+        weight.new_empty(nnz, dtype=torch.int32),
+        weight.new_empty(weight.shape[0] + 1, dtype=torch.int32),
+        weight.new_empty(2, dtype=torch.int64),
+    )
+
+
+def unpack_csr(values: Tensor, col_indices: Tensor, row_offsets: Tensor, cols: int) -> Tensor:
+    check_weight("unpack_csr", values, col_indices, row_offsets, None, values, "values")
+    torch._check_value(cols >= 0, lambda: f"unpack_csr: cols: expected at least 0, got {cols}")
+    return values.new_empty(row_offsets.shape[0] - 1, cols)
+
+
+def prepack_csr(values: Tensor, col_indices: Tensor, row_offsets: Tensor, cols: int) -> Tensor:
+    check_weight("prepack_csr", values, col_indices, row_offsets, None, values, "values")
+    torch._check_value(cols >= 0, lambda: f"prepack_csr: cols: expected at least 0, got {cols}")
+    return col_indices.new_empty(0)
+
+
+def linear_csr(
+    input: Tensor,
+    values: Tensor,
+    col_indices: Tensor,
+    row_offsets: Tensor,
+    key: Tensor,
+    prepacked: Tensor | None,
+    bias: Tensor | None,
+    in_features: int,
+    activation: str,
+) -> Tensor:
+    check_last("linear_csr", "input", input, in_features)
+    check_weight("linear_csr", values, col_indices, row_offsets, key, input, "input")
+    rows = row_offsets.shape[0] - 1
+    check_extras("linear_csr", input, rows, prepacked, bias, activation)
+    return input.new_empty(*input.shape[:-1], rows)
+
+
+def linear_csr_backward_input(
+    grad_output: Tensor, values: Tensor, col_indices: Tensor, row_offsets: Tensor, key: Tensor, in_features: int
+) -> Tensor:
+    op = "linear_csr_backward_input"
+    check_weight(op, values, col_indices, row_offsets, key, grad_output, "grad_output")
+    check_last(op, "grad_output", grad_output, row_offsets.shape[0] - 1)
+    return grad_output.new_empty(*grad_output.shape[:-1], in_features)
+
+
+def linear_csr_backward_values(
+    grad_output: Tensor, input: Tensor, col_indices: Tensor, row_offsets: Tensor, key: Tensor, in_features: int
+) -> Tensor:
+    op = "linear_csr_backward_values"
+    check_weight(op, None, col_indices, row_offsets, key, grad_output, "grad_output")
+    check_last(op, "grad_output", grad_output, row_offsets.shape[0] - 1)
+    check_last(op, "input", input, in_features)
+    check_alike(op, "input", input, grad_output, "grad_output", same_dtype=True)
+    return grad_output.new_empty(col_indices.shape[0])
+
+
+def conv2d_csr(
+    input: Tensor,
+    values: Tensor,
+    col_indices: Tensor,
+    row_offsets: Tensor,
+    key: Tensor,
+    prepacked: Tensor | None,
+    bias: Tensor | None,
+    in_channels: int,
+    kernel_size: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    activation: str,
+) -> Tensor:
+    op, shape = "conv2d_csr", list(input.shape)
+    check_element_type(op, "input", input)
+    torch._check_value(
+        input.dim() == 4, lambda: f"{op}: input: expected [n, in_channels = {in_channels}, h, w], got {shape}"
+    )
+    torch._check_value(
+        shape[1] == in_channels, lambda: f"{op}: input: expected [n, in_channels = {in_channels}, h, w], got {shape}"
+    )
+    check_weight(op, values, col_indices, row_offsets, key, input, "input")
+    rows = row_offsets.shape[0] - 1
+    size = conv_output_size(op, shape, rows, kernel_size, stride, padding, dilation, groups)
+    check_extras(op, input, rows, prepacked, bias, activation)
+    memory_format = torch._prims_common.suggest_memory_format(input)
+    return torch.empty(size, dtype=input.dtype, device=input.device, memory_format=memory_format)
+
+
+def conv2d_csr_backward_input(
+    grad_output: Tensor,
+    values: Tensor,
+    col_indices: Tensor,
+    row_offsets: Tensor,
+    key: Tensor,
+    input_size: list[int],
+    kernel_size: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+) -> Tensor:
+    op = "conv2d_csr_backward_input"
+    check_weight(op, values, col_indices, row_offsets, key, grad_output, "grad_output")
+    torch._check_value(
+        len(input_size) == 4, lambda: f"{op}: input: expected [n, in_channels, h, w], got {list(input_size)}"
+    )
+    rows = row_offsets.shape[0] - 1
+    size = conv_output_size(op, input_size, rows, kernel_size, stride, padding, dilation, groups)
+    check_grad_output(op, grad_output, size)
+    return grad_output.new_empty(input_size)
+
+
+def conv2d_csr_backward_values(
+    grad_output: Tensor,
+    input: Tensor,
+    col_indices: Tensor,
+    row_offsets: Tensor,
+    key: Tensor,
+    kernel_size: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+) -> Tensor:
+    op = "conv2d_csr_backward_values"
+    check_weight(op, None, col_indices, row_offsets, key, grad_output, "grad_output")
+    check_alike(op, "input", input, grad_output, "grad_output", same_dtype=True)
+    torch._check_value(
+        input.dim() == 4, lambda: f"{op}: input: expected [n, in_channels, h, w], got {list(input.shape)}"
+    )
+    rows = row_offsets.shape[0] - 1
+    size = conv_output_size(op, input.shape, rows, kernel_size, stride, padding, dilation, groups)
+    check_grad_output(op, grad_output, size)
+    return grad_output.new_empty(col_indices.shape[0])
+
+
+def pack_mask(mask: Tensor) -> Tensor:
+    check_dtype("pack_mask", "mask", mask, torch.bool)
+    return mask.new_empty((mask.numel() + 7) // 8, dtype=torch.uint8)
+
+
+def unpack_mask(bits: Tensor, size: list[int]) -> Tensor:
+    for n in size:
+        torch._check_value(n >= 0, lambda: f"unpack_mask: size: expected sizes of at least 0, got {list(size)}")
+    check_bits("unpack_mask", bits, math.prod(size))
+    return bits.new_empty(size, dtype=torch.bool)
+
+
+def apply_mask_(self: Tensor, bits: Tensor) -> None:
+    check_bits("apply_mask_", bits, self.numel())
+    check_alike("apply_mask_", "bits", bits, self, "self")
+
+
+def importance(weight: Tensor, grad: Tensor | None, criterion: str) -> Tensor:
+    op = "importance"
+    torch._check_value(
+        criterion in _CRITERIA, lambda: f"{op}: criterion: expected one of {', '.join(_CRITERIA)}, got {criterion!r}"
+    )
+    torch._check_type(
+        weight.is_floating_point(), lambda: f"{op}: weight: expected a floating-point dtype, got {weight.dtype}"
+    )
+    if criterion in ("gradient", "taylor"):
+        torch._check_value(
+            grad is not None, lambda: f"{op}: grad: criterion {criterion!r} needs the gradient of the weight, got none"
+        )
+        assert grad is not None
+        shape = list(grad.shape)
+        torch._check_value(
+            shape == list(weight.shape),
+            lambda: f"{op}: grad: expected the shape of weight, {list(weight.shape)}, got {shape}",
+        )
+        check_alike(op, "grad", grad, weight, "weight")
+    return weight.new_empty(weight.shape, dtype=torch.float32)
+
+
+def _map_the_input(name: str) -> Callable[..., tuple[Tensor, int]]:
+    """The vmap rule of an op whose first argument alone may be mapped."""
+    op = getattr(torch.ops.jouleprune, name)
+
+    def mapped(info: Any, in_dims: tuple[int | None, ...], input: Tensor, *rest: Any) -> tuple[Tensor, int]:
+        if in_dims[0] is None or any(isinstance(dim, int) for dim in in_dims[1:]):
+            raise NotImplementedError(
+                f"{name}: torch.vmap maps the input alone, not the weight, its structure or the bias: call the op once "
+                "per weight"
+            )
+        batched = input.movedim(in_dims[0], 0)
+        if name == "linear_csr":  # takes any leading dimensions
+            return op(batched, *rest), 0
+        return op(batched.flatten(0, 1), *rest).unflatten(0, batched.shape[:2]), 0
+
+    return mapped
+
+
+#: Registered by ops.py, the module that the library names as the home of its fakes.
+FAKES: dict[str, Callable[..., Any]] = {
+    fake.__name__: fake
+    for fake in (
+        pack_csr,
+        unpack_csr,
+        prepack_csr,
+        linear_csr,
+        linear_csr_backward_input,
+        linear_csr_backward_values,
+        conv2d_csr,
+        conv2d_csr_backward_input,
+        conv2d_csr_backward_values,
+        pack_mask,
+        unpack_mask,
+        apply_mask_,
+        importance,
+    )
+}
+VMAPS: dict[str, Callable[..., Any]] = {name: _map_the_input(name) for name in ("linear_csr", "conv2d_csr")}
