@@ -2,7 +2,12 @@
 
 ``SparseLinear.from_dense(linear)`` gives the class of the layout (``SparseLinearCSR``). Weights are named plain
 tensors: the parameter ``values`` (trainable at the kept entries), int32 buffers ``col_indices`` and ``row_offsets``,
-the int64 buffer ``key``, the parameter ``bias``. Loading a state accepts another number of kept weights.
+the int64 buffer ``key``, the parameter ``bias`` (``docs/formats.md``). There is no ``weight``: read
+``to_dense().weight``.
+
+``load_state_dict`` accepts another number of kept weights: ``values`` stays the same Parameter with another size, so
+make an optimizer with state (momentum) anew. A module takes a state as a whole or not at all; of a model, torch loads
+the modules before the refused one (``jouleprune.load`` checks all first).
 """
 
 from __future__ import annotations
@@ -38,6 +43,8 @@ class _Sparse(nn.Module):
 
     def _pack(self, dense: nn.Linear | nn.Conv2d, mask: Tensor | None) -> None:
         weight = dense.weight.detach()
+        if mask is not None and not isinstance(mask, Tensor):
+            raise ValueError(f"mask: expected a bool tensor, got {type(mask).__name__}")
         if mask is not None and (mask.dtype != torch.bool or mask.shape != weight.shape):
             raise ValueError(
                 f"mask: expected bool {list(weight.shape)} like the weight, got {mask.dtype} {list(mask.shape)}"
@@ -75,38 +82,44 @@ class _Sparse(nn.Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Checks the whole structure first; takes all of it, with another nnz if need be, or nothing."""
-        found = {name: state_dict[prefix + name] for name in _STRUCTURE if prefix + name in state_dict}
-        if len(found) == len(_STRUCTURE):
+        """Checks everything first; takes all of it, with another nnz if need be, or nothing.
+
+        A part of a module's state is an error even when ``strict=False``: values without their columns mean nothing.
+        """
+        names = _STRUCTURE if self.bias is None else (*_STRUCTURE, "bias")
+        found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
+        if found:
             defect = self._defect(found)
             if defect:
                 error_msgs.append(f"{prefix.rstrip('.') or type(self).__name__}: {defect}")
                 return
-            with torch.no_grad():
-                if self.values.shape != found["values"].shape:  # the Parameter stays the same object
+            if self.values.shape != found["values"].shape:
+                with torch.no_grad():  # the Parameter stays the same object
                     self.values.data = self.values.data.new_empty(found["values"].shape)
                     self.values.grad = None
                     self.col_indices = self.col_indices.new_empty(found["col_indices"].shape)
-        elif found:
-            missing_keys.extend(prefix + name for name in _STRUCTURE if name not in found)
-            return
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
-        self.prepacked = prepack_csr(self.values.detach(), self.col_indices, self.row_offsets, self.cols)
+        if found:
+            self.prepacked = prepack_csr(self.values.detach(), self.col_indices, self.row_offsets, self.cols)
 
     def _defect(self, found: Mapping[str, Any]) -> str:
-        """Empty, or why these tensors cannot be this module's weight."""
-        expected = {"col_indices": torch.int32, "row_offsets": torch.int32, "key": torch.int64}
+        """Empty, or why these tensors cannot be this module's state."""
+        names = _STRUCTURE if self.bias is None else (*_STRUCTURE, "bias")
+        missing = [name for name in names if name not in found]
+        if missing:
+            return f"expected {', '.join(names)} together, found no {', '.join(missing)}"
+        dtypes = {"col_indices": torch.int32, "row_offsets": torch.int32, "key": torch.int64}
+        sizes = {"row_offsets": self.rows + 1, "key": 2, "bias": self.rows}
         for name, value in found.items():
             if not isinstance(value, Tensor):
                 return f"{name}: expected a tensor, got {type(value).__name__}"
-            if name in expected and value.dtype != expected[name]:
-                return f"{name}: expected {expected[name]}, got {value.dtype}"
-        if found["row_offsets"].shape != (self.rows + 1,):
-            return f"row_offsets: expected [{self.rows + 1}], got {list(found['row_offsets'].shape)}"
-        if found["values"].dtype != self.values.dtype:
-            return f"values: expected {self.values.dtype}, got {found['values'].dtype}"
+            dtype = dtypes.get(name, self.values.dtype)
+            if value.dtype != dtype:
+                return f"{name}: expected {dtype}, got {value.dtype}"
+            if name in sizes and value.shape != (sizes[name],):
+                return f"{name}: expected [{sizes[name]}], got {list(value.shape)}"
         on_cpu = {name: value.detach().cpu() for name, value in found.items()}
         probe = on_cpu["values"].new_empty(0, self.cols)
         try:  # an empty batch computes nothing, but the op checks the structure and that the key belongs to it
@@ -125,14 +138,21 @@ class _Sparse(nn.Module):
         with torch.no_grad():
             dense.weight.copy_(self._dense_weight().view_as(dense.weight))
             if self.bias is not None and dense.bias is not None:
-                dense.bias.copy_(self.bias)
+                dense.bias.copy_(self.bias).requires_grad_(self.bias.requires_grad)
         dense.weight.requires_grad_(self.values.requires_grad)
         dense.train(self.training)
 
 
-def _check_layout(layout: str) -> None:
+def _check_dense(name: str, module: object, kind: type[nn.Linear] | type[nn.Conv2d], layout: str) -> None:
+    """Refuses what ``from_dense`` cannot read."""
     if layout != "csr":
         raise PatternError(f"layout: expected one of csr, got {layout!r}")
+    if not isinstance(module, kind):
+        raise PatternError(f"{name}: expected torch.nn.{kind.__name__}, got {type(module).__name__}")
+    if nn.parameter.is_lazy(module.weight):
+        raise PatternError(f"{name}: {type(module).__name__} has no weight yet: run it once first")
+    if module.weight.is_meta:
+        raise ValueError(f"{name}: weight: expected data, got a meta tensor: its zeros are not known")
 
 
 class SparseLinear(_Sparse):
@@ -151,16 +171,15 @@ class SparseLinear(_Sparse):
             layout: "csr".
             mask: bool [out_features, in_features], True = kept, instead of the zeros (kept entries may then be zero).
         Raises:
-            PatternError: another kind of module, or an unknown layout.
-            ValueError: a mask of another shape or dtype.
+            PatternError: another kind of module, one that has no weight yet, or an unknown layout.
+            ValueError: a mask of another shape or dtype, or a weight on the meta device.
+            TypeError: a weight that is not float32, float64, bfloat16 or float16.
         """
-        _check_layout(layout)
-        if not isinstance(module, nn.Linear):
-            raise PatternError(f"SparseLinear: expected torch.nn.Linear, got {type(module).__name__}")
+        _check_dense("SparseLinear", module, nn.Linear, layout)
         return SparseLinearCSR(module, mask)
 
     def to_dense(self) -> nn.Linear:
-        """A torch.nn.Linear with equal outputs; what was pruned is zero in its weight."""
+        """A torch.nn.Linear with equal outputs; what was pruned is zero in its ``weight``. Nothing is shared."""
         dense = nn.Linear(
             self.in_features,
             self.out_features,
@@ -195,7 +214,8 @@ class SparseLinearCSR(SparseLinear):
 
 
 class SparseConv2d(_Sparse):
-    """A 2-d convolution with a pruned weight; zero padding, any stride, padding, dilation and groups."""
+    """A 2-d convolution with a pruned weight: [n, in_channels, h, w] -> [n, out_channels, out_h, out_w], or the same
+    without n. Zero padding; any stride, padding, dilation and groups."""
 
     if TYPE_CHECKING:  # TorchScript would read these strings as types at run time
         in_channels: int
@@ -208,17 +228,24 @@ class SparseConv2d(_Sparse):
 
     @staticmethod
     def from_dense(module: nn.Conv2d, layout: str = "csr", *, mask: Tensor | None = None) -> SparseConv2d:
-        """The sparse twin of ``module``, which is not changed. Arguments and errors as
-        :meth:`SparseLinear.from_dense`."""
-        _check_layout(layout)
-        if not isinstance(module, nn.Conv2d):
-            raise PatternError(f"SparseConv2d: expected torch.nn.Conv2d, got {type(module).__name__}")
+        """The sparse twin of ``module``, which is not changed.
+
+        Args:
+            module: only :class:`torch.nn.Conv2d`; its zeros are the mask; dtype, device, mode and ``requires_grad`` are
+                kept. ``padding="same"`` and ``"valid"`` become numbers.
+            layout: "csr".
+            mask: bool [out_channels, in_channels / groups, kh, kw], True = kept, instead of the zeros.
+        Raises:
+            PatternError: also another ``padding_mode`` than "zeros", or "same" where that pads one side more.
+            ValueError, TypeError: as :meth:`SparseLinear.from_dense`.
+        """
+        _check_dense("SparseConv2d", module, nn.Conv2d, layout)
         if module.padding_mode != "zeros":
             raise PatternError(f"SparseConv2d: padding_mode: expected 'zeros', got {module.padding_mode!r}")
         return SparseConv2dCSR(module, mask)
 
     def to_dense(self) -> nn.Conv2d:
-        """A torch.nn.Conv2d with equal outputs; what was pruned is zero in its weight."""
+        """A torch.nn.Conv2d with equal outputs; what was pruned is zero in its ``weight``. Nothing is shared."""
         dense = nn.Conv2d(
             self.in_channels,
             self.out_channels,
@@ -255,11 +282,12 @@ class SparseConv2dCSR(SparseConv2d):
         self._pack(dense, mask)
 
     def forward(self, input: Tensor) -> Tensor:
+        batched = input.unsqueeze(0) if input.dim() == 3 else input
         out: Tensor = torch.ops.jouleprune.conv2d_csr(
-            input, self.values, self.col_indices, self.row_offsets, self.key, self.prepacked, self.bias,
+            batched, self.values, self.col_indices, self.row_offsets, self.key, self.prepacked, self.bias,
             self.in_channels, self.kernel_size, self.stride, self.padding, self.dilation, self.groups, "none",
         )  # fmt: skip
-        return out
+        return out.squeeze(0) if input.dim() == 3 else out
 
 
 def _numeric_padding(dense: nn.Conv2d) -> tuple[int, int]:
@@ -272,8 +300,7 @@ def _numeric_padding(dense: nn.Conv2d) -> tuple[int, int]:
     reach = [dilation * (size - 1) for dilation, size in zip(dense.dilation, dense.kernel_size, strict=True)]
     if any(total % 2 for total in reach):
         raise PatternError(
-            f"SparseConv2d: padding='same' with kernel_size {dense.kernel_size} "
-            f"and dilation {dense.dilation} is asymmetric: "
-            "pad the input yourself and use padding=0"
+            f"SparseConv2d: padding='same' with kernel_size {dense.kernel_size} and dilation {dense.dilation} is "
+            "asymmetric: pad the input yourself and use padding=0"
         )
     return (reach[0] // 2, reach[1] // 2)
