@@ -13,3 +13,15 @@ else()
   endif()
 endif()
 target_include_directories(jouleprune_json SYSTEM INTERFACE ${_json_include})
+
+# Xbyak: from the system (apt-get install libxbyak-dev) or -DJOULEPRUNE_XBYAK_DIR; header-only, private to csrc/kernels/jit. Without
+# it there is no generated code and the portable kernels run.
+set(JOULEPRUNE_XBYAK_DIR "" CACHE PATH "folder that holds xbyak/xbyak.h; empty: where the compiler looks")
+find_path(JOULEPRUNE_XBYAK_INCLUDE xbyak/xbyak.h HINTS ${JOULEPRUNE_XBYAK_DIR} ${JOULEPRUNE_XBYAK_DIR}/include)
+add_library(jouleprune_xbyak INTERFACE)
+if(JOULEPRUNE_XBYAK_INCLUDE)
+  target_include_directories(jouleprune_xbyak SYSTEM INTERFACE ${JOULEPRUNE_XBYAK_INCLUDE})
+  message(STATUS "jouleprune: generated code: Xbyak at ${JOULEPRUNE_XBYAK_INCLUDE}")
+else()
+  message(STATUS "jouleprune: no generated code: xbyak/xbyak.h was not found (apt-get install libxbyak-dev, or -DJOULEPRUNE_XBYAK_DIR)")
+endif()

@@ -28,11 +28,12 @@ Tensor conv2d_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
                                                                                       : at::MemoryFormat::Contiguous;
   const auto planes = input.contiguous();
   auto output = at::empty({shape.batch, shape.out_channels, shape.out_height(), shape.out_width()}, input.options(), format);
+  auto forms = weight.forms();
   with_element_type(input.scalar_type(), [&](auto element) {
     using T = decltype(element);
     csr::conv2d(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act == Activation::kRelu,
                                    shape, data_of<T>(planes), mutable_data_of<T>(output),
-                                   format == at::MemoryFormat::ChannelsLast},
+                                   format == at::MemoryFormat::ChannelsLast, &forms},
                 torch_threads(), active_isa());
   });
   return act == Activation::kRelu ? output : activate(act, output);
@@ -48,10 +49,11 @@ Tensor conv2d_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& va
   check_grad_output(op, grad_output, shape);
   const auto planes = grad_output.contiguous();
   auto grad_input = at::empty(input_size, grad_output.options());
+  auto forms = weight.forms();
   with_element_type(grad_output.scalar_type(), [&](auto element) {
     using T = decltype(element);
     csr::conv2d_backward_input(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), nullptr, false, shape,
-                                                  data_of<T>(planes), mutable_data_of<T>(grad_input), false},
+                                                  data_of<T>(planes), mutable_data_of<T>(grad_input), false, &forms},
                                torch_threads(), active_isa());
   });
   return grad_input;

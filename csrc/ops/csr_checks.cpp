@@ -43,7 +43,7 @@ void check_values(const char* op, const at::Tensor& values, const at::Tensor& co
 }
 
 CsrWeight contiguous_weight(const at::Tensor& values, const at::Tensor& col_indices, const at::Tensor& row_offsets, int64_t cols) {
-  CsrWeight weight{values.defined() ? values.contiguous() : values, col_indices.contiguous(), row_offsets.contiguous(), {}};
+  CsrWeight weight{values.defined() ? values.contiguous() : values, col_indices.contiguous(), row_offsets.contiguous(), {}, {}};
   weight.csr = {row_offsets.numel() - 1, cols, col_indices.numel(), weight.col_indices.const_data_ptr<int32_t>(),
                 weight.row_offsets.const_data_ptr<int32_t>()};
   return weight;
@@ -77,7 +77,7 @@ CsrWeight check_weight(const char* op, const at::Tensor* values, const at::Tenso
     check_device(op, "key", key, like, like_name);
   }
   auto weight = contiguous_weight(values == nullptr ? at::Tensor() : *values, col_indices, row_offsets, cols);
-  check_structure(op, weight.col_indices, weight.row_offsets, key, cols);
+  weight.key = check_structure(op, weight.col_indices, weight.row_offsets, key, cols);
   return weight;
 }
 

@@ -4,12 +4,14 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
+#include <array>
 #include <optional>
 #include <string_view>
 
 #include "formats/csr.h"
 #include "kernels/csr/csr_kernels.h"
 #include "kernels/isa.h"
+#include "ops/packed_forms.h"
 
 namespace jouleprune::ops {
 
@@ -17,6 +19,10 @@ namespace jouleprune::ops {
 struct CsrWeight {
   at::Tensor values, col_indices, row_offsets;  // values is undefined where the op has none
   formats::CsrView csr;
+  std::array<int64_t, 2> key{};  // as computed from the structure; zero from check_weight_in_full
+
+  /// Where kernels keep what they derive from this weight, which must outlive it; `values` must be there.
+  WeightForms forms() const { return {values, col_indices, row_offsets, key}; }
 };
 
 /// Checks dtypes, shapes, devices and (through check_structure) the structure. `values`: null for ops that only use the structure.

@@ -1,6 +1,5 @@
 #include "ops/csr_structure.h"
 
-#include <c10/core/StorageImpl.h>
 #include <c10/util/Exception.h>
 
 #include <atomic>
@@ -12,35 +11,12 @@
 #include <unordered_map>
 
 #include "formats/csr.h"
+#include "ops/packed_forms.h"
 
 namespace jouleprune::ops {
 namespace {
 
 using Key = std::array<int64_t, 2>;
-
-/// Where an index tensor lies. The weak pointer keeps the StorageImpl's address from being used again (not its data), so that
-/// comparing addresses tells whether it is the same storage.
-class Place {
- public:
-  explicit Place(const at::Tensor& tensor)
-      : storage_(tensor.storage().getWeakStorageImpl()), data_(tensor.const_data_ptr()), size_(tensor.numel()),
-        version_(version_of(tensor)) {}
-
-  bool holds(const at::Tensor& tensor) const {
-    return storage_._unsafe_get_target() == tensor.storage().unsafeGetStorageImpl() && data_ == tensor.const_data_ptr() &&
-           size_ == tensor.numel() && version_ == version_of(tensor);
-  }
-
- private:
-  static int64_t version_of(const at::Tensor& tensor) {
-    return tensor.is_inference() ? -1 : static_cast<int64_t>(tensor._version());
-  }
-
-  c10::weak_intrusive_ptr<c10::StorageImpl> storage_;
-  const void* data_;
-  int64_t size_;
-  int64_t version_;
-};
 
 struct Known {
   Place col_indices, row_offsets;
@@ -117,11 +93,11 @@ Key checked_key(const char* op, const at::Tensor& col_indices, const at::Tensor&
 
 uint64_t structure_checks() { return checks_done.load(std::memory_order_relaxed); }
 
-void check_structure(const char* op, const at::Tensor& col_indices, const at::Tensor& row_offsets, const at::Tensor& key,
-                     int64_t cols) {
+std::array<int64_t, 2> check_structure(const char* op, const at::Tensor& col_indices, const at::Tensor& row_offsets,
+                                       const at::Tensor& key, int64_t cols) {
   auto expected = known_structures().find(col_indices, row_offsets, cols);
   if (expected.has_value() && !key.is_cpu()) {
-    return;  // reading a key from a device would stall it on every call
+    return *expected;  // reading a key from a device would stall it on every call
   }
   const bool known = expected.has_value();
   if (!known) {
@@ -133,6 +109,7 @@ void check_structure(const char* op, const at::Tensor& col_indices, const at::Te
   if (!known) {
     known_structures().add(col_indices, row_offsets, cols, *expected);
   }
+  return *expected;
 }
 
 }  // namespace jouleprune::ops

@@ -12,9 +12,9 @@ namespace jouleprune::ops {
 /// structures are found by the storages of the two index tensors, held weakly so that a storage which was freed and whose memory
 /// was given to another is never trusted, and by data pointers, sizes and in-place version counters.
 /// `col_indices` [nnz] and `row_offsets` [rows + 1]: contiguous int32 on one device; `key`: int64 [2], there or on the CPU. `op`
-/// opens messages. Throws c10::ValueError.
-void check_structure(const char* op, const at::Tensor& col_indices, const at::Tensor& row_offsets, const at::Tensor& key,
-                     int64_t cols);
+/// opens messages. Returns the key as computed from the structure. Throws c10::ValueError.
+std::array<int64_t, 2> check_structure(const char* op, const at::Tensor& col_indices, const at::Tensor& row_offsets,
+                                       const at::Tensor& key, int64_t cols);
 
 /// Most structures remembered; beyond, the oldest is forgotten (and checked again when seen again).
 inline constexpr size_t kMaxKnownStructures = 4096;

@@ -22,10 +22,11 @@ Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
   check_prepacked(op, prepacked);
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
   auto output = at::empty(resized_last(input, weight.csr.rows), input.options());
+  auto forms = weight.forms();
   with_element_type(input.scalar_type(), [&](auto element) {
     using T = decltype(element);
     csr::linear(csr::LinearParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act == Activation::kRelu,
-                                     rows.size(0), data_of<T>(rows), rows.stride(0), mutable_data_of<T>(output)},
+                                     rows.size(0), data_of<T>(rows), rows.stride(0), mutable_data_of<T>(output), &forms},
                 torch_threads(), active_isa());
   });
   return act == Activation::kRelu ? output : activate(act, output);
@@ -37,10 +38,11 @@ Tensor linear_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& va
   const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, grad_output, "grad_output");
   const auto rows = as_rows(op, "grad_output", grad_output, weight.csr.rows);
   auto grad_input = at::empty(resized_last(grad_output, in_features), grad_output.options());
+  auto forms = weight.forms();
   with_element_type(grad_output.scalar_type(), [&](auto element) {
     using T = decltype(element);
     csr::linear_backward_input(csr::LinearParams<T>{weight.csr, data_of<T>(weight.values), nullptr, false, rows.size(0),
-                                                    data_of<T>(rows), rows.stride(0), mutable_data_of<T>(grad_input)},
+                                                    data_of<T>(rows), rows.stride(0), mutable_data_of<T>(grad_input), &forms},
                                torch_threads(), active_isa());
   });
   return grad_input;

@@ -7,6 +7,7 @@
 
 #include "formats/csr.h"
 #include "kernels/isa.h"
+#include "kernels/packed_forms.h"
 #include "kernels/parallel.h"
 #include "kernels/scalar_types.h"
 
@@ -23,6 +24,7 @@ struct LinearParams {
   const T* input = nullptr;      ///< [n, cols]
   int64_t input_stride = 0;      ///< elements from one batch row of the input to the next
   T* output = nullptr;           ///< [n, rows], contiguous
+  PackedForms* forms = nullptr;  ///< of this weight; null: what kernels derive from it lives for this call
 };
 
 /// Sizes of a convolution with weight [out_channels, in_channels / groups x kernel_h x kernel_w].
@@ -49,6 +51,7 @@ struct ConvParams {
   T* output = nullptr;        ///< [batch, out_channels, out_height, out_width], contiguous, or, with channels_last, [batch,
                               ///< out_height, out_width, out_channels]
   bool channels_last = false;
+  PackedForms* forms = nullptr;  ///< as in LinearParams
 };
 
 template <class T>

@@ -1,0 +1,176 @@
+#include "ops/packed_forms.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <unordered_map>
+#include <vector>
+
+namespace jouleprune::ops {
+namespace {
+
+using kernels::FormName;
+using kernels::PackedForm;
+
+/// A few of the values, by bytes.
+class Sample {
+ public:
+  explicit Sample(const at::Tensor& values) : bytes_(take(values)) {}
+  bool matches(const at::Tensor& values) const { return bytes_ == take(values); }
+
+ private:
+  static constexpr int64_t kCount = 32;
+  static constexpr int64_t kMaxElement = 8;
+  using Bytes = std::array<char, kCount * kMaxElement>;
+
+  static Bytes take(const at::Tensor& values) {
+    Bytes bytes{};
+    const int64_t size = values.numel(), element = static_cast<int64_t>(values.element_size());
+    const char* data = static_cast<const char*>(values.const_data_ptr());
+    for (int64_t i = 0; i < kCount && size > 0; ++i) {
+      // Spread over the whole, at odd places within each part.
+      const int64_t at = std::min(size - 1, size * i / kCount + i * 7 % std::max<int64_t>(1, size / kCount));
+      std::memcpy(bytes.data() + i * kMaxElement, data + at * element, static_cast<size_t>(element));
+    }
+    return bytes;
+  }
+
+  Bytes bytes_;
+};
+
+struct Kept {
+  Place col_indices, row_offsets, values;
+  Sample sample;
+  FormName name;
+  std::shared_ptr<const PackedForm> form;
+  int64_t bytes;
+  std::atomic<uint64_t> last_used;
+
+  bool dead() const { return col_indices.expired() || row_offsets.expired() || (name.of_values && values.expired()); }
+};
+
+int64_t byte_limit() {
+  if (const char* megabytes = std::getenv("JOULEPRUNE_FORMS_MB"); megabytes != nullptr && *megabytes != '\0') {
+    return std::max<int64_t>(0, std::strtoll(megabytes, nullptr, 10)) << 20;
+  }
+  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE) / 4;
+}
+
+/// All kept forms, found by the hash of addresses and name.
+class FormStore {
+ public:
+  std::shared_ptr<const PackedForm> find(size_t hash, const FormName& name, const at::Tensor& values,
+                                         const at::Tensor& col_indices, const at::Tensor& row_offsets) {
+    const std::shared_lock lock(mutex_);
+    const auto found = entries_.find(hash);
+    if (found == entries_.end()) {
+      return nullptr;
+    }
+    Kept& kept = *found->second;
+    if (kept.name != name || !kept.col_indices.holds(col_indices) || !kept.row_offsets.holds(row_offsets) ||
+        (name.of_values && (!kept.values.holds(values) || !kept.sample.matches(values)))) {
+      return nullptr;
+    }
+    kept.last_used.store(clock_.fetch_add(1, std::memory_order_relaxed), std::memory_order_relaxed);
+    return kept.form;
+  }
+
+  void add(size_t hash, std::unique_ptr<Kept> kept) {
+    std::vector<std::unique_ptr<Kept>> dropped;  // freed after the lock: unmapping code takes a while
+    const std::unique_lock lock(mutex_);
+    made_.fetch_add(1, std::memory_order_relaxed);
+    for (auto entry = entries_.begin(); entry != entries_.end();) {
+      entry = entry->second->dead() || entry->first == hash ? drop(entry, dropped) : std::next(entry);
+    }
+    static const int64_t limit = byte_limit();
+    while (!entries_.empty() && bytes_ + kept->bytes > limit) {
+      drop(std::min_element(entries_.begin(), entries_.end(),
+                            [](const auto& a, const auto& b) { return a.second->last_used < b.second->last_used; }),
+           dropped);
+    }
+    bytes_ += kept->bytes;
+    kept->last_used = clock_.fetch_add(1, std::memory_order_relaxed);
+    entries_[hash] = std::move(kept);
+  }
+
+  int64_t bytes() const {
+    const std::shared_lock lock(mutex_);
+    return bytes_;
+  }
+  uint64_t made() const { return made_.load(std::memory_order_relaxed); }
+
+ private:
+  using Entries = std::unordered_map<size_t, std::unique_ptr<Kept>>;
+
+  Entries::iterator drop(Entries::iterator entry, std::vector<std::unique_ptr<Kept>>& dropped) {
+    bytes_ -= entry->second->bytes;
+    dropped.push_back(std::move(entry->second));
+    return entries_.erase(entry);
+  }
+
+  mutable std::shared_mutex mutex_;
+  Entries entries_;
+  int64_t bytes_ = 0;
+  std::atomic<uint64_t> clock_ = 0, made_ = 0;
+};
+
+FormStore& form_store() {
+  static auto* const store = new FormStore;  // never destroyed: ops may run while the process exits
+  return *store;
+}
+
+size_t hash_of(const FormName& name, const at::Tensor& values, const at::Tensor& col_indices, const at::Tensor& row_offsets) {
+  size_t hash = std::hash<std::string_view>{}(name.kernel);
+  const auto mix = [&](uint64_t word) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    hash ^= hash >> 32;
+  };
+  for (const int64_t detail : name.details) {
+    mix(static_cast<uint64_t>(detail));
+  }
+  for (const auto* tensor : {&col_indices, &row_offsets, &values}) {
+    if (tensor != &values || name.of_values) {
+      mix(reinterpret_cast<uintptr_t>(tensor->storage().unsafeGetStorageImpl()));
+      mix(reinterpret_cast<uintptr_t>(tensor->const_data_ptr()));
+    }
+  }
+  return hash;
+}
+
+}  // namespace
+
+Place::Place(const at::Tensor& tensor)
+    : storage_(tensor.storage().getWeakStorageImpl()), data_(tensor.const_data_ptr()), size_(tensor.numel()),
+      version_(version_of(tensor)) {}
+
+bool Place::holds(const at::Tensor& tensor) const {
+  return storage_._unsafe_get_target() == tensor.storage().unsafeGetStorageImpl() && data_ == tensor.const_data_ptr() &&
+         size_ == tensor.numel() && version_ == version_of(tensor);
+}
+
+int64_t Place::version_of(const at::Tensor& tensor) {
+  return tensor.is_inference() ? -1 : static_cast<int64_t>(tensor._version());
+}
+
+std::shared_ptr<const PackedForm> WeightForms::get(const FormName& name, const Make& make) {
+  const size_t hash = hash_of(name, values_, col_indices_, row_offsets_);
+  if (auto kept = form_store().find(hash, name, values_, col_indices_, row_offsets_)) {
+    return kept;
+  }
+  auto form = make();
+  form_store().add(hash, std::unique_ptr<Kept>(new Kept{Place(col_indices_), Place(row_offsets_), Place(values_),
+                                                        Sample(values_), name, form, form->bytes(), 0}));
+  return form;
+}
+
+int64_t kept_form_bytes() { return form_store().bytes(); }
+uint64_t forms_made() { return form_store().made(); }
+
+}  // namespace jouleprune::ops

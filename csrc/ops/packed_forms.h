@@ -1,0 +1,55 @@
+// Where kernels keep the forms they derive from a weight, on the torch side: found by the storages of the canonical tensors, and
+// dropped when those die or change.
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <c10/core/StorageImpl.h>
+
+#include <array>
+#include <cstdint>
+
+#include "kernels/packed_forms.h"
+
+namespace jouleprune::ops {
+
+/// Where a tensor lies, and its version. The weak pointer keeps the StorageImpl's address from being used again (not its data), so
+/// that comparing addresses tells whether it is the same storage.
+class Place {
+ public:
+  explicit Place(const at::Tensor& tensor);
+  bool holds(const at::Tensor& tensor) const;
+  bool expired() const { return storage_.expired(); }
+
+ private:
+  static int64_t version_of(const at::Tensor& tensor);
+
+  c10::weak_intrusive_ptr<c10::StorageImpl> storage_;
+  const void* data_;
+  int64_t size_;
+  int64_t version_;
+};
+
+/// Forms of the weight whose canonical tensors are given; `key`: the checked content key of the structure. Values changed in
+/// place through torch are noticed by their version; changes behind torch's back (`.data`, raw pointers) by comparing 32 of them.
+/// Cheap to make; lives for one call.
+class WeightForms : public kernels::PackedForms {
+ public:
+  WeightForms(const at::Tensor& values, const at::Tensor& col_indices, const at::Tensor& row_offsets,
+              const std::array<int64_t, 2>& key)
+      : values_(values), col_indices_(col_indices), row_offsets_(row_offsets), key_(key) {}
+
+  std::shared_ptr<const kernels::PackedForm> get(const kernels::FormName& name, const Make& make) override;
+  std::array<int64_t, 2> structure_key() const override { return key_; }
+
+ private:
+  const at::Tensor &values_, &col_indices_, &row_offsets_;
+  std::array<int64_t, 2> key_;
+};
+
+/// Bytes of all forms kept now. At most a quarter of the machine's memory (JOULEPRUNE_FORMS_MB overrides); beyond, those that were
+/// not used for longest go.
+int64_t kept_form_bytes();
+
+/// How many forms were made so far in this process.
+uint64_t forms_made();
+
+}  // namespace jouleprune::ops
