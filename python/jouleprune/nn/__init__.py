@@ -1,0 +1,16 @@
+"""Modules that run pruned weights sparse: ``SparseLinear`` and ``SparseConv2d``, one scriptable class per layout.
+
+``SparseLinear.from_dense(linear)`` gives the class of the layout (``SparseLinearCSR``). Weights are named plain
+tensors: the parameter ``values`` (trainable at the kept entries), int32 buffers ``col_indices`` and ``row_offsets``,
+the int64 buffer ``key``, the parameter ``bias`` (``docs/formats.md``). There is no ``weight``: read
+``to_dense().weight``.
+
+``load_state_dict`` accepts another number of kept weights: ``values`` stays the same Parameter with another size, so
+make an optimizer with state (momentum) anew. A module takes a state as a whole or not at all; of a model, torch loads
+the modules before the refused one (``jouleprune.load`` checks all first).
+"""
+
+from .conv2d import SparseConv2d, SparseConv2dCSR
+from .linear import SparseLinear, SparseLinearCSR
+
+__all__ = ["SparseConv2d", "SparseConv2dCSR", "SparseLinear", "SparseLinearCSR"]
