@@ -25,6 +25,7 @@ struct LinearParams {
   int64_t input_stride = 0;      ///< elements from one batch row of the input to the next
   T* output = nullptr;           ///< [n, rows], contiguous
   PackedForms* forms = nullptr;  ///< of this weight; null: what kernels derive from it lives for this call
+  bool generated_code = true;    ///< false: the kernels that serve where no code may be generated
 };
 
 /// Sizes of a convolution with weight [out_channels, in_channels / groups x kernel_h x kernel_w].
@@ -52,6 +53,7 @@ struct ConvParams {
                               ///< out_height, out_width, out_channels]
   bool channels_last = false;
   PackedForms* forms = nullptr;  ///< as in LinearParams
+  bool generated_code = true;    ///< as in LinearParams
 };
 
 template <class T>

@@ -2,6 +2,7 @@
 #include <type_traits>
 
 #include "kernels/csr/csr_kernels.h"
+#include "kernels/csr/linear_code.h"
 #include "kernels/csr/panels.h"
 #include "kernels/csr/reference.h"
 #include "kernels/csr/sampled_dots.h"
@@ -65,6 +66,11 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
   const Weight<T> weight{p.values, p.csr.col_indices, p.csr.row_offsets, p.bias, p.relu};
   if (p.n < kSmallBatch) {
     return linear_small(p, weight, kernels, parallel);
+  }
+  if constexpr (!std::is_same_v<T, double>) {
+    if (p.generated_code && has_linear_code<T>(isa)) {
+      return linear_code(p, choose_linear_code(p.csr, p.n, isa), parallel, isa);
+    }
   }
   linear_panels(weight, p, p.csr.rows, p.csr.cols, kernels, parallel);
 }

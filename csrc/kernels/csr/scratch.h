@@ -1,30 +1,27 @@
-// Uninitialised memory aligned for vectors, freed at the end of the scope.
+// Uninitialised memory aligned for vectors, for the duration of a scope. Freed blocks stay with the thread for the next call: fresh
+// pages from the system would cost more than a small product.
 #pragma once
+#include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
-#include <new>
 
 namespace jouleprune::kernels::csr {
+
+/// At least `bytes`, 64-byte aligned; from this thread's kept blocks where one is large enough. Throws std::bad_alloc.
+void* acquire_scratch(size_t bytes);
+/// Gives a block back, on the thread that acquired it.
+void release_scratch(void* memory);
 
 template <class A>
 class Scratch {
  public:
-  explicit Scratch(int64_t elements)
-      : memory_(static_cast<A*>(std::aligned_alloc(kAlignment, round_up(elements * static_cast<int64_t>(sizeof(A)))))) {
-    if (memory_ == nullptr) {
-      throw std::bad_alloc();
-    }
-  }
-  A* data() { return memory_.get(); }
+  explicit Scratch(int64_t elements) : memory_(acquire_scratch(static_cast<size_t>(elements) * sizeof(A))) {}
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() { release_scratch(memory_); }
+  A* data() { return static_cast<A*>(memory_); }
 
  private:
-  static constexpr size_t kAlignment = 64;  // a cache line: loads that straddle two run at half the rate
-  static size_t round_up(int64_t bytes) { return (static_cast<size_t>(bytes) / kAlignment + 1) * kAlignment; }
-  struct Free {
-    void operator()(A* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<A, Free> memory_;
+  void* memory_;
 };
 
 }  // namespace jouleprune::kernels::csr

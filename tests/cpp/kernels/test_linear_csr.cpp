@@ -67,12 +67,15 @@ TYPED_TEST(LinearCsr, ForwardMatches) {
       }
     }
     const auto expected = expect_products<T>(c.n * c.rows, triples, values, input, start, c.relu);
-    expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
-      auto output = unwritten<T>(c.n * c.rows);
-      linear<T>({csr, values.data(), c.bias ? bias.data() : nullptr, c.relu, c.n, input.data(), stride, output.data()}, parallel,
-                isa);
-      return output;
-    });
+    for (const bool generated_code : {true, false}) {
+      expect_on_every_isa(expected, c.name() + (generated_code ? "" : " without code"), [&](Isa isa, const ParallelFor& parallel) {
+        auto output = unwritten<T>(c.n * c.rows);
+        linear<T>({csr, values.data(), c.bias ? bias.data() : nullptr, c.relu, c.n, input.data(), stride, output.data(), nullptr,
+                   generated_code},
+                  parallel, isa);
+        return output;
+      });
+    }
   });
 }
 

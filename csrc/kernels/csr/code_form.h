@@ -1,0 +1,59 @@
+// A weight in layout csr as generated code and its stream of values.
+#pragma once
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "kernels/jit/pattern_code.h"
+#include "kernels/packed_forms.h"
+#include "kernels/scalar_types.h"
+
+namespace jouleprune::kernels::csr {
+
+struct CodeForm : PackedForm {
+  std::shared_ptr<const jit::PatternCode> code;
+  std::unique_ptr<uint32_t[]> values;  ///< [kept values], float32 bits in the order of the code
+
+  int64_t bytes() const override {
+    return code->bytes() + static_cast<int64_t>(code->value_order().size() * sizeof(uint32_t));
+  }
+};
+
+/// Tiny weights make each multiplication many times slower; below the least normal number they count as zero.
+template <class T>
+[[gnu::always_inline]] inline uint32_t stream_value(T value) {
+  const float wide = widen(value);
+  return __builtin_bit_cast(uint32_t, std::fabs(wide) < 0x1p-126f ? 0.0f : wide);
+}
+
+/// The form called (kernel, details) of a weight. `spec` is called when the code does not exist yet; it may depend on the structure
+/// and on `details` only.
+template <class T>
+std::shared_ptr<const CodeForm> code_form(PackedForms* forms, std::string_view kernel, std::span<const int64_t> details,
+                                          const T* values, const std::function<jit::PatternSpec()>& spec) {
+  FormName name{kernel, {}, true};
+  std::copy(details.begin(), details.end(), name.details.begin());
+  return form_of<CodeForm>(forms, name, [&] {
+    auto form = std::make_shared<CodeForm>();
+    if (forms == nullptr) {
+      form->code = std::make_shared<const jit::PatternCode>(spec());
+    } else {
+      jit::CodeName code_name{forms->structure_key(), {}};
+      code_name.details[0] = static_cast<int64_t>(std::hash<std::string_view>{}(kernel));
+      std::copy(details.begin(), details.end(), code_name.details.begin() + 1);
+      form->code = jit::shared_code(code_name, spec);
+    }
+    const auto& order = form->code->value_order();
+    form->values = std::make_unique_for_overwrite<uint32_t[]>(order.size());
+    for (size_t i = 0; i < order.size(); ++i) {
+      form->values[i] = stream_value(values[order[i]]);
+    }
+    return form;
+  });
+}
+
+}  // namespace jouleprune::kernels::csr

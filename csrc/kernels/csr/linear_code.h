@@ -1,0 +1,30 @@
+// Linear over generated code (kernels/jit/pattern_code.h): batch rows along the vector, 16 (AVX-512) or 8 (AVX2) at a time.
+#pragma once
+#include "kernels/csr/csr_kernels.h"
+
+namespace jouleprune::kernels::csr {
+
+/// In which order blocks of code and panels of the batch meet.
+enum class CodeOrder {
+  kPanelOuter,  ///< per panel: transpose in, run all code, transpose out. The panel stays in L1 or L2, the code streams
+  kGroupOuter,  ///< transpose the batch in; per group of rows: run over all panels. The code of a group stays, panels stream
+};
+
+struct LinearCodeChoice {
+  CodeOrder order = CodeOrder::kPanelOuter;
+  int64_t column_block = 0;  ///< columns per block of code, 0 = all
+  bool operator==(const LinearCodeChoice&) const = default;
+};
+
+/// How to run a weight on n batch rows. A pure function; the measurements behind its rules are in its body.
+LinearCodeChoice choose_linear_code(const formats::CsrView& csr, int64_t n, Isa isa);
+
+/// Whether this instruction set, element type and machine have generated code.
+template <class T>
+bool has_linear_code(Isa isa);
+
+/// As linear(); requires has_linear_code<T>(isa) and n > 0.
+template <class T>
+void linear_code(const LinearParams<T>& params, const LinearCodeChoice& choice, const ParallelFor& parallel, Isa isa);
+
+}  // namespace jouleprune::kernels::csr
