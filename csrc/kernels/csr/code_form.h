@@ -56,4 +56,10 @@ std::shared_ptr<const CodeForm> code_form(PackedForms* forms, std::string_view k
   });
 }
 
+/// bfloat16: columns 2c and 2c + 1 become one value of a matrix with half the columns, kept when either is; the code multiplies both
+/// at once. `spec` gets the structure of pairs.
+std::shared_ptr<const CodeForm> pair_form(PackedForms* forms, std::span<const int64_t> details, const formats::CsrView& csr,
+                                          const BFloat16* values,
+                                          const std::function<jit::PatternSpec(const formats::CsrView& pairs)>& spec);
+
 }  // namespace jouleprune::kernels::csr

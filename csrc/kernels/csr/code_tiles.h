@@ -10,6 +10,10 @@ namespace jouleprune::kernels::csr {
 
 template <class T>
 struct CodeTiles {
+  /// panel[c * lanes + j] = x[j * stride + c] for c < cols and j < lanes; 0 for j >= count. As float32.
+  void (*pack)(const T* x, int64_t stride, int64_t count, int64_t cols, float* panel);
+  /// 16-bit types: neighbours along the row as one 4-byte element, panel[c * lanes + j] = {x[j, 2c], x[j, 2c + 1]}; 0 past the end.
+  void (*pack_pairs)(const T* x, int64_t stride, int64_t count, int64_t cols, float* panel);
   /// output[j * stride + i] = relu?(sums[i * lanes + j]) for i < rows, j < count. `sums` has room for rows rounded up to lanes.
   void (*finish)(const float* sums, int64_t rows, int64_t count, bool relu, T* output, int64_t stride);
   /// Asks for the lines that finish will write, to be written: misses of stores were the largest cost of the transposed output

@@ -6,43 +6,90 @@
 namespace jouleprune::kernels::csr {
 namespace {
 
-constexpr int kSide = kLanes<float>;
+constexpr int kSide = kLanes<float>;  // batch rows of a vector
 
-/// The first `count` lanes.
-[[gnu::always_inline]] inline void store_part(float* to, Vector<float> v, int64_t count) {
 #if defined(__AVX512F__)
-  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), v);
-#else
-  for (int64_t i = 0; i < count; ++i) {
-    to[i] = v[i];
+template <class T>
+[[gnu::always_inline]] inline __m256i round_16(Vector<float> v) {
+  if constexpr (__is_same(T, BFloat16)) {
+    const __m512i bits = _mm512_castps_si512(v);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    const __mmask16 nan = _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(_mm512_srli_epi32(up, 16), nan, _mm512_set1_epi32(0x7fc0)));
+  } else {
+    return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
-#endif
 }
+#endif
+
+/// The first `count` lanes, 1 to kSide.
 template <class T>
 [[gnu::always_inline]] inline void store_part(T* to, Vector<float> v, int64_t count) {
+#if defined(__AVX512F__)
+  const auto mask = static_cast<__mmask16>((1u << count) - 1);
+  if constexpr (__is_same(T, float)) {
+    _mm512_mask_storeu_ps(to, mask, v);
+  } else {
+    _mm256_mask_storeu_epi16(to, mask, round_16<T>(v));
+  }
+#else
   for (int64_t i = 0; i < count; ++i) {
     to[i] = narrow<T>(v[i]);
   }
-}
-
-[[gnu::always_inline]] inline void store_whole(float* to, Vector<float> v) { store(to, v); }
-template <class T>
-[[gnu::always_inline]] inline void store_whole(T* to, Vector<float> v) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 2 && !__is_same(T, BFloat16)) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-    return;
-  } else {
-    const __m512i bits = _mm512_castps_si512(v);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-    __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff))), 16);
-    rounded = _mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), _mm512_set1_epi32(0x7fc0));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(rounded));
-  }
-#else
-  store_part(to, v, kSide);
 #endif
 }
+
+/// Up to kSide elements, widened; zeros past `count`.
+template <class T>
+[[gnu::always_inline]] inline Vector<float> load_part(const T* x, int64_t count) {
+  Vector<float> v{};
+  for (int64_t i = 0; i < count; ++i) {
+    v[i] = widen(x[i]);
+  }
+  return v;
+}
+#if defined(__AVX512F__)
+[[gnu::always_inline]] inline Vector<float> load_part(const float* x, int64_t count) {
+  return _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), x);
+}
+#endif
+
+template <class T>
+void pack(const T* x, int64_t stride, int64_t count, int64_t cols, float* panel) {
+  for (int64_t c = 0; c < cols; c += kSide) {
+    const int64_t width = cols - c < kSide ? cols - c : kSide;
+    Vector<float> block[kSide];
+    for (int j = 0; j < kSide; ++j) {
+      const T* from = x + j * stride + c;
+      block[j] = j >= count ? Vector<float>{} : width == kSide ? load_wide(from) : load_part(from, width);
+    }
+    transpose<float>(block);
+    for (int64_t i = 0; i < width; ++i) {
+      store(panel + (c + i) * kSide, block[i]);
+    }
+  }
+}
+
+#if defined(__AVX512F__)
+template <class T>
+void pack_pairs(const T* x, int64_t stride, int64_t count, int64_t cols, float* panel) {
+  constexpr int64_t kHalves = 2 * kSide;
+  for (int64_t c = 0; c < cols; c += kHalves) {
+    const int64_t width = cols - c < kHalves ? cols - c : kHalves;
+    const auto mask = static_cast<__mmask32>((uint64_t{1} << width) - 1);
+    Vector<float> block[kSide];
+    for (int j = 0; j < kSide; ++j) {
+      block[j] = j >= count ? Vector<float>{}
+                            : _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, x + j * stride + c));
+    }
+    transpose<float>(block);
+    for (int64_t i = 0; 2 * i < width; ++i) {
+      store(panel + (c / 2 + i) * kSide, block[i]);
+    }
+  }
+}
+#endif
 
 template <class T>
 void finish(const float* sums, int64_t rows, int64_t count, bool relu, T* output, int64_t stride) {
@@ -53,14 +100,9 @@ void finish(const float* sums, int64_t rows, int64_t count, bool relu, T* output
       block[s] = relu ? (v < Vector<float>{} ? Vector<float>{} : v) : v;  // NaN stays NaN
     }
     transpose<float>(block);
-    if (rows - i >= kSide) {
-      for (int64_t j = 0; j < count; ++j) {
-        store_whole(output + j * stride + i, block[j]);
-      }
-    } else {
-      for (int64_t j = 0; j < count; ++j) {
-        store_part(output + j * stride + i, block[j], rows - i);
-      }
+    const int64_t width = rows - i < kSide ? rows - i : kSide;
+    for (int64_t j = 0; j < count; ++j) {
+      store_part(output + j * stride + i, block[j], width);
     }
   }
 }
@@ -79,7 +121,11 @@ void prefetch(T* output, int64_t rows, int64_t count, int64_t stride) {
 
 template <class T>
 constexpr CodeTiles<T> make_code_tiles() {
-  return {finish<T>, prefetch<T>};
+#if defined(__AVX512F__)
+  return {pack<T>, sizeof(T) == 2 ? pack_pairs<T> : nullptr, finish<T>, prefetch<T>};
+#else
+  return {pack<T>, nullptr, finish<T>, prefetch<T>};
+#endif
 }
 
 }  // namespace

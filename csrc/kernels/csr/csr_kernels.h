@@ -1,5 +1,7 @@
 // Products with a weight in layout csr, on the CPU: linear and conv2d, forward and backward. Sums of 16-bit types are kept in
-// float32 and rounded once. Each result is summed in an order that depends on the shapes alone: bit-equal for any threads.
+// float32 and rounded once. Each result is summed in an order that depends on the shapes alone: bit-equal for any threads. A
+// removed weight does not multiply, with one exception: where bfloat16 is multiplied in pairs (linear_code.h), the neighbour of a
+// kept weight (columns 2c, 2c + 1) multiplies as a zero, which infinity and NaN turn into NaN, as in a dense product.
 // Arguments are trusted (structure within range, pointers of the stated sizes); the callers check them.
 // T: float, double, BFloat16, Half.
 #pragma once

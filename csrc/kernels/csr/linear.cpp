@@ -69,7 +69,9 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
   }
   if constexpr (!std::is_same_v<T, double>) {
     if (p.generated_code && has_linear_code<T>(isa)) {
-      return linear_code(p, choose_linear_code(p.csr, p.n, isa), parallel, isa);
+      auto choice = choose_linear_code(p.csr, p.n, isa);
+      choice.pairs = std::is_same_v<T, BFloat16> && isa == Isa::kAvx512 && bfloat16_pairs_pay();
+      return linear_code(p, choice, parallel, isa);
     }
   }
   linear_panels(weight, p, p.csr.rows, p.csr.cols, kernels, parallel);

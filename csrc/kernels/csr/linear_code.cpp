@@ -9,7 +9,6 @@
 #include "kernels/csr/code_form.h"
 #include "kernels/csr/panels.h"
 #include "kernels/csr/scratch.h"
-#include "kernels/csr/vector_kernels.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
@@ -23,16 +22,18 @@ struct Call {
   const jit::PatternCode& code;
   const uint32_t* values;
   const uint32_t* start;  // [rows] float32 bits: the bias, or zeros
-  const VectorKernels<T>& kernels;
   const CodeTiles<T>& tiles;
   int64_t lanes;
+  bool pairs;
 
   int64_t panels() const { return (p.n + lanes - 1) / lanes; }
   int64_t count(int64_t panel) const { return std::min(lanes, p.n - panel * lanes); }
+  int64_t panel_elements() const { return (pairs ? (p.csr.cols + 1) / 2 : p.csr.cols) * lanes; }
   T* output(int64_t panel, int64_t row) const { return p.output + panel * lanes * p.csr.rows + row; }
 
   void pack(int64_t panel, float* to) const {
-    kernels.pack(p.input + panel * lanes * p.input_stride, p.input_stride, count(panel), p.csr.cols, lanes, to);
+    const auto pack_panel = pairs ? tiles.pack_pairs : tiles.pack;
+    pack_panel(p.input + panel * lanes * p.input_stride, p.input_stride, count(panel), p.csr.cols, to);
   }
   void run(const jit::PatternBlock& block, const float* x, float* sums) const {
     block.run(x, values, sums, start + block.row_begin);
@@ -49,7 +50,7 @@ struct Call {
 template <class T>
 void run_panels(const Call<T>& call, int64_t begin, int64_t end) {
   const bool blocked = call.code.column_blocks() > 1;
-  Scratch<float> x(call.p.csr.cols * call.lanes);
+  Scratch<float> x(call.panel_elements());
   Scratch<float> sums(((blocked ? call.p.csr.rows : 0) + kMaxGroupRows) * call.lanes);
   for (int64_t panel = begin; panel < end; ++panel) {
     call.pack(panel, x.data());
@@ -70,7 +71,7 @@ void run_panels(const Call<T>& call, int64_t begin, int64_t end) {
 template <class T>
 void run_groups(const Call<T>& call, int64_t begin, int64_t end, int64_t first, int64_t count, const float* x) {
   const bool blocked = call.code.column_blocks() > 1;
-  const int64_t panel_elements = call.p.csr.cols * call.lanes, sum_elements = kMaxGroupRows * call.lanes;
+  const int64_t panel_elements = call.panel_elements(), sum_elements = kMaxGroupRows * call.lanes;
   Scratch<float> sums((blocked ? count : 1) * sum_elements);
   for (int64_t group = begin; group < end; ++group) {
     for (int64_t column_block = 0; column_block < call.code.column_blocks(); ++column_block) {
@@ -90,7 +91,7 @@ template <class T>
 void group_outer(const Call<T>& call, const ParallelFor& parallel) {
   // Panels alive at once: about an L2 of them, yet enough to make reading the code worth it.
   constexpr int64_t kWaveBytes = 1 << 20, kMinWave = 8;
-  const int64_t panel_elements = call.p.csr.cols * call.lanes;
+  const int64_t panel_elements = call.panel_elements();
   const int64_t wave = std::clamp<int64_t>(kWaveBytes / std::max<int64_t>(1, panel_elements * 4), kMinWave, call.panels());
   Scratch<float> x(wave * panel_elements);
   const int64_t nnz_per_group = call.p.csr.nnz / std::max<int64_t>(1, call.code.groups()) + 1;
@@ -107,16 +108,27 @@ void group_outer(const Call<T>& call, const ParallelFor& parallel) {
   }
 }
 
+jit::PatternSpec spec_for(const formats::CsrView& csr, int64_t column_block, Isa isa, jit::MultiplyAdd multiply_add) {
+  const int64_t vector_bytes = jit::lanes_of(isa) * 4;
+  jit::PatternSpec spec{csr, 0, csr.rows, {}, column_block, vector_bytes, isa, multiply_add};
+  for (int64_t col = 0; col < csr.cols; ++col) {
+    spec.column_bytes.push_back(col * vector_bytes);
+  }
+  return spec;
+}
+
 template <class T>
-std::shared_ptr<const CodeForm> form_for(const LinearParams<T>& p, int64_t column_block, Isa isa) {
-  const std::array<int64_t, 2> details = {static_cast<int64_t>(isa), column_block};
-  return code_form(p.forms, "linear code", details, p.values, [&] {
-    jit::PatternSpec spec{p.csr, 0, p.csr.rows, {}, column_block, jit::lanes_of(isa) * 4, isa, jit::MultiplyAdd::kFloat32};
-    for (int64_t col = 0; col < p.csr.cols; ++col) {
-      spec.column_bytes.push_back(col * jit::lanes_of(isa) * 4);
+std::shared_ptr<const CodeForm> form_for(const LinearParams<T>& p, const LinearCodeChoice& choice, Isa isa) {
+  const std::array<int64_t, 2> details = {static_cast<int64_t>(isa), choice.column_block};
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (choice.pairs) {
+      return pair_form(p.forms, details, p.csr, p.values, [&](const formats::CsrView& pairs) {
+        return spec_for(pairs, choice.column_block, isa, jit::MultiplyAdd::kBFloat16Pairs);
+      });
     }
-    return spec;
-  });
+  }
+  return code_form(p.forms, "linear code", details, p.values,
+                   [&] { return spec_for(p.csr, choice.column_block, isa, jit::MultiplyAdd::kFloat32); });
 }
 
 }  // namespace
@@ -124,6 +136,22 @@ std::shared_ptr<const CodeForm> form_for(const LinearParams<T>& p, int64_t colum
 template <class T>
 bool has_linear_code(Isa isa) {
   return !std::is_same_v<T, double> && (isa == Isa::kAvx512 || isa == Isa::kAvx2) && jit::available();
+}
+
+bool bfloat16_pairs_supported() {
+#if defined(__x86_64__)
+  return isa_supported(Isa::kAvx512) && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
+bool bfloat16_pairs_pay() {
+#if defined(__x86_64__)
+  return bfloat16_pairs_supported() && __builtin_cpu_is("amd");
+#else
+  return false;
+#endif
 }
 
 // Speed over torch's dense float32, one thread of a Zen 4 (1 MB of L2, 32 KB of L1), batch-major in and out:
@@ -147,13 +175,13 @@ LinearCodeChoice choose_linear_code(const formats::CsrView& csr, int64_t n, Isa 
 template <class T>
 void linear_code(const LinearParams<T>& p, const LinearCodeChoice& choice, const ParallelFor& parallel, Isa isa) {
   const int64_t lanes = jit::lanes_of(isa);
-  const auto form = form_for(p, choice.column_block, isa);
+  const auto form = form_for(p, choice, isa);
   Scratch<float> start(p.csr.rows);
   for (int64_t row = 0; row < p.csr.rows; ++row) {
     start.data()[row] = p.bias == nullptr ? 0.0f : widen(p.bias[row]);
   }
-  const Call<T> call{p, *form->code, form->values.get(), reinterpret_cast<const uint32_t*>(start.data()),
-                     vector_kernels<T>(isa), code_tiles<T>(isa), lanes};
+  const Call<T> call{p,     *form->code, form->values.get(), reinterpret_cast<const uint32_t*>(start.data()), code_tiles<T>(isa),
+                     lanes, choice.pairs};
   if (choice.order == CodeOrder::kGroupOuter) {
     return group_outer(call, parallel);
   }

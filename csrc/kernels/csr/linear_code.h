@@ -13,11 +13,18 @@ enum class CodeOrder {
 struct LinearCodeChoice {
   CodeOrder order = CodeOrder::kPanelOuter;
   int64_t column_block = 0;  ///< columns per block of code, 0 = all
+  bool pairs = false;        ///< bfloat16 only: multiply two neighbours at once (needs bfloat16_pairs_supported())
   bool operator==(const LinearCodeChoice&) const = default;
 };
 
-/// How to run a weight on n batch rows. A pure function; the measurements behind its rules are in its body.
+/// How to run a weight on n batch rows. Pure functions; the measurements behind the rules are in their bodies.
 LinearCodeChoice choose_linear_code(const formats::CsrView& csr, int64_t n, Isa isa);
+
+/// Whether the processor multiplies bfloat16 pairs at the full rate of float32 (AMD since Zen 4; Intel at half the rate, where
+/// float32 multiply-adds on widened values are as fast and more exact).
+bool bfloat16_pairs_pay();
+/// Whether it has the instruction at all.
+bool bfloat16_pairs_supported();
 
 /// Whether this instruction set, element type and machine have generated code.
 template <class T>

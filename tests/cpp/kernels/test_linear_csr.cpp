@@ -1,5 +1,7 @@
 #include <sstream>
 
+#include "kernels/csr/linear_code.h"
+#include "kernels/jit/executable_memory.h"
 #include "products.h"
 
 namespace jouleprune::kernels::csr::testing {
@@ -130,23 +132,62 @@ TYPED_TEST(LinearCsr, GradientOfTheValuesMatches) {
 TYPED_TEST(LinearCsr, NanAndInfinityGoThrough) {
   using T = TypeParam;
   using A = Accumulate<T>;
-  const Structure structure{2, 3, {0, 1}, {0, 1, 2}};
+  const Structure structure{2, 5, {0, 2}, {0, 1, 2}};
   const auto number = [](double x) { return narrow<T>(static_cast<A>(x)); };
   const std::vector<T> values = {number(1), number(1)};
   for (const int64_t n : {1, 9}) {
     std::vector<T> input;
-    for (int64_t j = 0; j < n; ++j) {  // column 2 is removed in both rows: its NaN must not reach the result
-      input.insert(input.end(), {number(NAN), number(INFINITY), number(NAN)});
+    for (int64_t j = 0; j < n; ++j) {  // the last column is removed in both rows: its NaN must not reach the result
+      input.insert(input.end(), {number(NAN), number(1), number(INFINITY), number(1), number(NAN)});
     }
     for (const Isa isa : supported_isas()) {
       auto output = unwritten<T>(n * 2);
-      linear<T>({structure.view(), values.data(), nullptr, true, n, input.data(), 3, output.data()}, serial, isa);
+      linear<T>({structure.view(), values.data(), nullptr, true, n, input.data(), 5, output.data()}, serial, isa);
       for (int64_t j = 0; j < n; ++j) {
         EXPECT_TRUE(std::isnan(widen(output[2 * j]))) << isa_name(isa) << ": relu(NaN) is NaN";
         EXPECT_EQ(widen(output[2 * j + 1]), std::numeric_limits<A>::infinity()) << isa_name(isa);
       }
     }
   }
+}
+
+TEST(LinearCsrPairs, MatchAndMultiplyNeighboursAsZeros) {
+  if (!jit::available() || !bfloat16_pairs_supported()) GTEST_SKIP() << "this processor has no avx512_bf16, or no code may be generated";
+  std::mt19937 random(8);
+  for (const auto& c : fixed_cases()) {
+    if (c.n == 0) continue;
+    const auto structure = random_structure(c.rows, c.cols, c.density, random);
+    const auto csr = structure.view();
+    const int64_t stride = c.cols + c.gap;
+    const auto values = random_vector<BFloat16>(csr.nnz, random), input = random_vector<BFloat16>(c.n * stride, random);
+    const auto bias = random_vector<BFloat16>(c.rows, random);
+    std::vector<Triple> triples;
+    std::vector<double> start;
+    for (int64_t j = 0; j < c.n; ++j) {
+      for (int64_t r = 0; r < c.rows; ++r) {
+        start.push_back(widen(bias[r]));
+        for (int64_t k = csr.row_offsets[r]; k < csr.row_offsets[r + 1]; ++k) {
+          triples.push_back({j * c.rows + r, k, j * stride + csr.col_indices[k]});
+        }
+      }
+    }
+    const auto expected = expect_products<BFloat16>(c.n * c.rows, triples, values, input, start, false);
+    for (const auto order : {CodeOrder::kPanelOuter, CodeOrder::kGroupOuter}) {
+      for (const int64_t column_block : {0, 16}) {
+        auto output = unwritten<BFloat16>(c.n * c.rows);
+        linear_code<BFloat16>({csr, values.data(), bias.data(), false, c.n, input.data(), stride, output.data()},
+                              {order, column_block, true}, threads(2), Isa::kAvx512);
+        expect_near(expected, output, c.name() + " in pairs");
+      }
+    }
+  }
+  const Structure one{1, 2, {0}, {0, 1}};  // column 1 is removed, but shares the pair of column 0
+  const std::vector<BFloat16> value = {narrow<BFloat16>(1.0f)}, input = {narrow<BFloat16>(1.0f), narrow<BFloat16>(INFINITY)};
+  auto output = unwritten<BFloat16>(1);
+  output[0] = narrow<BFloat16>(0.0f);
+  linear_code<BFloat16>({one.view(), value.data(), nullptr, false, 1, input.data(), 2, output.data()},
+                        {CodeOrder::kPanelOuter, 0, true}, serial, Isa::kAvx512);
+  EXPECT_TRUE(std::isnan(widen(output[0])));
 }
 
 }  // namespace
