@@ -70,7 +70,7 @@ size_t home_of(const Entry& entry, const ProfileData& profile, int bits) {
 
 Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner) {
   const KernelCost& kernel = find_kernel(entry.kernel);
-  const KernelCounts done = kernel.count(entry);
+  const KernelCounts done = kernel.count(entry, profile.kind == "gpu" ? DeviceKind::kGpu : DeviceKind::kCpu);
   double with_weight = static_cast<double>(entry.macs);
   if (entry.weight_elements > 0) {
     with_weight = with_weight * static_cast<double>(entry.nnz) / static_cast<double>(entry.weight_elements);

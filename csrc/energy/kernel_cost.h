@@ -21,12 +21,15 @@ struct KernelCounts {
   double peak_share = 1;         ///< share of the device's peak the inner loop reaches when nothing else limits it
 };
 
-/// A kernel's cost entry. Pure functions; `count` must be non-decreasing in entry.nnz.
+/// Where a kernel runs: the library has one of a name for each.
+enum class DeviceKind { kCpu, kGpu };
+
+/// A kernel's cost entry. Pure functions; `count` must be non-decreasing in entry.nnz and entry.n.
 struct KernelCost {
   std::string_view name;     ///< "dense", "csr", "csr-vendor", ...
   std::string_view layout;   ///< layout it runs: "dense", "csr"
   std::string_view pattern;  ///< least structured pattern it accepts: "dense", "unstructured"
-  KernelCounts (*count)(const Entry& entry);
+  KernelCounts (*count)(const Entry& entry, DeviceKind device);
   bool (*supports)(const Entry& entry);  ///< op and dtype it can run
   bool offered = true;                   ///< the planner may choose it; false: priced only when an entry names it
 };

@@ -1,5 +1,5 @@
-// What each kernel does for one entry, in counts. The shares of peak are assumptions with a measured background;
-// machine: one core of an Intel Sapphire Rapids, 137 GFLOP/s of float32, unless said otherwise.
+// What each kernel does for one entry, in counts. The shares of peak are assumptions with a measured background; machines: one core
+// of an Intel Sapphire Rapids (137 GFLOP/s of float32) and one of an AMD Zen 4 (118).
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -22,9 +22,19 @@ constexpr double kIndexBits = 32;
 // oneDNN's dense float32 reaches 100-131 of 137 GFLOP/s on a layer of 768 x 768 with 192 columns.
 constexpr double kDenseShare = 0.8;
 // One vector load per multiply-add: such row kernels reach 21-38 %; the low end, for the transposes that come first.
-constexpr double kCsrShare = 0.22;
+constexpr double kRowShare = 0.22;
 // Gathers: 4-6 G elements/s of 68 G multiply-adds/s.
-constexpr double kCsrGatherShare = 0.065;
+constexpr double kRowGatherShare = 0.065;
+// Generated code reaches 51-58 % on Sapphire Rapids and 85-92 % on Zen 4 down to 30 % of the weights; below, the loads of
+// activations, which are counted apart, take over.
+constexpr double kCodeShare = 0.6;
+constexpr double kCodeRows = 30;       // output rows that share an activation load
+constexpr double kCodeBitsPerWeight = 8 * 7.3;
+constexpr double kCodeBitsPerLoad = 8 * 7;
+// Small batches: decoding a weight takes the time of 5.7 multiply-adds and each batch row that of 2.6 (4096 x 4096, warm, Zen 4).
+constexpr double kSmallBatch = 8, kDecodeMacs = 5.7, kSmallMacs = 2.6;
+constexpr double kSmallRows = 16;      // output rows in the lanes of a vector
+constexpr double kSmallIndexBits = 12; // one byte of index, and counts
 // torch's CSR product: 0.40x / 0.95x / 1.9x of dense at 50 / 80 / 90 % zeros (one core of an AMD Zen 4).
 constexpr double kVendorShare = 0.16;
 constexpr double kVendorGatherShare = 0.03;
@@ -32,7 +42,7 @@ constexpr double kVendorGatherShare = 0.03;
 double tiles(double size, double tile) { return std::max(1.0, std::ceil(size / tile)); }
 double as_double(int64_t value) { return static_cast<double>(value); }
 
-KernelCounts count_dense(const Entry& entry) {
+KernelCounts count_dense(const Entry& entry, DeviceKind) {
   const double bits = dtype_bits(entry.dtype);
   KernelCounts counts;
   counts.macs_issued = as_double(entry.macs);
@@ -57,9 +67,17 @@ void add_csr_weight(const Entry& entry, KernelCounts& counts) {
   counts.index_decodes = as_double(entry.nnz);
 }
 
-/// Our kernel: activations are transposed (a convolution's unfolded) once into panels of 64 columns; per panel, one
-/// vector load and one multiply-add per kept weight and vector, sums in registers. A single column is gathered instead.
-KernelCounts count_csr(const Entry& entry) {
+/// Expected columns of a strip of rows that hold a kept weight, over all strips, for weights kept at random.
+double used_columns(const Entry& entry, double strip_rows) {
+  const double weights = as_double(entry.weight_elements), strips = tiles(as_double(entry.rows), strip_rows);
+  const double density = weights > 0 ? as_double(entry.nnz) / weights : 0;
+  const double rows_per_strip = as_double(entry.rows) / strips;
+  return as_double(entry.cols) * (1 - std::pow(1 - density, rows_per_strip)) * strips * as_double(entry.groups);
+}
+
+/// Row by row: activations are transposed (a convolution's unfolded) once into panels of 64 columns; per panel, one vector load
+/// and one multiply-add per kept weight and vector, sums in registers. A single column is gathered instead.
+KernelCounts count_rows(const Entry& entry) {
   const double bits = dtype_bits(entry.dtype), n = as_double(entry.n), groups = as_double(entry.groups);
   const bool gathers = entry.n <= 1;
   const double columns = gathers ? n : kLanes * std::ceil(n / kLanes);
@@ -70,12 +88,49 @@ KernelCounts count_csr(const Entry& entry) {
   counts.index_decodes *= counts.weight_passes;
   counts.output_updates = as_double(entry.rows) * n * groups;
   counts.extra_bits = gathers && entry.op == "linear" ? 0 : as_double(entry.cols) * n * groups * bits;
-  counts.peak_share = gathers ? kCsrGatherShare : kCsrShare;
+  counts.peak_share = gathers ? kRowGatherShare : kRowShare;
   return counts;
 }
 
+/// Up to 8 batch rows: 16 output rows in the lanes of a vector, the inputs of a block of columns in registers, the weights streamed
+/// once whatever the batch.
+KernelCounts count_small(const Entry& entry) {
+  const double n = as_double(entry.n), nnz = as_double(entry.nnz);
+  KernelCounts counts;
+  counts.weight_value_bits = nnz * dtype_bits(entry.dtype);
+  counts.weight_index_bits = nnz * kSmallIndexBits;
+  counts.macs_issued = nnz * n;
+  counts.activation_loads = used_columns(entry, kSmallRows) * n;
+  counts.output_updates = as_double(entry.rows) * n * as_double(entry.groups);
+  counts.peak_share = n > 0 ? n / (kDecodeMacs + kSmallMacs * n) : 1;
+  return counts;
+}
+
+/// Generated code: per vector of columns one multiply-add per kept weight, whose value is read with it, and one activation load per
+/// column that a group of rows uses. No index is read; the code itself is.
+KernelCounts count_code(const Entry& entry) {
+  const double nnz = as_double(entry.nnz), n = as_double(entry.n), groups = as_double(entry.groups);
+  const double vectors = std::ceil(n / kLanes), loads = used_columns(entry, kCodeRows);
+  KernelCounts counts;
+  counts.weight_value_bits = nnz * std::max(32, dtype_bits(entry.dtype));
+  counts.code_bits = nnz * kCodeBitsPerWeight + loads * kCodeBitsPerLoad;
+  counts.weight_passes = std::max(1.0, vectors);
+  counts.macs_issued = nnz * vectors * kLanes;
+  counts.activation_loads = loads * vectors * kLanes;
+  counts.output_updates = as_double(entry.rows) * n * groups;
+  counts.extra_bits = as_double(entry.cols) * n * groups * dtype_bits(entry.dtype);
+  counts.peak_share = kCodeShare;
+  return counts;
+}
+
+/// Layout csr: what the library runs for these sizes.
+KernelCounts count_csr(const Entry& entry, DeviceKind device) {
+  if (device == DeviceKind::kGpu || entry.dtype == "float64") return count_rows(entry);
+  return entry.op == "linear" && as_double(entry.n) <= kSmallBatch ? count_small(entry) : count_code(entry);
+}
+
 /// A textbook CSR product: per kept weight a row of activations is read and a row of outputs updated in memory.
-KernelCounts count_csr_vendor(const Entry& entry) {
+KernelCounts count_csr_vendor(const Entry& entry, DeviceKind) {
   const double bits = dtype_bits(entry.dtype), n = as_double(entry.n), groups = as_double(entry.groups);
   const bool single = entry.n <= 1;
   const double columns = single ? n : kLanes * std::ceil(n / kLanes);

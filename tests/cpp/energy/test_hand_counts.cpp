@@ -93,18 +93,39 @@ TEST(HandCounts, GenericGpu) {
   }
 }
 
-/// 70 columns: two panels, five vectors of 16. Values and indices 32 bits each.
+/// 70 columns: five vectors of 16. 30 rows make one group; a column is used unless all 30 lost it, each with 5 in 6.
 TEST(HandCounts, CsrOnGenericCpu) {
   const Entry entry = with_kernel(linear(30, 20, 70), "csr", 100);
   const LayerEnergy priced = energy::price(entry, energy::load_profile("generic-cpu"), 1);
-  const double values = 32 * 100, indices = 32 * (100 + 30 + 1), loads = 100 * 80, panel = 20 * 70 * 32;
+  const double used = 20 * (1 - std::pow(5.0 / 6, 30)), values = 32 * 100, code = 8 * (7.3 * 100 + 7 * used);
+  const double panel = 20 * 70 * 32;
   EXPECT_EQ(priced.macs_issued, 8000);
   EXPECT_EQ(priced.macs_effective, 7000);
-  expect_close(priced.bytes.at("DRAM"), (values + indices) / 8);
-  expect_close(priced.bytes.at("L2"), (values + indices + 2 * panel) / 8);
-  expect_close(priced.bytes.at("L1"), (2 * (values + indices) + 32 * (loads + 30 * 70)) / 8);
-  expect_close(priced.parts.metadata_j, 1e-12 * (indices * (20 + 2 + 0.5 + 2 * 0.15) + 2 * 2.0 * 100));
+  expect_close(priced.bytes.at("DRAM"), (values + code) / 8);
+  expect_close(priced.bytes.at("L2"), (values + code + 2 * panel) / 8);
+  expect_close(priced.bytes.at("L1"), (5 * (values + code) + 32 * (used * 80 + 30 * 70)) / 8);
+  expect_close(priced.parts.metadata_j, 1e-12 * code * (20 + 2 + 0.5 + 5 * 0.15));
   expect_close(priced.parts.compute_j, 1e-12 * 8000 * 10);
+}
+
+/// Four batch rows: the weights are streamed once, with 12 bits of index each; 30 rows make two strips of 15.
+TEST(HandCounts, SmallCsrOnGenericCpu) {
+  const Entry entry = with_kernel(linear(30, 20, 4), "csr", 100);
+  const LayerEnergy priced = energy::price(entry, energy::load_profile("generic-cpu"), 1);
+  const double used = 2 * 20 * (1 - std::pow(5.0 / 6, 15)), values = 32 * 100, indices = 12 * 100;
+  EXPECT_EQ(priced.macs_issued, 400);
+  expect_close(priced.bytes.at("DRAM"), (values + indices) / 8);
+  expect_close(priced.bytes.at("L1"), (values + indices + 32 * (used * 4 + 30 * 4)) / 8);
+  expect_close(priced.parts.compute_j, 1e-12 * 400 * 10);
+}
+
+/// A GPU's kernel works row by row: 70 columns are two panels of 64.
+TEST(HandCounts, CsrOnGpu) {
+  const Entry entry = with_kernel(linear(30, 20, 70), "csr", 100);
+  const LayerEnergy priced = energy::price(entry, energy::load_profile("generic-gpu-hbm"), 1);
+  EXPECT_EQ(priced.macs_issued, 8000);
+  const double values = 32 * 100, indices = 32 * (100 + 30 + 1);
+  expect_close(priced.bytes.at("HBM"), (values + indices) / 8);
 }
 
 /// Neither operand fits: squares of the product fill the cache, three at a time.

