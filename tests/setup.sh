@@ -44,12 +44,12 @@ system_packages() {
   command -v cmake >/dev/null || missing+=(cmake)
   command -v ninja >/dev/null || missing+=(ninja-build)
   [ -e /usr/include/nlohmann/json.hpp ] || missing+=(nlohmann-json3-dev)
-  ls /usr/lib/*/libgtest.a /usr/lib/*/libgtest.so /usr/local/lib/libgtest.* >/dev/null 2>&1 || missing+=(libgtest-dev)
-  [ -e /usr/include/xbyak/xbyak.h ] || missing+=(libxbyak-dev) # generated kernels
+  [ -e /usr/include/gtest/gtest.h ] || [ -e /usr/local/include/gtest/gtest.h ] || missing+=(libgtest-dev)
   command -v python3 >/dev/null || missing+=(python3)
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
   python3 -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))' \
     2>/dev/null || missing+=(python3-dev)
+  [ -e /usr/include/xbyak/xbyak.h ] || wanted+=(libxbyak-dev) # without it the kernels that need generated code are missing
   command -v ccache >/dev/null || wanted+=(ccache) # rebuilds take seconds with it; nothing fails without
   [ ${#missing[@]} -gt 0 ] || [ ${#wanted[@]} -gt 0 ] || return 0
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -6,10 +6,13 @@
 
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "energy/price.h"
 #include "energy/profile_data.h"
 #include "errors.h"
+#include "kernels/isa.h"
 
 namespace py = pybind11;
 
@@ -40,6 +43,15 @@ py::dict build_info() {
   info["cuda_reason"] = JOULEPRUNE_CUDA_REASON;
   info["compiler"] = JOULEPRUNE_COMPILER;
   return info;
+}
+
+/// Slowest first.
+std::vector<std::string> supported_isas() {
+  std::vector<std::string> names;
+  for (const kernels::Isa isa : kernels::supported_isas()) {
+    names.emplace_back(kernels::isa_name(isa));
+  }
+  return names;
 }
 
 }  // namespace
@@ -78,4 +90,6 @@ PYBIND11_MODULE(_C, m) {
       py::arg("entry_json"), py::arg("profile"));
   m.def("version", [] { return std::string(version()); });
   m.def("build_info", &bindings::build_info);
+  m.def("active_isa", [] { return std::string(kernels::isa_name(kernels::active_isa())); });
+  m.def("supported_isas", &bindings::supported_isas);
 }

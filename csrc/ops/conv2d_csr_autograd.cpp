@@ -79,6 +79,7 @@ Tensor conv2d_csr_autograd(const Tensor& input, const Tensor& values, const Tens
                            const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
                            c10::SymInt in_channels, Sizes kernel_size, Sizes stride, Sizes padding, Sizes dilation,
                            int64_t groups, std::string_view activation) {
+  refuse_forward_mode("conv2d_csr", input, values, value_or_undefined(bias));
   if (!needs_grad(input, values, value_or_undefined(bias))) {
     return conv2d_below(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_channels), kernel_size, stride,
                         padding, dilation, groups, activation);

@@ -16,9 +16,17 @@ bool needs_grad(const Tensors&... tensors) {
 
 inline at::Tensor value_or_undefined(const std::optional<at::Tensor>& tensor) { return tensor.value_or(at::Tensor()); }
 
+/// A tangent that nobody propagates would count as zero: a wrong derivative without a word. Grad mode plays no part in it.
+template <class... Tensors>
+void refuse_forward_mode(const char* op, const Tensors&... tensors) {
+  TORCH_CHECK(!((tensors.defined() && tensors._fw_grad(/*level=*/0).defined()) || ...), op, ": forward-mode derivatives ",
+              "(torch.func.jvp, torch.autograd.forward_ad) are not supported; use backward, or the dense weight");
+}
+
 /// Gradients are made by ops that have none themselves.
 template <class... Tensors>
 void refuse_double_backward(const char* op, const Tensors&... tensors) {
+  refuse_forward_mode(op, tensors...);
   TORCH_CHECK(!needs_grad(tensors...), op, " has no derivative: double backward through layout csr (create_graph=True) is not ",
               "supported; use the dense weight, unpack_csr(values, ...), where second derivatives are needed");
 }

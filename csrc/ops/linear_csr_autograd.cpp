@@ -77,6 +77,7 @@ struct LinearCsrFunction : torch::autograd::Function<LinearCsrFunction> {
 Tensor linear_csr_autograd(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                            const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
                            c10::SymInt in_features, std::string_view activation) {
+  refuse_forward_mode("linear_csr", input, values, value_or_undefined(bias));
   if (!needs_grad(input, values, value_or_undefined(bias))) {
     return linear_below(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_features), activation);
   }

@@ -46,6 +46,7 @@ struct UnpackCsrFunction : torch::autograd::Function<UnpackCsrFunction> {
 };
 
 Tensor unpack_csr_autograd(const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets, c10::SymInt cols) {
+  refuse_forward_mode("unpack_csr", values);
   if (!needs_grad(values)) {
     return unpack_below(values, col_indices, row_offsets, std::move(cols));
   }

@@ -1,6 +1,7 @@
-"""The main job: two networks on real MNIST images, pruned in a training loop to joule budgets on two device profiles,
-then
-converted, scripted, saved and compared with the dense network. Run: python examples/python/prune_to_budget.py [--quick]
+"""The main job: two networks on real MNIST images, pruned in a training loop to joule budgets on two device profiles.
+
+They are then converted, scripted, saved and compared with the dense network.
+Run: python examples/python/prune_to_budget.py [--quick]
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Prune PyTorch networks to a joule budget, then really run them faster.
 
-``estimate`` tells the joules of a forward pass on a device profile, ``plan`` and ``Pruner`` choose what to remove
-under a
-budget, ``convert`` swaps dense layers for sparse ones where that wins, ``explain`` says why, ``save`` and ``load``
+``estimate`` tells the joules of a forward pass on a device profile, ``plan`` and ``Pruner`` choose what to remove under
+a budget, ``convert`` swaps dense layers for sparse ones where that wins, ``explain`` says why, ``save`` and ``load``
 keep it.
 """
 

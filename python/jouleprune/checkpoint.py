@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,9 +111,9 @@ def _plain_tensors(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def _write_whole(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")  # with the user's permissions, unlike mkstemp's
     try:
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=path.name + ".")
-        os.close(handle)
+        beside.touch(exist_ok=False)
     except OSError as error:
         raise ValueError(f"save: path: cannot write into {path.parent}: {error}") from error
     try:
@@ -122,7 +122,7 @@ def _write_whole(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[st
     except (OSError, SafetensorError) as error:
         raise ValueError(f"save: path: cannot write {path}: {error}") from error
     finally:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, torch.Tensor]]:

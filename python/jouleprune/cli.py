@@ -61,14 +61,17 @@ def _info(options: argparse.Namespace) -> str:
         **build,
         "torch_running": torch.__version__,
         "threads": torch.get_num_threads(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "kernels": _C.active_isa(),
+        "kernels_here": _C.supported_isas(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "profiles": energy.profiles(),
         "meters": "none in this version: every joule is modelled",
     }
     if options.json:
         return json.dumps(facts, indent=1)
     return "\n".join(
-        f"{name:<16} {', '.join(value) if isinstance(value, list) else value}" for name, value in facts.items()
+        f"{name:<16} {', '.join(value) or 'none' if isinstance(value, list) else value}".rstrip()
+        for name, value in facts.items()
     )
 
 

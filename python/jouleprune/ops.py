@@ -19,7 +19,8 @@ Errors: ``ValueError`` for shapes, sizes, names, devices and unsound structures,
 the op, the argument, what was expected and what came.
 
 ``torch.vmap``: ``linear_csr`` and ``conv2d_csr`` over the input alone (the mapped dimension joins the batch); over
-weights it is refused. ``torch.func.grad`` and its relatives refuse C++ autograd; use ``torch.autograd``.
+weights it is refused, and so are forward-mode derivatives. ``torch.func.grad`` and its relatives refuse C++ autograd;
+use ``torch.autograd``.
 """
 
 from __future__ import annotations

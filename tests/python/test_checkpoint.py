@@ -132,6 +132,13 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["m.safetensors"]
 
 
+def test_a_saved_file_has_the_permissions_of_any_other(tmp_path):
+    (tmp_path / "other").touch()
+    jp.save(mlp()[0], tmp_path / "m.safetensors")
+    assert (tmp_path / "m.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_no_such_file_or_folder(tmp_path):
     with pytest.raises(ValueError, match="no such file"):
         jp.load(mlp()[0], tmp_path / "none.safetensors")

@@ -25,9 +25,22 @@ def test_info(capsys):
     facts = json.loads(out)
     assert code == 0 and facts["version"] == jp.__version__
     assert facts["torch_running"] == torch.__version__
-    assert facts["with_cuda"] or facts["cuda_reason"]
+    assert facts["with_cuda"] == "ON" or facts["cuda_reason"]
+    assert facts["kernels"] in facts["kernels_here"]
     code, out, _ = run(capsys, "info")
     assert code == 0 and jp.__version__ in out
+
+
+@pytest.mark.parametrize("isa", jp._C.supported_isas())
+def test_info_tells_the_forced_kernels(capsys, monkeypatch, isa):
+    monkeypatch.setenv("JOULEPRUNE_ISA", isa)
+    assert json.loads(run(capsys, "info", "--json")[1])["kernels"] == isa
+
+
+def test_an_unknown_isa_is_an_error_that_lists_them(capsys, monkeypatch):
+    monkeypatch.setenv("JOULEPRUNE_ISA", "sse9")
+    code, _, err = run(capsys, "info")
+    assert code == 1 and "JOULEPRUNE_ISA: expected one of reference, portable, avx2, avx512, got 'sse9'" in err
 
 
 def test_profiles(capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.autograd.forward_ad as forward_ad
 import torch.nn.functional as F
 from tolerance import assert_as_good
 
@@ -183,6 +184,12 @@ def test_every_op_has_a_row():
     assert schemas() == set(CASES) | NOT_TRACED
 
 
+# From torch 2.14 on, opcheck hands AOTAutograd clones of the arguments, which are no leaves, and AOTAutograd reads
+# their .grad. torch hides its own warning about that by replacing warnings.showwarning, which is never called when a
+# filter makes an error of it first.
+@pytest.mark.filterwarnings(
+    r"ignore:The \.grad attribute of a Tensor that is not a leaf:UserWarning:torch\._subclasses\.meta_utils"
+)
 @pytest.mark.parametrize("op", CASES)
 def test_opcheck(op):
     torch.manual_seed(0)
@@ -342,6 +349,22 @@ def test_double_backward_is_refused(op, make, activation, wanted):
     with pytest.raises(RuntimeError, match=r"double backward through layout csr.*not supported"):
         loss = (getattr(ops, op)(*arguments) ** 2).sum()
         torch.autograd.grad(loss, arguments[wanted], create_graph=True)
+
+
+@pytest.mark.parametrize("wanted", [0, 1])
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("op,make", [("linear_csr", linear_arguments), ("conv2d_csr", conv_arguments)])
+def test_forward_mode_is_refused(op, make, trainable, wanted):
+    """A tangent that is dropped would be a derivative of zero."""
+    arguments = make(grad=trainable)
+
+    def call(one):
+        return getattr(ops, op)(*(one if index == wanted else other for index, other in enumerate(arguments)))
+
+    with pytest.raises(RuntimeError, match=rf"{op}: forward-mode derivatives .* are not supported"):
+        torch.func.jvp(call, (arguments[wanted],), (torch.ones_like(arguments[wanted]),))
+    with forward_ad.dual_level(), pytest.raises(RuntimeError, match="forward-mode derivatives"), torch.no_grad():
+        call(forward_ad.make_dual(arguments[wanted].detach(), torch.ones_like(arguments[wanted])))
 
 
 def test_gradients_under_autocast_have_the_parameters_dtype():

@@ -6,8 +6,12 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace jouleprune::testing {
+
+/// Owns its sizes: an IntArrayRef in a list of cases would outlive them.
+using Shape = std::vector<int64_t>;
 
 struct Packed {
   at::Tensor values, col_indices, row_offsets, key;

@@ -46,7 +46,7 @@ TEST(Conv2dCsrOp, EqualsTorchConv2dWithItsGradients) {
         const auto expected =
             at::relu(at::conv2d(other_input, weight * mask, other_bias, c.stride, c.padding, c.dilation, c.groups));
         ASSERT_LE(difference(output, expected), 1e-11);
-        EXPECT_EQ(output.is_contiguous(format), true);
+        EXPECT_TRUE(batch == 0 || output.is_contiguous(format));  // torch sees no channels_last in an empty tensor
         const auto grad = at::randn_like(expected);
         output.backward(grad);
         expected.backward(grad);
@@ -87,7 +87,7 @@ TEST(Conv2dCsrOp, NamesWhatIsWrong) {
   expect("conv2d_csr: padding: expected two numbers", x, 4, [](Case& c) { c.padding = {kHuge, 0}; });
   expect("conv2d_csr: dilation: expected two numbers", x, 4, [](Case& c) { c.dilation = {1, 0}; });
   expect("conv2d_csr: kernel_size: expected two numbers", x, 4, [](Case& c) { c.kernel = {kHuge, 3}; });
-  expect("conv2d_csr: groups: expected a positive number", x, 4, [](Case& c) { c.groups = 0; });
+  expect("conv2d_csr: groups: expected a positive divisor of in_channels = 4, got 0", x, 4, [](Case& c) { c.groups = 0; });
   expect("conv2d_csr: input: expected at least the size of the kernel", at::randn({2, 4, 2, 7}), 4, same);
   // A kernel of another size does not fit the columns of the weight: the structure has another key.
   expect("conv2d_csr: ", x, 4, [](Case& c) { c.kernel = {1, 1}; });

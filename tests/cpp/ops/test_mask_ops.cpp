@@ -1,11 +1,12 @@
+#include <ATen/core/grad_mode.h>
+
 #include "op_testing.h"
 
 namespace jouleprune::testing {
 namespace {
 
 TEST(MaskOps, RoundTrip) {
-  for (const at::IntArrayRef size : {at::IntArrayRef{}, at::IntArrayRef{0}, at::IntArrayRef{3, 0, 2}, at::IntArrayRef{7},
-                                     at::IntArrayRef{8}, at::IntArrayRef{5, 13}, at::IntArrayRef{300, 1001}}) {
+  for (const auto& size : {Shape{}, Shape{0}, Shape{3, 0, 2}, Shape{7}, Shape{8}, Shape{5, 13}, Shape{300, 1001}}) {
     const auto mask = at::rand(size).lt(0.5);
     const auto bits = pack_mask(mask);
     EXPECT_EQ(bits.numel(), (mask.numel() + 7) / 8);

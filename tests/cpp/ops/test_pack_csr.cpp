@@ -7,8 +7,7 @@ namespace {
 
 TEST(PackCsr, RoundTripInEveryDtype) {
   for (const auto dtype : {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf}) {
-    for (const at::IntArrayRef size : {at::IntArrayRef{0, 4}, at::IntArrayRef{4, 0}, at::IntArrayRef{1, 1},
-                                       at::IntArrayRef{17, 33}, at::IntArrayRef{6, 2, 3, 3}}) {
+    for (const auto& size : {Shape{0, 4}, Shape{4, 0}, Shape{1, 1}, Shape{17, 33}, Shape{6, 2, 3, 3}}) {
       const auto weight = sparse_weight(size, 0.4, dtype);
       const auto packed = pack(weight);
       const int64_t cols = weight.numel() == 0 ? size[1] : weight.numel() / size[0];
