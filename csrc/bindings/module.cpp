@@ -12,9 +12,9 @@
 
 #include "energy/price.h"
 #include "energy/profile_data.h"
-#include "plan/tuning.h"
 #include "errors.h"
 #include "kernels/isa.h"
+#include "plan/tuning.h"
 
 namespace py = pybind11;
 
