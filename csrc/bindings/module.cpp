@@ -10,6 +10,9 @@
 #include "energy/price.h"
 #include "energy/profile_data.h"
 #include "errors.h"
+#include "kernels/isa.h"
+#include "kernels/jit/executable_memory.h"
+#include "kernels/peak/peak.h"
 
 namespace py = pybind11;
 
@@ -39,6 +42,8 @@ py::dict build_info() {
   info["with_cuda"] = JOULEPRUNE_WITH_CUDA_TEXT;
   info["cuda_reason"] = JOULEPRUNE_CUDA_REASON;
   info["compiler"] = JOULEPRUNE_COMPILER;
+  info["isa"] = kernels::isa_name(kernels::active_isa());
+  info["jit"] = kernels::jit::available() ? "on" : "off";
   return info;
 }
 
@@ -78,4 +83,7 @@ PYBIND11_MODULE(_C, m) {
       py::arg("entry_json"), py::arg("profile"));
   m.def("version", [] { return std::string(version()); });
   m.def("build_info", &bindings::build_info);
+  m.def(
+      "peak_gflops", [](double seconds) { return kernels::peak::fused_multiply_add_gflops(kernels::active_isa(), seconds); },
+      py::arg("seconds"), py::call_guard<py::gil_scoped_release>());
 }
