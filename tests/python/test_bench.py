@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
 import sys
 
 import pytest
@@ -166,3 +167,25 @@ def test_networks_run_folded_frozen_and_converted(monkeypatch):
     assert not report.wrong() and not report.absent
     states = {result.name: result.status for result in report.cells[0].results}
     assert states == dict.fromkeys(("jouleprune", "jouleprune forced", "torch frozen", "torch"), "measured")
+
+
+@pytest.mark.slow
+def test_the_restart_pins_raises_mallocs_limits_and_chooses_kernels():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "JOULEPRUNE_"))}
+    case = ["--suite", "linear", "--case", "linear 768x768 n=16", "--sparsity", "90", "--rounds", "5", "--no-rivals"]
+    done = subprocess.run(
+        [sys.executable, "-m", "jouleprune", "bench", *case, "--isa", "portable", "--no-jit", "--json", "--quiet"],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    data = json.loads(done.stdout)
+    machine = data["machine"]
+    assert (machine["isa"], machine["jit"], len(machine["cores"])) == ("portable", False, 1)
+    assert "keeps freed memory" in machine["malloc"] and machine["peaks"]["float32"] > 0
+    assert [result["name"] for result in data["cells"][0]["results"]] == ["jouleprune", "torch"]
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_two_threads_are_compared_with_one(tiny):
+    report = command.report_of(tiny_options(threads=2), clock=FakeClock())
+    speed = report.cells[0].speed("jouleprune", "jouleprune 1 thread")
+    assert speed is not None and speed > 0 and report.machine.threads == 2

@@ -175,3 +175,11 @@ def test_cold_copies_share_nothing_and_agree():
 def test_pinning_and_means():
     assert len(pin(1, None)) == 1
     assert geometric_mean([2.0, 8.0]) == pytest.approx(4.0)
+
+
+def test_the_peak_is_a_number_of_this_machine():
+    from jouleprune import _C
+
+    assert 1 < _C.peak_gflops(0.02) < 1e4
+    build = _C.build_info()
+    assert build["isa"] in ("reference", "portable", "avx2", "avx512") and build["jit"] in ("on", "off")

@@ -57,7 +57,7 @@ def _why_not_offered(linear: bool, layout: str, dtype: str) -> str:
 
 def _module(layer: nn.Linear | nn.Conv2d, layout: str, dtype: str) -> nn.Module:
     kind: Any = SparseLinear if isinstance(layer, nn.Linear) else SparseConv2d
-    options: dict[str, Any] = {"layout": layout}
+    options: dict[str, Any] = {} if layout == "csr" else {"layout": layout}  # else what from_dense does by itself
     if dtype == "int8":
         if "dtype" not in inspect.signature(kind.from_dense).parameters:
             raise Unavailable(f"jouleprune.nn.{kind.__name__} has no int8")

@@ -7,7 +7,6 @@ library are all it may import.
 #: Name on the command line: module of the adapter.
 ADAPTERS = {
     "deepsparse": "deepsparse_peer",
-    "mnn": "mnn_peer",
     "onnxruntime": "onnxruntime_peer",
     "openvino": "openvino_peer",
     "sparseprop": "sparseprop_peer",
