@@ -7,6 +7,7 @@
 #include "kernels/csr/sampled_dots.h"
 #include "kernels/csr/scratch.h"
 #include "kernels/csr/transpose.h"
+#include "kernels/denormals.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
@@ -29,6 +30,7 @@ void linear_small(const LinearParams<T>& p, const Weight<T>& weight, const Vecto
   const auto bounds = balanced_rows(p.csr.row_offsets, 0, p.csr.rows, blocks);
   constexpr int64_t kGatherWork = 8;  // a gathered multiply-add costs about as much as this many of a panel's
   parallel(0, blocks, grain_of(p.csr.nnz * p.n * kGatherWork / blocks), [&](int64_t begin, int64_t end) {
+    const FlushDenormals flush;
     for (int64_t j = 0; j < p.n; ++j) {
       const A* x = nullptr;
       if constexpr (kWiden) {
@@ -41,17 +43,22 @@ void linear_small(const LinearParams<T>& p, const Weight<T>& weight, const Vecto
   });
 }
 
+/// `p.input` [n, weight columns] times `weight`.
 template <class T>
-void linear_panels(const Weight<T>& weight, const LinearParams<T>& p, int64_t rows, int64_t cols,
-                   const VectorKernels<T>& kernels, const ParallelFor& parallel) {
-  PanelProblem<T> problem{weight, 0, rows, cols, p.n, {}, {}};
+void linear_panels(const PanelWeight<T>& weight, const LinearParams<T>& p, Isa isa, const ParallelFor& parallel) {
+  const auto& kernels = vector_kernels<T>(isa);
+  const int64_t rows = weight.csr.rows;
+  PanelProblem<T> problem{weight, 0, rows, p.n, {}, {}, {}};
   problem.fill = [&](const Panel& panel, int64_t begin, int64_t end, Accumulate<T>* to) {
     kernels.pack(p.input + panel.begin * p.input_stride + begin, p.input_stride, panel.count, end - begin, panel.width, to);
+  };
+  problem.prepare_store = [&](const Panel& panel, int64_t begin, int64_t end) {
+    kernels.prepare_unpack(p.output + panel.begin * rows + begin, rows, end - begin, panel.count);
   };
   problem.store = [&](const Panel& panel, int64_t begin, int64_t end, const Accumulate<T>* tile) {
     kernels.unpack(tile, end - begin, panel.width, panel.count, p.output + panel.begin * rows + begin, rows);
   };
-  multiply_panels(problem, kernels, parallel);
+  multiply_panels(problem, isa, parallel);
 }
 
 }  // namespace
@@ -61,12 +68,11 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
   if (isa == Isa::kReference) {
     return reference::linear(p);
   }
-  const auto& kernels = vector_kernels<T>(isa);
-  const Weight<T> weight{p.values, p.csr.col_indices, p.csr.row_offsets, p.bias, p.relu};
   if (p.n < kSmallBatch) {
-    return linear_small(p, weight, kernels, parallel);
+    const Weight<T> weight{p.values, p.csr.col_indices, p.csr.row_offsets, p.bias, p.activation};
+    return linear_small(p, weight, vector_kernels<T>(isa), parallel);
   }
-  linear_panels(weight, p, p.csr.rows, p.csr.cols, kernels, parallel);
+  linear_panels<T>({p.csr, p.values, nullptr, p.bias, p.activation, p.forms}, p, isa, parallel);
 }
 
 template <class T>
@@ -74,8 +80,9 @@ void linear_backward_input(const LinearParams<T>& p, const ParallelFor& parallel
   if (isa == Isa::kReference) {
     return reference::linear_backward_input(p);
   }
-  const auto transposed = transpose(p.csr, p.values, 1);
-  linear_panels(transposed.weight(), p, p.csr.cols, p.csr.rows, vector_kernels<T>(isa), parallel);
+  const auto transposed = transposed_form(p.forms, p.csr, 1);
+  const PanelWeight<T> weight{transposed->view(), p.values, transposed->positions().data(), nullptr, Activation::kNone, p.forms};
+  linear_panels(weight, p, isa, parallel);
 }
 
 template <class T>
@@ -93,6 +100,11 @@ void linear_backward_values(const LinearValuesParams<T>& p, const ParallelFor& p
     kernels.pack(p.input + panel.begin * p.input_stride + begin, p.input_stride, panel.count, end - begin, panel.width, to);
   };
   sampled_dots(problem, kernels, parallel);
+}
+
+bool dense_values_gradient(const formats::CsrView& csr, bool bfloat16) {
+  const double density = static_cast<double>(csr.nnz) / std::max(1.0, static_cast<double>(csr.rows) * static_cast<double>(csr.cols));
+  return density > (bfloat16 ? 0.17 : 0.35);
 }
 
 #define JOULEPRUNE_INSTANTIATE(T)                                                                \

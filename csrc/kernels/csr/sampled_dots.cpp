@@ -1,13 +1,16 @@
 #include "kernels/csr/sampled_dots.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "kernels/csr/scratch.h"
+#include "kernels/denormals.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
 
 constexpr int64_t kChunk = 256;  // columns packed at once: 1 KB of float32 per row, so that a few hundred rows stay in L2
+constexpr int64_t kBlockElements = 1 << 17;  // packed activations that rows run over before the next: 512 KB, half an L2
 constexpr int64_t kRowsPerFill = 16;
 
 template <class T>
@@ -17,6 +20,7 @@ template <class T>
 void fill_all(const Fill<T>& fill, const Panel& panel, int64_t rows, Accumulate<T>* to, const ParallelFor& parallel) {
   parallel(0, (rows + kRowsPerFill - 1) / kRowsPerFill, grain_of(kRowsPerFill * panel.width * 4),
            [&](int64_t begin, int64_t end) {
+             const FlushDenormals flush;
              const int64_t first = begin * kRowsPerFill;
              fill(panel, first, std::min(rows, end * kRowsPerFill), to + first * panel.width);
            });
@@ -43,18 +47,26 @@ void sampled_dots(const SampledProblem<T>& p, const VectorKernels<T>& kernels, c
     A* const col_panel = packed.data() + rows * chunk;
     fill_all<T>(p.fill_rows, panel, rows, row_panel, parallel);
     fill_all<T>(p.fill_cols, panel, p.cols, col_panel, parallel);
+    const int64_t col_block = std::max<int64_t>(1, kBlockElements / panel.width);
     parallel(0, blocks, grain_of(nnz * panel.width / blocks), [&](int64_t first, int64_t last) {
-      for (int64_t r = bounds[first]; r < bounds[last]; ++r) {
-        const A* g = row_panel + (r - p.row_begin) * panel.width;
-        for (int64_t k = p.row_offsets[r]; k < p.row_offsets[r + 1]; ++k) {
-          sums.data()[k - base] += kernels.dot(g, col_panel + p.col_indices[k] * panel.width, panel.width);
+      const FlushDenormals flush;
+      // Where each row stands: its entries are taken block by block of columns.
+      std::vector<int32_t> at(p.row_offsets + bounds[first], p.row_offsets + bounds[last]);
+      for (int64_t col_end = col_block; col_end < p.cols + col_block; col_end += col_block) {
+        for (int64_t r = bounds[first]; r < bounds[last]; ++r) {
+          const int32_t from = at[r - bounds[first]], row_last = p.row_offsets[r + 1];
+          const int32_t to = col_end >= p.cols ? row_last
+                                               : static_cast<int32_t>(std::lower_bound(p.col_indices + from, p.col_indices + row_last,
+                                                                                       col_end) -
+                                                                      p.col_indices);
+          at[r - bounds[first]] = to;
+          kernels.sampled_dots(row_panel + (r - p.row_begin) * panel.width, col_panel, panel.width, p.col_indices + from, to - from,
+                               sums.data() + (from - base));
         }
       }
     });
   }
-  for (int64_t k = 0; k < nnz; ++k) {
-    p.grad_values[base + k] = narrow<T>(sums.data()[k]);
-  }
+  std::transform(sums.data(), sums.data() + nnz, p.grad_values + base, [](A x) { return narrow<T>(x); });
 }
 
 template void sampled_dots(const SampledProblem<float>&, const VectorKernels<float>&, const ParallelFor&);

@@ -16,7 +16,7 @@ class Scratch {
       throw std::bad_alloc();
     }
   }
-  A* data() { return memory_.get(); }
+  A* data() const { return memory_.get(); }
 
  private:
   static constexpr size_t kAlignment = 64;  // a cache line: loads that straddle two run at half the rate
