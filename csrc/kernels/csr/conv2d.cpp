@@ -176,7 +176,6 @@ void conv2d_backward_values(const ConvValuesParams<T>& p, const ParallelFor& par
   if (isa == Isa::kReference) {
     return reference::conv2d_backward_values(p);
   }
-  const auto& kernels = vector_kernels<T>(isa);
   const ConvShape s = flattened(p.shape);
   const int64_t rows_per_group = s.out_channels / s.groups, out_plane = s.out_height() * s.out_width();
   for_each_group(s.groups, parallel, [&](int64_t group, const ParallelFor& threads) {
@@ -189,7 +188,7 @@ void conv2d_backward_values(const ConvValuesParams<T>& p, const ParallelFor& par
     problem.fill_cols = [&](const Panel& panel, int64_t begin, int64_t end, Accumulate<T>* to) {
       fill_im2col(s, p.input, group, panel, begin, end, to);
     };
-    sampled_dots(problem, kernels, threads);
+    sampled_dots(problem, isa, threads);
   });
 }
 

@@ -99,12 +99,14 @@ void linear_backward_values(const LinearValuesParams<T>& p, const ParallelFor& p
   problem.fill_cols = [&](const Panel& panel, int64_t begin, int64_t end, Accumulate<T>* to) {
     kernels.pack(p.input + panel.begin * p.input_stride + begin, p.input_stride, panel.count, end - begin, panel.width, to);
   };
-  sampled_dots(problem, kernels, parallel);
+  sampled_dots(problem, isa, parallel);
 }
 
+// Time of the kept entries over time of torch's dense product, on one core of an AMD Zen 4: 1.0 / 0.42 / 0.24 / 0.14 at a kept share
+// of 0.5 / 0.2 / 0.1 / 0.05 (768 x 768, 192 columns); reading 0.5 of the entries from the dense product adds 0.13 to it.
 bool dense_values_gradient(const formats::CsrView& csr, bool bfloat16) {
   const double density = static_cast<double>(csr.nnz) / std::max(1.0, static_cast<double>(csr.rows) * static_cast<double>(csr.cols));
-  return density > (bfloat16 ? 0.17 : 0.35);
+  return density > (bfloat16 ? 0.27 : 0.55);
 }
 
 #define JOULEPRUNE_INSTANTIATE(T)                                                                \

@@ -145,9 +145,10 @@ void multiply_panels(const PanelProblem<T>& problem, Isa isa, const ParallelFor&
   const int64_t fills = ceil_div(csr.cols, kColsPerFill), parts = std::min(multiply.groups(), kParts);
   const auto bounds = multiply.balanced_groups(parts);
   Scratch<A> scratch(wave * panel_elements);
-  for (int64_t first = 0; first < count; first += wave) {
-    const int64_t present = std::min(wave, count - first);
-    parallel(0, present * fills, grain_of(kColsPerFill * width * 4), [&](int64_t begin, int64_t end) {
+  bool alone = false;  // one thread fills: then panel by panel, so that a panel is still in the L2 cache when it is used
+  for (int64_t first = 0, present = 0; first < count; first += present) {
+    present = std::min(wave, count - first);
+    const auto fill = [&](int64_t begin, int64_t end) {
       const FlushDenormals flush;
       for (int64_t unit = begin; unit < end; ++unit) {
         const Panel& panel = panels[first + unit / fills];
@@ -155,7 +156,20 @@ void multiply_panels(const PanelProblem<T>& problem, Isa isa, const ParallelFor&
         problem.fill(panel, col, std::min(csr.cols, col + kColsPerFill),
                      scratch.data() + unit / fills * panel_elements + col * panel.width);
       }
-    });
+    };
+    if (!alone) {
+      parallel(0, present * fills, grain_of(kColsPerFill * width * 4), [&](int64_t begin, int64_t end) {
+        if (begin == 0 && end == present * fills) {
+          alone = true;
+        } else {
+          fill(begin, end);
+        }
+      });
+    }
+    if (alone) {
+      present = 1;
+      fill(0, fills);
+    }
     // Each thread gets a range of (panel, part of the rows), which it runs through panel by panel.
     parallel(0, present * parts, grain_of((nnz + 4 * rows) * width / parts), [&](int64_t begin, int64_t end) {
       for (int64_t panel = begin / parts; panel * parts < end; ++panel) {

@@ -72,13 +72,10 @@ struct VectorKernels {
   void (*multiply)(const Weight<T>& weight, int64_t begin, int64_t end, const A* panel, int64_t width, A* tile);
   /// y[r] = bias[r] + w[r, :] . x for begin <= r < end; x: [cols] dense.
   void (*dot_rows)(const Weight<T>& weight, int64_t begin, int64_t end, const A* x, T* y);
-  /// sums[i] += g . columns[index[i]] for i < count; vectors of `length` elements, a multiple of `lanes` and at most kMaxDotVectors
-  /// of them; column c at columns + c * length.
+  /// sums[i] += g . columns[index[i]] for i < count; vectors of `length` elements, a multiple of `lanes`; column c at
+  /// columns + c * length.
   void (*sampled_dots)(const A* g, const A* columns, int64_t length, const int32_t* index, int64_t count, A* sums);
 };
-
-/// Longest vector of `sampled_dots`, in vectors.
-inline constexpr int64_t kMaxDotVectors = 16;
 
 /// The table of a supported instruction set; Isa::kReference has none (std::logic_error).
 template <class T>

@@ -119,7 +119,9 @@ void prepare_unpack(T* y, int64_t stride, int64_t rows, int64_t n) {
     for (int64_t i = 0; i < rows; i += kLine) {
       __builtin_prefetch(y + j * stride + i, 1, 3);
     }
-    __builtin_prefetch(y + j * stride + rows - 1, 1, 3);  // rows that straddle a line
+    if (reinterpret_cast<uintptr_t>(y + j * stride) % 64 != 0) {  // one line more
+      __builtin_prefetch(y + j * stride + rows - 1, 1, 3);
+    }
   }
 }
 

@@ -158,6 +158,13 @@ void expect_on_every_isa(const Expected<T>& expected, const std::string& what, c
   }
 }
 
+/// All that have vector kernels.
+inline std::vector<Isa> vector_isas() {
+  auto isas = supported_isas();
+  isas.erase(isas.begin());  // the reference
+  return isas;
+}
+
 /// What results are filled with before a kernel runs: an element that is not written shows.
 template <class T>
 std::vector<T> unwritten(int64_t size) {

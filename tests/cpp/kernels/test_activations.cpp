@@ -22,12 +22,6 @@ std::vector<A> apply(Isa isa, Activation activation, std::vector<A> x) {
   return x;
 }
 
-std::vector<Isa> vector_isas() {
-  auto isas = supported_isas();
-  isas.erase(isas.begin());  // the reference has no vectors
-  return isas;
-}
-
 /// Every 2^12-th float32, and all magnitudes around where the functions bend.
 std::vector<float> many_floats() {
   std::vector<float> x;
