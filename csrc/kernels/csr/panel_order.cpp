@@ -29,13 +29,13 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 //   2 ymm, patterns, block 256        1.77   2.03   2.56   4.10   8.9
 //   2 ymm, 4 rows, block 384          1.47   2.13   2.92   4.87   9.0
 // At 0.05 the two kinds tie on 768 x 768; on 3072 x 768 and 768 x 3072 rows win by 4 %.
-PanelChoice choose_panel_loop(double density, int64_t vectors, Isa isa, int64_t vector_bytes) {
+PanelChoice choose_panel_loop(double density, int64_t vectors, int64_t lanes, int64_t element_bytes, Isa isa) {
   // 4 x 4 sums and four activations fit 32 registers; with 16, wider panels and single rows are as good from three vectors on.
   const bool avx512 = isa == Isa::kAvx512;
   const double patterns_from = avx512 && vectors > 1 ? 0.075 : avx512 ? 0.25 : isa == Isa::kAvx2 && vectors <= 2 ? 0.4 : 2;
   if (density >= patterns_from) {
     // Fifteen short loops per group and block: few columns for each mean many mispredicted ends.
-    return {true, kPatternRows, vectors <= 2 ? 256 : density >= 0.25 ? 128 : 192};
+    return {true, kPatternRows, vectors <= 2 ? 256 : density >= 0.25 ? 128 : 192, vectors * lanes};
   }
   // Eight independent sums hide the latency of the multiply-add.
   const auto rows = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(std::max<int64_t>(1, 8 / vectors))));
@@ -43,14 +43,14 @@ PanelChoice choose_panel_loop(double density, int64_t vectors, Isa isa, int64_t 
   constexpr int64_t kBlockBytes = 24 << 10;
   constexpr double kKeptPerBlock = 16;
   const double enough = density > 0 ? std::min<double>(kKeptPerBlock / density, kMaxColumnBlock) : 1;
-  return {false, rows, std::max(kBlockBytes / (vectors * vector_bytes), static_cast<int64_t>(enough))};
+  return {false, rows, std::max(kBlockBytes / (vectors * lanes * element_bytes), static_cast<int64_t>(enough)), vectors * lanes};
 }
 
 PanelOrder::PanelOrder(const formats::CsrView& csr, int64_t row_begin, int64_t row_end, const PanelChoice& choice,
                        const int32_t* positions)
     : choice_(choice), rows_(row_end - row_begin), groups_(ceil_div(rows_, choice.rows)) {
   blocks_ = std::max<int64_t>(1, ceil_div(csr.cols, std::min(choice.column_block, kMaxColumnBlock)));
-  const int64_t width = ceil_div(csr.cols, blocks_);  // blocks of about equal width
+  block_columns_ = ceil_div(csr.cols, blocks_);  // blocks of about equal size
   const auto nnz = static_cast<size_t>(csr.row_offsets[row_end] - csr.row_offsets[row_begin]);
   value_order_.reserve(nnz);
   columns_.reserve(nnz);
@@ -61,7 +61,7 @@ PanelOrder::PanelOrder(const formats::CsrView& csr, int64_t row_begin, int64_t r
   at.resize(static_cast<size_t>(groups_ * choice.rows), csr.row_offsets[row_end]);
   std::vector<int32_t> from(static_cast<size_t>(choice.rows)), to(from);
   for (int64_t block = 0; block < blocks_; ++block) {
-    const auto last = static_cast<int32_t>(std::min(csr.cols, (block + 1) * width));
+    const auto last = static_cast<int32_t>(std::min(csr.cols, (block + 1) * block_columns_));
     for (int64_t group = 0; group < groups_; ++group) {
       for (int64_t q = 0; q < choice.rows; ++q) {
         const int64_t row = group * choice.rows + q;
@@ -73,7 +73,7 @@ PanelOrder::PanelOrder(const formats::CsrView& csr, int64_t row_begin, int64_t r
         to[q] = at[row] = end;
       }
       starts_.push_back({static_cast<uint32_t>(value_order_.size()), static_cast<uint32_t>(columns_.size())});
-      choice.patterns ? add_patterns(csr, from, to) : add_rows(csr, from, to);
+      choice.patterns ? add_patterns(csr, from, to, block * block_columns_) : add_rows(csr, from, to, block * block_columns_);
     }
   }
   columns_.shrink_to_fit();
@@ -84,7 +84,7 @@ PanelOrder::PanelOrder(const formats::CsrView& csr, int64_t row_begin, int64_t r
   }
 }
 
-void PanelOrder::add_patterns(const formats::CsrView& csr, const std::vector<int32_t>& from, const std::vector<int32_t>& to) {
+void PanelOrder::add_patterns(const formats::CsrView& csr, const Positions& from, const Positions& to, int64_t first_column) {
   struct Column {
     int32_t col;
     std::array<int32_t, kPatternRows> values;
@@ -112,19 +112,19 @@ void PanelOrder::add_patterns(const formats::CsrView& csr, const std::vector<int
   for (size_t pattern = 1; pattern < 16; ++pattern) {
     counts_.push_back(static_cast<uint16_t>(by_pattern[pattern].size()));
     for (const Column& column : by_pattern[pattern]) {
-      columns_.push_back(column.col);
+      columns_.push_back(place(column.col - first_column));
       value_order_.insert(value_order_.end(), column.values.begin(), column.values.begin() + std::popcount(pattern));
     }
   }
 }
 
-void PanelOrder::add_rows(const formats::CsrView& csr, const std::vector<int32_t>& from, const std::vector<int32_t>& to) {
+void PanelOrder::add_rows(const formats::CsrView& csr, const Positions& from, const Positions& to, int64_t first_column) {
   int32_t shared = to[0] - from[0];
   for (size_t q = 1; q < from.size(); ++q) {
     shared = std::min(shared, to[q] - from[q]);
   }
   const auto add = [&](int32_t k) {
-    columns_.push_back(csr.col_indices[k]);
+    columns_.push_back(place(csr.col_indices[k] - first_column));
     value_order_.push_back(k);
   };
   counts_.push_back(static_cast<uint16_t>(shared));
@@ -149,7 +149,8 @@ int64_t PanelOrder::bytes() const {
 template <class T>
 OrderedWeight<T>::OrderedWeight(const PanelWeight<T>& weight, int64_t row_begin, int64_t row_end, const PanelChoice& choice) {
   FormName name{"csr panel order",
-                {choice.patterns, choice.rows, choice.column_block, row_begin, row_end, weight.positions != nullptr},
+                {choice.patterns, choice.rows, choice.column_block, choice.width, row_begin, row_end,
+                 weight.positions != nullptr},
                 /*of_values=*/false};
   order = form_of<PanelOrder>(weight.forms, name, [&] {
     return std::make_shared<const PanelOrder>(weight.csr, row_begin, row_end, choice, weight.positions);

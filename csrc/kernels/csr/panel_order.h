@@ -19,13 +19,15 @@ struct PanelChoice {
   bool patterns = false;     ///< columns of four rows sorted by which of the four keep them; else rows side by side
   int64_t rows = 1;          ///< rows of a group: 4 with patterns; else 1, 2, 4 or 8
   int64_t column_block = 0;  ///< columns of a block, at most
+  int64_t width = 1;         ///< elements of a row of the panel: what a column is multiplied by to give its place
   bool operator==(const PanelChoice&) const = default;
 };
 
-/// `density`: kept share of the weight; `vectors`: width of the widest panel; `vector_bytes`: size of a vector.
-PanelChoice choose_panel_loop(double density, int64_t vectors, Isa isa, int64_t vector_bytes);
+/// `density`: kept share of the weight; panels of `vectors` vectors with `lanes` elements, each of `element_bytes`.
+PanelChoice choose_panel_loop(double density, int64_t vectors, int64_t lanes, int64_t element_bytes, Isa isa);
 
-/// Rows [row_begin, row_end) of a weight in the order of a choice. In the streams, block by block and group by group:
+/// Rows [row_begin, row_end) of a weight in the order of a choice. In the streams, block by block and group by group (columns count
+/// from the block's first, times the width):
 ///   patterns: 15 counts, of the columns kept by exactly the rows whose bits are set in 1 to 15; `columns` has one entry per column
 ///             with its values (lowest row first), ascending within a pattern;
 ///   else:     1 + rows counts: the entries that all rows have (interleaved: first of each row, second of each row, ...), then
@@ -43,16 +45,18 @@ class PanelOrder : public PackedForm {
   /// Position in the stream of values -> position among the values of the csr matrix.
   const std::vector<int32_t>& value_order() const { return value_order_; }
   PanelStream stream() const {
-    return {columns_.data(), counts_.data(), starts_.data(), groups_, choice_.patterns, choice_.rows};
+    return {columns_.data(), counts_.data(), starts_.data(), groups_, block_columns_, choice_.patterns, choice_.rows};
   }
   int64_t bytes() const override;
 
  private:
-  void add_patterns(const formats::CsrView& csr, const std::vector<int32_t>& from, const std::vector<int32_t>& to);
-  void add_rows(const formats::CsrView& csr, const std::vector<int32_t>& from, const std::vector<int32_t>& to);
+  using Positions = std::vector<int32_t>;
+  void add_patterns(const formats::CsrView& csr, const Positions& from, const Positions& to, int64_t first_column);
+  void add_rows(const formats::CsrView& csr, const Positions& from, const Positions& to, int64_t first_column);
+  int32_t place(int64_t column) const { return static_cast<int32_t>(column * choice_.width); }
 
   PanelChoice choice_;
-  int64_t rows_, groups_, blocks_;
+  int64_t rows_, groups_, blocks_, block_columns_;
   std::vector<int32_t> columns_, value_order_;
   std::vector<uint16_t> counts_;
   std::vector<PanelStart> starts_;  // [blocks x groups]

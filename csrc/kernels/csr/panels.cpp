@@ -31,9 +31,14 @@ template <class T>
 class PanelMultiply {
  public:
   using A = Accumulate<T>;
-  PanelMultiply(const PanelProblem<T>& problem, const VectorKernels<T>& kernels, const PanelChoice& choice)
+  PanelMultiply(const PanelProblem<T>& problem, const VectorKernels<T>& kernels, const PanelChoice& choice, int64_t parts)
       : p_(problem), kernels_(kernels), weight_(problem.weight, problem.row_begin, problem.row_end, choice),
-        order_(*weight_.order), rows_(choice.rows), start_(order_.groups() * rows_) {
+        order_(*weight_.order), rows_(choice.rows),
+        bounds_(balanced_rows(problem.weight.csr.row_offsets, problem.row_begin, problem.row_end, parts)),
+        start_(order_.groups() * rows_) {
+    for (int64_t& bound : bounds_) {
+      bound = ceil_div(bound - problem.row_begin, rows_);
+    }
     const int64_t rows = problem.row_end - problem.row_begin;
     std::fill_n(start_.data(), order_.groups() * rows_, A{0});
     for (int64_t r = 0; problem.weight.bias != nullptr && r < rows; ++r) {
@@ -41,20 +46,10 @@ class PanelMultiply {
     }
   }
 
-  int64_t groups() const { return order_.groups(); }
-
-  /// Bounds [parts + 1] of groups with about equal work.
-  std::vector<int64_t> balanced_groups(int64_t parts) const {
-    auto bounds = balanced_rows(p_.weight.csr.row_offsets, p_.row_begin, p_.row_end, parts);
-    for (int64_t& bound : bounds) {
-      bound = ceil_div(bound - p_.row_begin, rows_);
-    }
-    return bounds;
-  }
-
-  /// Groups [first, last) of rows of one panel.
-  void run(const Panel& panel, const A* packed, int64_t first, int64_t last) const {
+  /// Parts [part_begin, part_end) of the rows, which have about equal work, times one panel.
+  void run(const Panel& panel, const A* packed, int64_t part_begin, int64_t part_end) const {
     const FlushDenormals flush;
+    const int64_t first = bounds_[part_begin], last = bounds_[part_end];
     const int64_t chunk = std::max<int64_t>(1, kTileElements / (panel.width * rows_));
     Scratch<A> tile(std::min(chunk, last - first) * rows_ * panel.width);
     for (int64_t begin = first; begin < last; begin += chunk) {
@@ -93,10 +88,11 @@ class PanelMultiply {
 
   const PanelProblem<T>& p_;
   const VectorKernels<T>& kernels_;
-  const OrderedWeight<T> weight_;
+  OrderedWeight<T> weight_;
   const PanelOrder& order_;
-  const int64_t rows_;  // of a group
-  const Scratch<A> start_;
+  int64_t rows_;                 // of a group
+  std::vector<int64_t> bounds_;  // [parts + 1], in groups
+  Scratch<A> start_;             // bias of each row, and of those that fill up the last group
 };
 
 }  // namespace
@@ -138,12 +134,18 @@ void multiply_panels(const PanelProblem<T>& problem, Isa isa, const ParallelFor&
   const int64_t width = ceil_div(ceil_div(problem.n, kernels.lanes), count) * kernels.lanes, panel_elements = csr.cols * width;
   const int64_t nnz = csr.row_offsets[problem.row_end] - csr.row_offsets[problem.row_begin];
   const double density = static_cast<double>(nnz) / (static_cast<double>(rows) * std::max<double>(1, csr.cols));
-  const PanelMultiply<T> multiply(
-      problem, kernels, choose_panel_loop(density, width / kernels.lanes, isa, kernels.lanes * static_cast<int64_t>(sizeof(A))));
+  const int64_t parts = std::min(rows, kParts);
+  // The first panel is the narrowest and the last the widest, by one vector at most.
+  std::vector<PanelMultiply<T>> narrow_and_wide;
+  for (const int64_t each : {panels.front().width, width}) {
+    if (narrow_and_wide.empty() || each != panels.front().width) {
+      const auto choice = choose_panel_loop(density, each / kernels.lanes, kernels.lanes, sizeof(A), isa);
+      narrow_and_wide.emplace_back(problem, kernels, choice, parts);
+    }
+  }
 
   const int64_t wave = std::clamp<int64_t>(kWaveElements / std::max<int64_t>(panel_elements, 1), 1, count);
-  const int64_t fills = ceil_div(csr.cols, kColsPerFill), parts = std::min(multiply.groups(), kParts);
-  const auto bounds = multiply.balanced_groups(parts);
+  const int64_t fills = ceil_div(csr.cols, kColsPerFill);
   Scratch<A> scratch(wave * panel_elements);
   bool alone = false;  // one thread fills: then panel by panel, so that a panel is still in the L2 cache when it is used
   for (int64_t first = 0, present = 0; first < count; first += present) {
@@ -173,8 +175,10 @@ void multiply_panels(const PanelProblem<T>& problem, Isa isa, const ParallelFor&
     // Each thread gets a range of (panel, part of the rows), which it runs through panel by panel.
     parallel(0, present * parts, grain_of((nnz + 4 * rows) * width / parts), [&](int64_t begin, int64_t end) {
       for (int64_t panel = begin / parts; panel * parts < end; ++panel) {
-        multiply.run(panels[first + panel], scratch.data() + panel * panel_elements,
-                     bounds[std::max(begin - panel * parts, int64_t{0})], bounds[std::min(end - panel * parts, parts)]);
+        const Panel& of = panels[first + panel];
+        const auto& multiply = of.width == width ? narrow_and_wide.back() : narrow_and_wide.front();
+        multiply.run(of, scratch.data() + panel * panel_elements, std::max(begin - panel * parts, int64_t{0}),
+                     std::min(end - panel * parts, parts));
       }
     });
   }

@@ -33,6 +33,7 @@ struct PanelStream {
   const uint16_t* counts;
   const PanelStart* starts;
   int64_t groups;
+  int64_t block_columns;  ///< of all blocks but the last, which may have fewer
   bool patterns;
   int64_t rows;  ///< of a group
 };

@@ -67,7 +67,7 @@ template <int kPattern, class A, int kVectors>
 [[gnu::always_inline]] inline void add_pattern(Sums<A, 4, kVectors>& sums, int count, const A*& values, const int32_t*& columns,
                                                const A* panel) {
   for (; count > 0; --count) {
-    const A* from = panel + int64_t{*columns++} * Sums<A, 4, kVectors>::kWidth;
+    const A* from = panel + *columns++;
     Vector<A> x[kVectors];
 #pragma GCC unroll 8
     for (int q = 0; q < kVectors; ++q) {
@@ -89,6 +89,7 @@ template <int kPattern, class A, int kVectors>
 template <class A, int kVectors>
 void multiply_patterns(const PanelUnit<A>& unit) {
   const PanelStream& stream = unit.stream;
+  const A* const panel = unit.panel + unit.block * stream.block_columns * unit.width;
   A* tile = unit.tile;
   for (int64_t g = unit.group_begin; g < unit.group_end; ++g, tile += 4 * Sums<A, 4, kVectors>::kWidth) {
     const int64_t at = unit.block * stream.groups + g;
@@ -97,21 +98,21 @@ void multiply_patterns(const PanelUnit<A>& unit) {
     const uint16_t* counts = stream.counts + at * 15 - 1;
     Sums<A, 4, kVectors> sums;
     sums.begin(unit, g, tile);
-    add_pattern<1>(sums, counts[1], values, columns, unit.panel);
-    add_pattern<2>(sums, counts[2], values, columns, unit.panel);
-    add_pattern<3>(sums, counts[3], values, columns, unit.panel);
-    add_pattern<4>(sums, counts[4], values, columns, unit.panel);
-    add_pattern<5>(sums, counts[5], values, columns, unit.panel);
-    add_pattern<6>(sums, counts[6], values, columns, unit.panel);
-    add_pattern<7>(sums, counts[7], values, columns, unit.panel);
-    add_pattern<8>(sums, counts[8], values, columns, unit.panel);
-    add_pattern<9>(sums, counts[9], values, columns, unit.panel);
-    add_pattern<10>(sums, counts[10], values, columns, unit.panel);
-    add_pattern<11>(sums, counts[11], values, columns, unit.panel);
-    add_pattern<12>(sums, counts[12], values, columns, unit.panel);
-    add_pattern<13>(sums, counts[13], values, columns, unit.panel);
-    add_pattern<14>(sums, counts[14], values, columns, unit.panel);
-    add_pattern<15>(sums, counts[15], values, columns, unit.panel);
+    add_pattern<1>(sums, counts[1], values, columns, panel);
+    add_pattern<2>(sums, counts[2], values, columns, panel);
+    add_pattern<3>(sums, counts[3], values, columns, panel);
+    add_pattern<4>(sums, counts[4], values, columns, panel);
+    add_pattern<5>(sums, counts[5], values, columns, panel);
+    add_pattern<6>(sums, counts[6], values, columns, panel);
+    add_pattern<7>(sums, counts[7], values, columns, panel);
+    add_pattern<8>(sums, counts[8], values, columns, panel);
+    add_pattern<9>(sums, counts[9], values, columns, panel);
+    add_pattern<10>(sums, counts[10], values, columns, panel);
+    add_pattern<11>(sums, counts[11], values, columns, panel);
+    add_pattern<12>(sums, counts[12], values, columns, panel);
+    add_pattern<13>(sums, counts[13], values, columns, panel);
+    add_pattern<14>(sums, counts[14], values, columns, panel);
+    add_pattern<15>(sums, counts[15], values, columns, panel);
     sums.end(unit, tile);
   }
 }
@@ -120,6 +121,7 @@ template <class A, int kRows, int kVectors>
 void multiply_rows_together(const PanelUnit<A>& unit) {
   constexpr int64_t kWidth = Sums<A, kRows, kVectors>::kWidth;
   const PanelStream& stream = unit.stream;
+  const A* const panel = unit.panel + unit.block * stream.block_columns * unit.width;
   A* tile = unit.tile;
   for (int64_t g = unit.group_begin; g < unit.group_end; ++g, tile += kRows * kWidth) {
     const int64_t at = unit.block * stream.groups + g;
@@ -131,14 +133,14 @@ void multiply_rows_together(const PanelUnit<A>& unit) {
     for (int i = counts[0]; i > 0; --i, values += kRows, columns += kRows) {
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
-        sums.add(r, values[r], unit.panel + int64_t{columns[r]} * kWidth);
+        sums.add(r, values[r], panel + columns[r]);
       }
     }
     if constexpr (kRows > 1) {
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) {
         for (int i = counts[1 + r]; i > 0; --i) {
-          sums.add(r, *values++, unit.panel + int64_t{*columns++} * kWidth);
+          sums.add(r, *values++, panel + *columns++);
         }
       }
     }
@@ -157,17 +159,14 @@ void multiply_unit(const PanelUnit<A>& unit) {
       default: return multiply_patterns<A, 4>(unit);
     }
   }
-  switch (static_cast<int>(unit.stream.rows) * 16 + vectors) {
-    case 8 * 16 + 1: return multiply_rows_together<A, 8, 1>(unit);
-    case 4 * 16 + 1: return multiply_rows_together<A, 4, 1>(unit);
-    case 4 * 16 + 2: return multiply_rows_together<A, 4, 2>(unit);
-    case 2 * 16 + 2: return multiply_rows_together<A, 2, 2>(unit);
-    case 2 * 16 + 3: return multiply_rows_together<A, 2, 3>(unit);
-    case 2 * 16 + 4: return multiply_rows_together<A, 2, 4>(unit);
-    case 16 + 4: return multiply_rows_together<A, 1, 4>(unit);
-    case 16 + 5: return multiply_rows_together<A, 1, 5>(unit);
-    case 16 + 6: return multiply_rows_together<A, 1, 6>(unit);
-    case 16 + 7: return multiply_rows_together<A, 1, 7>(unit);
+  switch (vectors) {  // rows as choose_panel_loop gives them: eight sums, or nearly
+    case 1: return multiply_rows_together<A, 8, 1>(unit);
+    case 2: return multiply_rows_together<A, 4, 2>(unit);
+    case 3: return multiply_rows_together<A, 2, 3>(unit);
+    case 4: return multiply_rows_together<A, 2, 4>(unit);
+    case 5: return multiply_rows_together<A, 1, 5>(unit);
+    case 6: return multiply_rows_together<A, 1, 6>(unit);
+    case 7: return multiply_rows_together<A, 1, 7>(unit);
     default: return multiply_rows_together<A, 1, 8>(unit);
   }
 }

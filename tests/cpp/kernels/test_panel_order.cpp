@@ -20,7 +20,7 @@ Entries read_back(const PanelOrder& order) {
       const int64_t at = block * s.groups + group;
       auto value = order.value_order().begin() + s.starts[at].values;
       const int32_t* column = s.columns + s.starts[at].columns;
-      const auto take = [&](int64_t row) { entries.emplace_back(group * s.rows + row, *column, *value++); };
+      const auto take = [&](int64_t row) { entries.emplace_back(group * s.rows + row, block * s.block_columns + *column / order.choice().width, *value++); };
       if (s.patterns) {
         for (int pattern = 1; pattern < 16; ++pattern) {
           for (int i = 0; i < s.counts[at * 15 + pattern - 1]; ++i, ++column) {
@@ -56,7 +56,7 @@ TEST(PanelOrder, HoldsEachEntryOnceAndAscendsInEachRow) {
     const auto structure = random_structure(rows, cols, static_cast<double>(random() % 11) / 10, random);
     const auto csr = structure.view();
     const int64_t begin = rows == 0 ? 0 : static_cast<int64_t>(random() % rows), end = rows - (rows - begin) / 3;
-    for (const PanelChoice choice : {PanelChoice{true, 4, 96}, {true, 4, 7}, {false, 1, 1}, {false, 2, 30}, {false, 8, 1000}}) {
+    for (const PanelChoice choice : {PanelChoice{true, 4, 96, 64}, {true, 4, 7, 1}, {false, 1, 1, 3}, {false, 2, 30, 16}, {false, 8, 1000, 8}}) {
       const PanelOrder order(csr, begin, end, choice, nullptr);
       Entries expected;
       for (int64_t r = begin; r < end; ++r) {
@@ -81,7 +81,7 @@ TEST(PanelOrder, ChoiceFollowsDensityWidthAndRegisters) {
   for (const double density : {0.0, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0}) {
     for (int64_t vectors = 1; vectors <= 8; ++vectors) {
       for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
-        const auto choice = choose_panel_loop(density, vectors, isa, isa == Isa::kAvx512 ? 64 : 32);
+        const auto choice = choose_panel_loop(density, vectors, 8, 4, isa);
         EXPECT_LE(choice.rows * (choice.patterns ? 1 : vectors), 8);
         EXPECT_GE(choice.column_block, 1);
         EXPECT_LE(choice.column_block, 1 << 15);
@@ -89,9 +89,9 @@ TEST(PanelOrder, ChoiceFollowsDensityWidthAndRegisters) {
       }
     }
   }
-  EXPECT_TRUE(choose_panel_loop(0.5, 4, Isa::kAvx512, 64).patterns);
-  EXPECT_FALSE(choose_panel_loop(0.05, 4, Isa::kAvx512, 64).patterns);
-  EXPECT_FALSE(choose_panel_loop(0.5, 8, Isa::kAvx2, 32).patterns);
+  EXPECT_TRUE(choose_panel_loop(0.5, 4, 16, 4, Isa::kAvx512).patterns);
+  EXPECT_FALSE(choose_panel_loop(0.05, 4, 16, 4, Isa::kAvx512).patterns);
+  EXPECT_FALSE(choose_panel_loop(0.5, 8, 8, 4, Isa::kAvx2).patterns);
 }
 
 TEST(TransposedForm, IsTheTransposedMatrixOfEachGroup) {
