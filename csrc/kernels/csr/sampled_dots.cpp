@@ -35,19 +35,20 @@ void fill_all(const Fill<T>& fill, const Panel& panel, int64_t rows, Accumulate<
 template <class T>
 void sampled_dots(const SampledProblem<T>& p, Isa isa, const ParallelFor& parallel) {
   using A = Accumulate<T>;
-  const auto& kernels = vector_kernels<T>(dots_isa(isa));
+  const auto dots = vector_kernels<T>(dots_isa(isa)).sampled_dots;
+  const int64_t lanes = vector_kernels<T>(isa).lanes;  // the callers fill panels with vectors of `isa`
   const int64_t rows = p.row_end - p.row_begin, base = p.row_offsets[p.row_begin], nnz = p.row_offsets[p.row_end] - base;
   if (nnz == 0) {
     return;
   }
-  const int64_t chunk = std::min(kChunk, (p.n + kernels.lanes - 1) / kernels.lanes * kernels.lanes);
+  const int64_t chunk = std::min(kChunk, (p.n + lanes - 1) / lanes * lanes);
   Scratch<A> packed((rows + p.cols) * chunk), sums(nnz);
   std::fill_n(sums.data(), nnz, A{0});
   const int64_t blocks = std::clamp<int64_t>(nnz * chunk / 50'000, 1, rows);
   const auto bounds = balanced_rows(p.row_offsets, p.row_begin, p.row_end, blocks);
   for (int64_t begin = 0; begin < p.n; begin += chunk) {
     const int64_t count = std::min(chunk, p.n - begin);
-    const Panel panel{begin, count, (count + kernels.lanes - 1) / kernels.lanes * kernels.lanes};
+    const Panel panel{begin, count, (count + lanes - 1) / lanes * lanes};
     A* const row_panel = packed.data();
     A* const col_panel = packed.data() + rows * chunk;
     fill_all<T>(p.fill_rows, panel, rows, row_panel, parallel);
@@ -59,14 +60,12 @@ void sampled_dots(const SampledProblem<T>& p, Isa isa, const ParallelFor& parall
       std::vector<int32_t> at(p.row_offsets + bounds[first], p.row_offsets + bounds[last]);
       for (int64_t col_end = col_block; col_end < p.cols + col_block; col_end += col_block) {
         for (int64_t r = bounds[first]; r < bounds[last]; ++r) {
-          const int32_t from = at[r - bounds[first]], row_last = p.row_offsets[r + 1];
-          const int32_t to = col_end >= p.cols ? row_last
-                                               : static_cast<int32_t>(std::lower_bound(p.col_indices + from, p.col_indices + row_last,
-                                                                                       col_end) -
-                                                                      p.col_indices);
-          at[r - bounds[first]] = to;
-          kernels.sampled_dots(row_panel + (r - p.row_begin) * panel.width, col_panel, panel.width, p.col_indices + from, to - from,
-                               sums.data() + (from - base));
+          int32_t& from = at[r - bounds[first]];
+          const int32_t* const end = p.col_indices + p.row_offsets[r + 1];
+          const auto to = static_cast<int32_t>(std::lower_bound(p.col_indices + from, end, col_end) - p.col_indices);
+          dots(row_panel + (r - p.row_begin) * panel.width, col_panel, panel.width, p.col_indices + from, to - from,
+               sums.data() + (from - base));
+          from = to;
         }
       }
     });
