@@ -31,12 +31,12 @@ Tensor conv2d_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
   auto forms = weight.forms();
   with_element_type(input.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    csr::conv2d(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act == Activation::kRelu,
-                                   shape, data_of<T>(planes), mutable_data_of<T>(output),
+    csr::conv2d(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act, shape,
+                                   data_of<T>(planes), mutable_data_of<T>(output),
                                    format == at::MemoryFormat::ChannelsLast, &forms},
                 torch_threads(), active_isa());
   });
-  return act == Activation::kRelu ? output : activate(act, output);
+  return output;
 }
 
 Tensor conv2d_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,
@@ -52,7 +52,7 @@ Tensor conv2d_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& va
   auto forms = weight.forms();
   with_element_type(grad_output.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    csr::conv2d_backward_input(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), nullptr, false, shape,
+    csr::conv2d_backward_input(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), nullptr, Activation::kNone, shape,
                                                   data_of<T>(planes), mutable_data_of<T>(grad_input), false, &forms},
                                torch_threads(), active_isa());
   });

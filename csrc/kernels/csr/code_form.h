@@ -1,13 +1,13 @@
 // A weight in layout csr as generated code and its stream of values.
 #pragma once
 #include <array>
-#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
 
+#include "kernels/denormals.h"
 #include "kernels/jit/pattern_code.h"
 #include "kernels/packed_forms.h"
 #include "kernels/scalar_types.h"
@@ -23,18 +23,18 @@ struct CodeForm : PackedForm {
   }
 };
 
-/// Tiny weights make each multiplication many times slower; below the least normal number they count as zero.
+/// float32 bits; denormals and -0.0 become 0.
 template <class T>
 [[gnu::always_inline]] inline uint32_t stream_value(T value) {
-  const float wide = widen(value);
-  return __builtin_bit_cast(uint32_t, std::fabs(wide) < 0x1p-126f ? 0.0f : wide);
+  return __builtin_bit_cast(uint32_t, flushed(widen(value)) + 0.0f);
 }
 
 /// The form called (kernel, details) of a weight. `spec` is called when the code does not exist yet; it may depend on the structure
-/// and on `details` only.
+/// and on `details` only. `positions`: where among `values` each entry of the structure in `spec` is; null: in its own place.
 template <class T>
 std::shared_ptr<const CodeForm> code_form(PackedForms* forms, std::string_view kernel, std::span<const int64_t> details,
-                                          const T* values, const std::function<jit::PatternSpec()>& spec) {
+                                          const T* values, const std::function<jit::PatternSpec()>& spec,
+                                          const int32_t* positions = nullptr) {
   FormName name{kernel, {}, true};
   std::copy(details.begin(), details.end(), name.details.begin());
   return form_of<CodeForm>(forms, name, [&] {
@@ -50,7 +50,7 @@ std::shared_ptr<const CodeForm> code_form(PackedForms* forms, std::string_view k
     const auto& order = form->code->value_order();
     form->values = std::make_unique_for_overwrite<uint32_t[]>(order.size());
     for (size_t i = 0; i < order.size(); ++i) {
-      form->values[i] = stream_value(values[order[i]]);
+      form->values[i] = stream_value(values[positions == nullptr ? order[i] : positions[order[i]]]);
     }
     return form;
   });

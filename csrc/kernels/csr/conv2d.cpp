@@ -20,9 +20,10 @@ ConvShape flattened(ConvShape s) {
   return s;
 }
 
+constexpr int64_t kManyGroups = 8;
+
 /// Calls body(group, threads): many groups are spread over the threads, few leave the threads to the work inside.
 void for_each_group(int64_t groups, const ParallelFor& parallel, const std::function<void(int64_t, const ParallelFor&)>& body) {
-  constexpr int64_t kManyGroups = 8;
   if (groups >= kManyGroups) {
     const ParallelFor inside = serial;
     parallel(0, groups, 1, [&](int64_t begin, int64_t end) {
@@ -101,10 +102,11 @@ void conv2d(const ConvParams<T>& p, const ParallelFor& parallel, Isa isa) {
   }
   const auto& kernels = vector_kernels<T>(isa);
   const ConvShape s = flattened(p.shape);
-  const Weight<T> weight{p.values, p.csr.col_indices, p.csr.row_offsets, p.bias, p.relu};
+  PackedForms* const forms = s.groups < kManyGroups ? p.forms : nullptr;  // a form per group: not by the hundred
+  const PanelWeight<T> weight{p.csr, p.values, nullptr, p.bias, p.activation, forms};
   const int64_t rows_per_group = s.out_channels / s.groups;
   for_each_group(s.groups, parallel, [&](int64_t group, const ParallelFor& threads) {
-    PanelProblem<T> problem{weight, group * rows_per_group, (group + 1) * rows_per_group, p.csr.cols, s.pixels(), {}, {}};
+    PanelProblem<T> problem{weight, group * rows_per_group, (group + 1) * rows_per_group, s.pixels(), {}, {}, {}};
     problem.fill = [&](const Panel& panel, int64_t begin, int64_t end, Accumulate<T>* to) {
       fill_im2col(s, p.input, group, panel, begin, end, to);
     };
@@ -116,7 +118,7 @@ void conv2d(const ConvParams<T>& p, const ParallelFor& parallel, Isa isa) {
         store_planes(s, panel, begin, end, tile, p.output);
       }
     };
-    multiply_panels(problem, kernels, threads);
+    multiply_panels(problem, isa, threads);
   });
 }
 
@@ -133,7 +135,9 @@ void conv2d_backward_input(const ConvParams<T>& p, const ParallelFor& parallel, 
   if (s.batch == 0 || s.in_channels == 0 || in_plane == 0) {
     return;
   }
-  const auto transposed = transpose(p.csr, p.values, s.groups);
+  const auto transposed = transposed_form(p.forms, p.csr, s.groups);
+  const auto values = transposed->gather(p.values);
+  const Weight<T> weight{values.data(), transposed->view().col_indices, transposed->view().row_offsets};
   const auto panels = image_panels(out_plane, kernels.lanes);
   const int64_t panel_count = static_cast<int64_t>(panels.size());
   const int64_t group_elements = panel_count * rows_per_group * kMaxVectors * kernels.lanes;
@@ -158,7 +162,7 @@ void conv2d_backward_input(const ConvParams<T>& p, const ParallelFor& parallel, 
       for (int64_t unit = begin; unit < end; ++unit) {
         const int64_t image = unit / s.in_channels, channel = unit % s.in_channels, group = channel / channels_per_group;
         std::fill_n(plane.data(), in_plane, A{0});
-        backward_channel(s, kernels, transposed.weight(), group * p.csr.cols + channel % channels_per_group * s.taps(), panels,
+        backward_channel(s, kernels, weight, group * p.csr.cols + channel % channels_per_group * s.taps(), panels,
                          packed.data() + image * image_elements + group * group_elements, panel_elements, plane.data());
         T* to = p.output + ((first + image) * s.in_channels + channel) * in_plane;
         std::transform(plane.data(), plane.data() + in_plane, to, [](A x) { return narrow<T>(x); });
@@ -172,7 +176,6 @@ void conv2d_backward_values(const ConvValuesParams<T>& p, const ParallelFor& par
   if (isa == Isa::kReference) {
     return reference::conv2d_backward_values(p);
   }
-  const auto& kernels = vector_kernels<T>(isa);
   const ConvShape s = flattened(p.shape);
   const int64_t rows_per_group = s.out_channels / s.groups, out_plane = s.out_height() * s.out_width();
   for_each_group(s.groups, parallel, [&](int64_t group, const ParallelFor& threads) {
@@ -185,7 +188,7 @@ void conv2d_backward_values(const ConvValuesParams<T>& p, const ParallelFor& par
     problem.fill_cols = [&](const Panel& panel, int64_t begin, int64_t end, Accumulate<T>* to) {
       fill_im2col(s, p.input, group, panel, begin, end, to);
     };
-    sampled_dots(problem, kernels, threads);
+    sampled_dots(problem, isa, threads);
   });
 }
 

@@ -96,17 +96,17 @@ TYPED_TEST(Conv2dCsr, ForwardMatches) {
     const auto csr = structure.view();
     const auto values = random_vector<T>(csr.nnz, random), input = random_vector<T>(sizes.input, random);
     const auto bias = random_vector<T>(s.out_channels, random);
-    const bool relu = random() % 2 == 0;
+    const Activation activation = random_activation(random);
     const int64_t plane = s.out_height() * s.out_width();
     std::vector<double> start;
     for (int64_t i = 0; i < sizes.output; ++i) {
       start.push_back(widen(bias[i / plane % s.out_channels]));
     }
-    const auto expected = expect_products<T>(sizes.output, products_of(s, csr), values, input, start, relu);
+    const auto expected = expect_products<T>(sizes.output, products_of(s, csr), values, input, start, activation);
     for (const bool channels_last : {false, true}) {
       expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
         auto output = unwritten<T>(sizes.output);
-        conv2d<T>({csr, values.data(), bias.data(), relu, s, input.data(), output.data(), channels_last}, parallel, isa);
+        conv2d<T>({csr, values.data(), bias.data(), activation, s, input.data(), output.data(), channels_last}, parallel, isa);
         if (channels_last) {
           const auto nhwc = output;
           for (int64_t i = 0; i < sizes.output; ++i) {
@@ -131,10 +131,10 @@ TYPED_TEST(Conv2dCsr, GradientOfTheInputMatches) {
     for (const auto& t : products_of(c.shape, csr)) {
       triples.push_back({t.b, t.a, t.out});
     }
-    const auto expected = expect_products<T>(sizes.input, triples, values, grad, {}, false);
+    const auto expected = expect_products<T>(sizes.input, triples, values, grad, {});
     expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
       auto output = unwritten<T>(sizes.input);
-      conv2d_backward_input<T>({csr, values.data(), nullptr, false, c.shape, grad.data(), output.data(), false}, parallel, isa);
+      conv2d_backward_input<T>({csr, values.data(), nullptr, Activation::kNone, c.shape, grad.data(), output.data(), false}, parallel, isa);
       return output;
     });
   });
@@ -151,7 +151,7 @@ TYPED_TEST(Conv2dCsr, GradientOfTheValuesMatches) {
     for (const auto& t : products_of(c.shape, csr)) {
       triples.push_back({t.a, t.out, t.b});
     }
-    const auto expected = expect_products<T>(csr.nnz, triples, grad, input, {}, false);
+    const auto expected = expect_products<T>(csr.nnz, triples, grad, input, {});
     expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
       auto output = unwritten<T>(csr.nnz);
       conv2d_backward_values<T>({csr, c.shape, grad.data(), input.data(), output.data()}, parallel, isa);
