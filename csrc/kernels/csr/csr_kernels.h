@@ -52,6 +52,8 @@ struct ConvParams {
                               ///< out_height, out_width, out_channels]
   bool channels_last = false;
   PackedForms* forms = nullptr;  ///< as in LinearParams
+  bool input_channels_last = false;  ///< conv2d only: the input is [batch, height, width, in_channels]
+  bool generated_code = true;        ///< conv2d only: generated code may be used where there is any
 };
 
 template <class T>
