@@ -98,9 +98,10 @@ class Convolution {
     const int64_t cols = s_.groups * p_.csr.cols;
     block_ = balanced_block(cols, plan_.column_block);
     tile_width_ = ceil_div(plan_.tile_vectors, step_) * step_ * kernels_.lanes;
-    ProductSpec spec{s_.groups, layout_.columns, block_, tile_width_, code, isa};
+    const int64_t row_stride = plan_.straight_out ? out_plane_ : tile_width_;
+    ProductSpec spec{s_.groups, layout_.columns, block_, row_stride, code, isa};
     std::vector<int32_t> panel_columns;
-    FormName name{"conv2d", {static_cast<int64_t>(isa) * 2 + code, s_.groups, block_, tile_width_}, true};
+    FormName name{"conv2d", {static_cast<int64_t>(isa) * 2 + code, s_.groups, block_, row_stride}, true};
     if (plan_.panels) {
       for (int64_t col = 0; col < cols; ++col) {
         panel_columns.push_back(static_cast<int32_t>(col % block_ * panel_width()));
@@ -214,20 +215,27 @@ class Convolution {
         const Tile& tile = tiles[static_cast<size_t>(unit % count)];
         const Range part = part_of(unit / count);
         const int64_t row = product_->row_begin(part.begin), row_end = product_->row_begin(part.end);
-        run_tile(tile, planes + tile.image * layout_.image_stride + tile.first, part, sums.data());
+        const A* const from = planes + tile.image * layout_.image_stride + tile.first;
+        if constexpr (std::is_same_v<T, A>) {
+          if (plan_.straight_out) {
+            run_tile(tile, from, part, p_.output + row * out_plane_ + output_pixel(section, tile.image, 0, tile.first), out_plane_);
+            continue;
+          }
+        }
+        run_tile(tile, from, part, sums.data(), tile_width_);
         copies_of(section, tile, copies);
         store(row, row_end, sums.data(), copies);
       }
     });
   }
 
-  void run_tile(const Tile& tile, const A* from, Range groups, A* sums) const {
+  void run_tile(const Tile& tile, const A* from, Range groups, A* sums, int64_t row_stride) const {
     const int64_t lanes = kernels_.lanes, row = product_->row_begin(groups.begin);
     for (int64_t block = 0; block < product_->blocks(); ++block) {
       for (int64_t v = 0; v < tile.vectors; v += step_) {
         for (int64_t group = groups.begin; group < groups.end; ++group) {
           product_->run(group, block, from + v * lanes, std::min(step_, tile.vectors - v), start_.data(),
-                        sums + (product_->row_begin(group) - row) * tile_width_ + v * lanes);
+                        sums + (product_->row_begin(group) - row) * row_stride + v * lanes);
         }
       }
     }
@@ -339,7 +347,8 @@ ConvMachine conv_machine(const ConvParams<T>& params, Isa isa) {
   const bool code = params.generated_code && has_conv_code<T>(isa);
   const int64_t code_rows = isa == Isa::kAvx512 ? 30 : 13;
   return {kernels.lanes, code ? code_rows : kernels.loop_rows, code,
-          std::is_same_v<T, Accumulate<T>> && !params.input_channels_last};
+          std::is_same_v<T, Accumulate<T>> && !params.input_channels_last,
+          std::is_same_v<T, Accumulate<T>> && !params.channels_last && !params.relu};
 }
 
 #define JOULEPRUNE_INSTANTIATE(T)                                                                       \
