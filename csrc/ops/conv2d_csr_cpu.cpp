@@ -26,14 +26,13 @@ Tensor conv2d_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
   const auto format = input.suggest_memory_format() == at::MemoryFormat::ChannelsLast ? at::MemoryFormat::ChannelsLast
                                                                                       : at::MemoryFormat::Contiguous;
-  const auto planes = input.contiguous();
+  const auto dense = input.contiguous(format);
+  const bool channels_last = format == at::MemoryFormat::ChannelsLast;
   auto output = at::empty({shape.batch, shape.out_channels, shape.out_height(), shape.out_width()}, input.options(), format);
   auto forms = weight.forms();
   with_element_type(input.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    csr::conv2d(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act, shape,
-                                   data_of<T>(planes), mutable_data_of<T>(output),
-                                   format == at::MemoryFormat::ChannelsLast, &forms},
+    csr::conv2d(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act, shape, data_of<T>(dense), mutable_data_of<T>(output), channels_last, &forms, channels_last},
                 torch_threads(), active_isa());
   });
   return output;

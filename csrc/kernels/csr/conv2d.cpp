@@ -1,5 +1,7 @@
 #include <algorithm>
 
+#include "kernels/csr/conv_plan.h"
+#include "kernels/csr/conv_raster.h"
 #include "kernels/csr/csr_kernels.h"
 #include "kernels/csr/im2col.h"
 #include "kernels/csr/panels.h"
@@ -13,7 +15,7 @@ namespace {
 
 /// A pointwise convolution sees a plane as one long row: longer runs, the same products.
 ConvShape flattened(ConvShape s) {
-  if (s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.padding_h == 0 && s.padding_w == 0) {
+  if (is_pointwise(s)) {
     s.width *= s.height;
     s.height = 1;
   }
@@ -34,24 +36,6 @@ void for_each_group(int64_t groups, const ParallelFor& parallel, const std::func
   } else {
     for (int64_t group = 0; group < groups; ++group) {
       body(group, parallel);
-    }
-  }
-}
-
-/// Copies result rows into planes [batch, out_channels, plane].
-template <class T>
-void store_planes(const ConvShape& s, const Panel& panel, int64_t row_begin, int64_t row_end, const Accumulate<T>* tile,
-                  T* output) {
-  const int64_t plane = s.out_height() * s.out_width();
-  for (int64_t row = row_begin; row < row_end; ++row, tile += panel.width) {
-    for (int64_t at = 0; at < panel.count;) {
-      const int64_t image = (panel.begin + at) / plane, pixel = (panel.begin + at) % plane;
-      const int64_t count = std::min(plane - pixel, panel.count - at);
-      T* to = output + (image * s.out_channels + row) * plane + pixel;
-      for (int64_t i = 0; i < count; ++i) {
-        to[i] = narrow<T>(tile[at + i]);
-      }
-      at += count;
     }
   }
 }
@@ -100,26 +84,15 @@ void conv2d(const ConvParams<T>& p, const ParallelFor& parallel, Isa isa) {
   if (isa == Isa::kReference) {
     return reference::conv2d(p);
   }
-  const auto& kernels = vector_kernels<T>(isa);
-  const ConvShape s = flattened(p.shape);
-  PackedForms* const forms = s.groups < kManyGroups ? p.forms : nullptr;  // a form per group: not by the hundred
-  const PanelWeight<T> weight{p.csr, p.values, nullptr, p.bias, p.activation, forms};
-  const int64_t rows_per_group = s.out_channels / s.groups;
-  for_each_group(s.groups, parallel, [&](int64_t group, const ParallelFor& threads) {
-    PanelProblem<T> problem{weight, group * rows_per_group, (group + 1) * rows_per_group, s.pixels(), {}, {}, {}};
-    problem.fill = [&](const Panel& panel, int64_t begin, int64_t end, Accumulate<T>* to) {
-      fill_im2col(s, p.input, group, panel, begin, end, to);
-    };
-    problem.store = [&](const Panel& panel, int64_t begin, int64_t end, const Accumulate<T>* tile) {
-      if (p.channels_last) {
-        kernels.unpack(tile, end - begin, panel.width, panel.count, p.output + panel.begin * s.out_channels + begin,
-                       s.out_channels);
-      } else {
-        store_planes(s, panel, begin, end, tile, p.output);
-      }
-    };
-    multiply_panels(problem, isa, threads);
-  });
+  const ConvShape& s = p.shape;
+  if (s.pixels() == 0 || s.out_channels == 0) {
+    return;
+  }
+  if (is_pointwise(s) && s.groups == 1 && p.input_channels_last && p.channels_last) {  // each pixel is a batch row
+    return linear(LinearParams<T>{p.csr, p.values, p.bias, p.activation, s.pixels(), p.input, s.in_channels, p.output, p.forms}, parallel,
+                  isa);
+  }
+  conv2d_raster(p, plan_conv(s, p.csr.nnz, conv_machine(p, isa)), parallel, isa);
 }
 
 template <class T>

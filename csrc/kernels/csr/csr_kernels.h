@@ -58,7 +58,8 @@ struct ConvParams {
                               ///< out_height, out_width, out_channels]
   bool channels_last = false;
   PackedForms* forms = nullptr;  ///< as in LinearParams
-  bool generated_code = true;    ///< as in LinearParams
+  bool input_channels_last = false;  ///< conv2d only: the input is [batch, height, width, in_channels]
+  bool generated_code = true;        ///< as in LinearParams
 };
 
 template <class T>

@@ -21,6 +21,12 @@ T round_to(double x) {
   return narrow<T>(static_cast<Accumulate<T>>(x));
 }
 
+/// Where element `at` of [batch, channels, height, width] lies in [batch, height, width, channels].
+int64_t channels_last(const ConvShape& s, int64_t at) {
+  const int64_t plane = s.height * s.width;
+  return (at / plane / s.in_channels * plane + at % plane) * s.in_channels + at / plane % s.in_channels;
+}
+
 /// Calls visit(k, b, oc, oy, ox, ic, iy, ix) for each kept weight k and each output pixel whose input pixel is no padding.
 template <class Visit>
 void for_each_product(const formats::CsrView& csr, const ConvShape& s, const Visit& visit) {
@@ -96,7 +102,7 @@ void conv2d(const ConvParams<T>& p) {
   const int64_t plane = s.out_height() * s.out_width();
   std::vector<double> sums(static_cast<size_t>(s.batch * s.out_channels * plane));
   for_each_product(p.csr, s, [&](int64_t k, int64_t out, int64_t in) {
-    sums[out] += static_cast<double>(widen(p.values[k])) * widen(p.input[in]);
+    sums[out] += static_cast<double>(widen(p.values[k])) * widen(p.input[p.input_channels_last ? channels_last(s, in) : in]);
   });
   for (int64_t b = 0; b < s.batch; ++b) {
     for (int64_t oc = 0; oc < s.out_channels; ++oc) {
