@@ -14,12 +14,9 @@
 #include "energy/profile_data.h"
 #include "errors.h"
 #include "kernels/isa.h"
-<<<<<<< HEAD
-#include "plan/tuning.h"
-=======
 #include "kernels/jit/executable_memory.h"
 #include "kernels/peak/peak.h"
->>>>>>> kernels-bench
+#include "plan/tuning.h"
 
 namespace py = pybind11;
 
@@ -123,12 +120,9 @@ PYBIND11_MODULE(_C, m) {
   m.def("tuning_path", &plan::tuning_path);
   m.def("version", [] { return std::string(version()); });
   m.def("build_info", &bindings::build_info);
-<<<<<<< HEAD
   m.def("active_isa", [] { return std::string(kernels::isa_name(kernels::active_isa())); });
   m.def("supported_isas", &bindings::supported_isas);
-=======
   m.def(
       "peak_gflops", [](double seconds) { return kernels::peak::fused_multiply_add_gflops(kernels::active_isa(), seconds); },
       py::arg("seconds"), py::call_guard<py::gil_scoped_release>());
->>>>>>> kernels-bench
 }
