@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <type_traits>
 
 #include "kernels/csr/csr_kernels.h"
@@ -6,43 +5,12 @@
 #include "kernels/csr/panels.h"
 #include "kernels/csr/reference.h"
 #include "kernels/csr/sampled_dots.h"
-#include "kernels/csr/scratch.h"
+#include "kernels/csr/small/linear_small.h"
 #include "kernels/csr/transpose.h"
 #include "kernels/denormals.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
-
-constexpr int64_t kSmallBatch = 8;  // below: a dot product per output, whose gathers cost less than packing a panel
-
-template <class T>
-void linear_small(const LinearParams<T>& p, const Weight<T>& weight, const VectorKernels<T>& kernels,
-                  const ParallelFor& parallel) {
-  using A = Accumulate<T>;
-  constexpr bool kWiden = !std::is_same_v<T, A>;
-  Scratch<A> wide(kWiden ? p.n * p.csr.cols : 0);
-  if constexpr (kWiden) {
-    for (int64_t j = 0; j < p.n; ++j) {
-      std::transform(p.input + j * p.input_stride, p.input + j * p.input_stride + p.csr.cols, wide.data() + j * p.csr.cols,
-                     [](T x) { return widen(x); });
-    }
-  }
-  const int64_t blocks = std::clamp<int64_t>(p.csr.nnz / 4096, 1, std::max<int64_t>(p.csr.rows, 1));
-  const auto bounds = balanced_rows(p.csr.row_offsets, 0, p.csr.rows, blocks);
-  constexpr int64_t kGatherWork = 8;  // a gathered multiply-add costs about as much as this many of a panel's
-  parallel(0, blocks, grain_of(p.csr.nnz * p.n * kGatherWork / blocks), [&](int64_t begin, int64_t end) {
-    const FlushDenormals flush;
-    for (int64_t j = 0; j < p.n; ++j) {
-      const A* x = nullptr;
-      if constexpr (kWiden) {
-        x = wide.data() + j * p.csr.cols;
-      } else {
-        x = p.input + j * p.input_stride;
-      }
-      kernels.dot_rows(weight, bounds[begin], bounds[end], x, p.output + j * p.csr.rows);
-    }
-  });
-}
 
 /// `p.input` [n, weight columns] times `weight`.
 template <class T>
@@ -69,9 +37,8 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
   if (isa == Isa::kReference) {
     return reference::linear(p);
   }
-  if (p.n < kSmallBatch) {
-    const Weight<T> weight{p.values, p.csr.col_indices, p.csr.row_offsets, p.bias, p.activation};
-    return linear_small(p, weight, vector_kernels<T>(isa), parallel);
+  if (p.n <= small::kMaxBatch) {
+    return small::linear(p, parallel, isa);
   }
   if constexpr (!std::is_same_v<T, double>) {
     if (p.generated_code && has_linear_code<T>(isa)) {
@@ -90,7 +57,7 @@ void linear_backward_input(const LinearParams<T>& p, const ParallelFor& parallel
   }
   const auto transposed = transposed_form(p.forms, p.csr, 1);
   if constexpr (!std::is_same_v<T, double>) {
-    if (p.generated_code && p.n >= kSmallBatch && has_linear_code<T>(isa)) {
+    if (p.generated_code && p.n > small::kMaxBatch && has_linear_code<T>(isa)) {
       LinearParams<T> gradient = p;
       gradient.bias = nullptr;
       gradient.activation = Activation::kNone;
