@@ -65,20 +65,6 @@ Tensor conv2d_csr_backward_values(const Tensor& grad_output, const Tensor& input
   return op.call(grad_output, input, col_indices, row_offsets, key, kernel_size, stride, padding, dilation, groups);
 }
 
-std::tuple<Tensor, Tensor, Tensor> lstm_csr(const Tensor& input, const OptionalTensor& batch_sizes, const Tensor& h,
-                                            const Tensor& c, at::TensorList matrices, at::IntArrayRef counts, int64_t layers,
-                                            bool bidirectional, double dropout, bool training) {
-  static const auto op = find_op<LstmCsr>("jouleprune::lstm_csr");
-  return op.call(input, batch_sizes, h, c, matrices, counts, layers, bidirectional, dropout, training);
-}
-
-std::tuple<Tensor, Tensor> gru_csr(const Tensor& input, const OptionalTensor& batch_sizes, const Tensor& h,
-                                   at::TensorList matrices, at::IntArrayRef counts, int64_t layers, bool bidirectional, double dropout,
-                                   bool training) {
-  static const auto op = find_op<GruCsr>("jouleprune::gru_csr");
-  return op.call(input, batch_sizes, h, matrices, counts, layers, bidirectional, dropout, training);
-}
-
 Tensor pack_mask(const Tensor& mask) {
   static const auto op = find_op<PackMask>("jouleprune::pack_mask");
   return op.call(mask);

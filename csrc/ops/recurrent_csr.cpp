@@ -9,6 +9,7 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/stack.h>
 #include <jouleprune/ops.h>
+#include <jouleprune/ops_recurrent.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -211,6 +212,13 @@ std::pair<Tensor, State> run(const Network& network, Tensor data, const Steps& s
   return {data, {at::stack(last_h), last_c.empty() ? Tensor() : at::stack(last_c)}};
 }
 
+using LstmCsr = std::tuple<Tensor, Tensor, Tensor>(const Tensor& input, const OptionalTensor& batch_sizes, const Tensor& h,
+                                                   const Tensor& c, at::TensorList matrices, at::IntArrayRef counts,
+                                                   int64_t layers, bool bidirectional, double dropout, bool training);
+using GruCsr = std::tuple<Tensor, Tensor>(const Tensor& input, const OptionalTensor& batch_sizes, const Tensor& h,
+                                          at::TensorList matrices, at::IntArrayRef counts, int64_t layers, bool bidirectional,
+                                          double dropout, bool training);
+
 std::tuple<Tensor, Tensor, Tensor> lstm(const Tensor& input, const OptionalTensor& batch_sizes, const Tensor& h, const Tensor& c,
                                         at::TensorList matrices, at::IntArrayRef counts, int64_t layers, bool bidirectional,
                                         double dropout, bool training) {
@@ -238,6 +246,27 @@ std::tuple<Tensor, Tensor> gru(const Tensor& input, const OptionalTensor& batch_
 
 }  // namespace
 }  // namespace jouleprune::ops
+
+namespace jouleprune {
+
+using ops::OptionalTensor;
+using ops::Tensor;
+
+std::tuple<Tensor, Tensor, Tensor> lstm_csr(const Tensor& input, const OptionalTensor& batch_sizes, const Tensor& h,
+                                            const Tensor& c, at::TensorList matrices, at::IntArrayRef counts, int64_t layers,
+                                            bool bidirectional, double dropout, bool training) {
+  static const auto op = ops::find_op<ops::LstmCsr>("jouleprune::lstm_csr");
+  return op.call(input, batch_sizes, h, c, matrices, counts, layers, bidirectional, dropout, training);
+}
+
+std::tuple<Tensor, Tensor> gru_csr(const Tensor& input, const OptionalTensor& batch_sizes, const Tensor& h,
+                                   at::TensorList matrices, at::IntArrayRef counts, int64_t layers, bool bidirectional,
+                                   double dropout, bool training) {
+  static const auto op = ops::find_op<ops::GruCsr>("jouleprune::gru_csr");
+  return op.call(input, batch_sizes, h, matrices, counts, layers, bidirectional, dropout, training);
+}
+
+}  // namespace jouleprune
 
 TORCH_LIBRARY_IMPL(jouleprune, CompositeImplicitAutograd, m) {
   m.impl("lstm_csr", TORCH_FN(jouleprune::ops::lstm));

@@ -33,12 +33,6 @@ using Conv2dCsrBackwardValues = Tensor(const Tensor& grad_output, const Tensor& 
                                        const Tensor& row_offsets, const Tensor& key, at::IntArrayRef kernel_size,
                                        at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation,
                                        int64_t groups);
-using LstmCsr = std::tuple<Tensor, Tensor, Tensor>(const Tensor& input, const OptionalTensor& batch_sizes, const Tensor& h,
-                                                   const Tensor& c, at::TensorList matrices, at::IntArrayRef counts, int64_t layers,
-                                                   bool bidirectional, double dropout, bool training);
-using GruCsr = std::tuple<Tensor, Tensor>(const Tensor& input, const OptionalTensor& batch_sizes, const Tensor& h,
-                                          at::TensorList matrices, at::IntArrayRef counts, int64_t layers, bool bidirectional,
-                                          double dropout, bool training);
 using PackMask = Tensor(const Tensor& mask);
 using UnpackMask = Tensor(const Tensor& bits, c10::SymIntArrayRef size);
 using ApplyMask = void(const Tensor& self, const Tensor& bits);

@@ -83,7 +83,9 @@ def load(model: torch.nn.Module, path: str | os.PathLike[str]) -> torch.nn.Modul
         replacements[name] = _sparse_layer(model, name, class_name, own, path)
     for name, activation in _json_object(metadata, "activations", path).items():
         if name not in replacements or activation not in _ACTIVATIONS:
-            raise ValueError(f"load: metadata 'activations' of {path}: {activation!r} of {name!r} is none of a sparse layer")
+            raise ValueError(
+                f"load: metadata 'activations' of {path}: {activation!r} of {name!r} is none of a sparse layer"
+            )
         replacements[name].activation = activation  # type: ignore[assignment]
     replacements |= _identities(model, _json_object(metadata, "identities", path), path)
     _check_fits(model, state, set(replacements), path)
@@ -108,7 +110,12 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | None:
 
 
 def _sparse_modules(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, SPARSE)]
+    """Sparse modules, without those inside another one."""
+    found: list[tuple[str, torch.nn.Module]] = []
+    for name, module in model.named_modules():  # parents first
+        if isinstance(module, SPARSE) and not any(name.startswith(f"{outer}.") for outer, _ in found):
+            found.append((name, module))
+    return found
 
 
 def _plain_tensors(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -216,7 +223,7 @@ def _identities(
     model: torch.nn.Module, names: Mapping[str, str], path: str | os.PathLike[str]
 ) -> dict[str, torch.nn.Module]:
     """Modules that a sparse layer has taken over: batch norms and activations."""
-    found = {}
+    found: dict[str, torch.nn.Module] = {}
     for name in names:
         try:
             here = model.get_submodule(name)

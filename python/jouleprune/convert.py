@@ -14,7 +14,7 @@ from .energy import Profile, price_workload
 from .errors import BudgetError, ProfileError
 from .estimate import as_profile
 from .fuse import fused
-from .layers import layer_of, replace_module, sparse_twin, unit_of, why_not_convertible
+from .layers import Unit, layer_of, replace_module, sparse_twin, unit_of, why_not_convertible
 from .ops import unpack_mask
 from .plan import LayerPlan, Plan
 from .race import Race, Timer, race, race_by_cost
@@ -67,7 +67,7 @@ def convert(
         force: convert every pruned layer whatever its speed.
         fuse: fold batch norms into sparse layers before them, and let sparse layers apply the ReLU, GELU (exact) or
             SiLU module that follows. Only for a model in eval mode, and kept only if the outputs on
-            ``example_inputs`` stay the same. Off unless asked for: a fused network takes fewer joules than its plan says.
+            ``example_inputs`` stay the same. Off unless asked for: a fused network takes fewer joules than planned.
         allow_over_budget: keep a result above the plan's budget instead of raising.
         timer: seconds of one call of a callable; a monotonic clock unless given.
     Returns:
@@ -225,16 +225,21 @@ def _races(
 
 def _sparse_module(model: torch.nn.Module, weights: list[str], plan: Plan | None) -> torch.nn.Module:
     """The stand-in for the module that holds these weights."""
-    masks, sparse = {}, set()
-    for weight in weights:
-        unit = unit_of(model, weight)
-        assert unit is not None  # else it were no candidate
-        sparse.add(unit.weight)
+    masks: dict[str, torch.Tensor] = {}
+    units = [_known_unit(model, weight) for weight in weights]
+    for weight, unit in zip(weights, units, strict=True):
         bits = None if plan is None else plan.masks.get(weight)
         if bits is not None:
             parameter = model.get_parameter(weight)
             masks[unit.weight] = unpack_mask(bits.to(parameter.device), list(parameter.shape))
-    return sparse_twin(unit.module, masks, sparse)
+    return sparse_twin(units[0].module, masks, {unit.weight for unit in units})
+
+
+def _known_unit(model: torch.nn.Module, weight: str) -> Unit:
+    unit = unit_of(model, weight)
+    if unit is None:
+        raise ValueError(f"convert: no sparse module knows the weight {weight!r}")
+    return unit
 
 
 def _decided(model: torch.nn.Module, layer: _Candidate, timed: Race | None, force: bool) -> Decision:
@@ -258,9 +263,7 @@ def _with_sparse_modules(model: torch.nn.Module, weights: list[str], plan: Plan 
     converted = copy.deepcopy(model)
     modules: dict[str, list[str]] = {}
     for weight in weights:
-        unit = unit_of(model, weight)
-        assert unit is not None  # else it were no candidate
-        modules.setdefault(unit.name, []).append(weight)
+        modules.setdefault(_known_unit(model, weight).name, []).append(weight)
     for name, held in modules.items():
         replace_module(converted, name, _sparse_module(converted, held, plan))
     return converted

@@ -7,6 +7,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -104,9 +105,9 @@ def _traced(model: nn.Module) -> dict[str, str] | None:
         if node.op != "call_module" or len(node.users) != 1:
             continue
         (user,) = node.users
-        if user.op == "call_module" and user.all_input_nodes == [node]:
-            if str(node.target) in once and str(user.target) in once:
-                followers[str(node.target)] = str(user.target)
+        passes_on = user.op == "call_module" and user.all_input_nodes == [node]
+        if passes_on and str(node.target) in once and str(user.target) in once:
+            followers[str(node.target)] = str(user.target)
     return followers
 
 
@@ -117,7 +118,7 @@ def _sequential(model: nn.Module) -> dict[str, str]:
     for name, module in model.named_modules():
         if type(module) is nn.Sequential:
             children = [(f"{name}.{child}" if name else child, inner) for child, inner in module.named_children()]
-            for (first, one), (second, other) in zip(children, children[1:], strict=False):
+            for (first, one), (second, other) in pairwise(children):
                 if places[id(one)] == places[id(other)] == 1:
                     followers[first] = second
     return followers
@@ -134,7 +135,8 @@ def _foldable(norm: nn.Module, layer: nn.Module) -> bool:
 
 
 def _fuse(model: nn.Module, chain: _Chain) -> str:
-    layer, told = model.get_submodule(chain.layer), []
+    layer: Any = model.get_submodule(chain.layer)
+    told = []
     if chain.norm:
         norm = model.get_submodule(chain.norm)
         _fold(layer, norm)

@@ -122,9 +122,7 @@ def _calls(model: torch.nn.Module, example_inputs: Any, layers: set[str]) -> dic
 
         return hook
 
-    handles = [
-        model.get_submodule(layer).register_forward_pre_hook(watch(layer), with_kwargs=True) for layer in layers
-    ]
+    handles = [model.get_submodule(layer).register_forward_pre_hook(watch(layer), with_kwargs=True) for layer in layers]
     try:
         record(model, example_inputs)
     finally:

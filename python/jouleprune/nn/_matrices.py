@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from .linear import SparseLinearCSR
 
-__all__ = ["DenseMatrix", "Masks", "as_linear", "check_names", "matrix"]
+__all__ = [
+    "DenseMatrix",
+    "Masks",
+    "all_weights",
+    "check_names",
+    "dense_matrices",
+    "give",
+    "kept",
+    "matrix",
+    "owned",
+]
 
 #: Masks of several weights by their names in the dense module; a weight without one is packed by its zeros.
 Masks = Mapping[str, Tensor]
@@ -22,22 +33,55 @@ class DenseMatrix(nn.Linear):
         return [self.weight] if bias is None else [self.weight, bias]
 
 
-def as_linear(weight: nn.Parameter, bias: nn.Parameter | None, kind: type[nn.Linear] = nn.Linear) -> nn.Linear:
+def as_linear(weight: Tensor, bias: Tensor | None, kind: type[nn.Linear] = nn.Linear) -> nn.Linear:
     """A linear layer that holds these very parameters."""
     layer = kind(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     layer.weight, layer.bias = weight, bias  # type: ignore[assignment]
     return layer
 
 
-def owned(parameter: nn.Parameter | None) -> nn.Parameter | None:
+def matrices(module: nn.Module) -> dict[str, SparseLinearCSR | nn.Linear]:
+    """The children of a module of several weights, by name."""
+    return {name: child for name, child in module.named_children() if isinstance(child, SparseLinearCSR | nn.Linear)}
+
+
+def kept(module: nn.Module) -> int:
+    """Kept weights of all matrices."""
+    return sum(
+        child.nnz if isinstance(child, SparseLinearCSR) else child.weight.numel() for child in matrices(module).values()
+    )
+
+
+def all_weights(module: nn.Module) -> int:
+    """Weights of all matrices, kept or not."""
+    return sum(child.in_features * child.out_features for child in matrices(module).values())
+
+
+def dense_matrices(module: nn.Module) -> dict[str, nn.Linear]:
+    """Dense layers with the weights of all matrices."""
+    return {
+        name: child.to_dense() if isinstance(child, SparseLinearCSR) else child
+        for name, child in matrices(module).items()
+    }
+
+
+def give(source: Tensor, target: Tensor) -> None:
+    """Contents and ``requires_grad``."""
+    with torch.no_grad():
+        target.copy_(source)
+    target.requires_grad_(source.requires_grad)
+
+
+def owned(parameter: Tensor | None) -> nn.Parameter | None:
+    """A parameter of one's own with the same contents."""
     if parameter is None:
         return None
     return nn.Parameter(parameter.detach().clone(), requires_grad=parameter.requires_grad)
 
 
 def matrix(
-    weight: nn.Parameter,
-    bias: nn.Parameter | None,
+    weight: Tensor,
+    bias: Tensor | None,
     mask: Tensor | None,
     *,
     dense: bool,

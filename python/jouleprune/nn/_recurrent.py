@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ._matrices import Masks, check_names, matrix
-from .linear import SparseLinearCSR
+from ._matrices import Masks, all_weights, check_names, dense_matrices, give, kept, matrix
 
 __all__ = ["Recurrent", "reordered", "weight_names"]
 
@@ -47,14 +46,10 @@ class Recurrent(nn.Module):
         self.train(dense.training)
 
     def _fill(self, dense: nn.LSTM | nn.GRU) -> None:
-        with torch.no_grad():
-            for name, child in self.named_children():
-                layer = child.to_dense() if isinstance(child, SparseLinearCSR) else child
-                weight = dense.get_parameter(name)
-                weight.copy_(layer.weight).requires_grad_(layer.weight.requires_grad)
-                if layer.bias is not None:
-                    bias = dense.get_parameter(name.replace("weight", "bias"))
-                    bias.copy_(layer.bias).requires_grad_(layer.bias.requires_grad)
+        for name, layer in dense_matrices(self).items():
+            give(layer.weight, dense.get_parameter(name))
+            if layer.bias is not None:
+                give(layer.bias, dense.get_parameter(name.replace("weight", "bias")))
         dense.train(self.training)
 
     def _factory(self) -> dict[str, torch.device | torch.dtype]:
@@ -66,7 +61,7 @@ class Recurrent(nn.Module):
         matrices: list[Tensor] = []
         counts: list[int] = []
         for child in self.children():
-            tensors = child._matrix()
+            tensors = child._matrix()  # type: ignore[operator]
             matrices += tensors
             counts.append(len(tensors))
         return matrices, counts
@@ -102,13 +97,12 @@ class Recurrent(nn.Module):
     @property
     def nnz(self) -> int:
         """Kept weights of all matrices."""
-        return sum(int(child.nnz if isinstance(child, SparseLinearCSR) else child.weight.numel()) for child in self.children())
+        return kept(self)
 
     @property
     def density(self) -> float:
         """Share of kept weights, 0 to 1."""
-        total = sum(child.in_features * child.out_features for child in self.children())
-        return self.nnz / max(1, total)
+        return self.nnz / max(1, all_weights(self))
 
     def extra_repr(self) -> str:
         parts = [f"{self.input_size}, {self.hidden_size}"]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ._checks import check_dense
-from ._matrices import DenseMatrix, Masks, check_names, matrix, owned
+from ._matrices import DenseMatrix, Masks, all_weights, check_names, dense_matrices, give, kept, matrix, owned
 from .in_projection import DenseInProjection, SparseInProjectionCSR
 from .linear import SparseLinearCSR
 
@@ -39,7 +39,11 @@ class SparseMultiheadAttention(nn.Module):
         add_zero_attn: bool
         bias_k: nn.Parameter | None
         bias_v: nn.Parameter | None
-        out_proj: nn.Module
+        in_proj_weight: DenseInProjection | SparseInProjectionCSR
+        q_proj_weight: nn.Linear | SparseLinearCSR
+        k_proj_weight: nn.Linear | SparseLinearCSR
+        v_proj_weight: nn.Linear | SparseLinearCSR
+        out_proj: nn.Linear | SparseLinearCSR
 
     @staticmethod
     def from_dense(
@@ -63,41 +67,34 @@ class SparseMultiheadAttention(nn.Module):
     def to_dense(self) -> nn.MultiheadAttention:
         """A torch.nn.MultiheadAttention with equal outputs; what was pruned is zero in its weights. Nothing is
         shared."""
-        layers = {
-            name: child.to_dense() if isinstance(child, SparseLinearCSR) else child
-            for name, child in self.named_children()
-        }
-        projections = [layer for name, layer in layers.items() if name != "out_proj"]
-        out = layers["out_proj"]
+        layers = dense_matrices(self)
+        out = layers.pop("out_proj")
+        biases = [layer.bias for layer in layers.values() if layer.bias is not None]
         dense = nn.MultiheadAttention(
-            self.embed_dim, self.num_heads, dropout=self.dropout, bias=projections[0].bias is not None,
+            self.embed_dim, self.num_heads, dropout=self.dropout, bias=bool(biases),
             add_bias_kv=self.bias_k is not None, add_zero_attn=self.add_zero_attn, kdim=self.kdim, vdim=self.vdim,
             batch_first=self.batch_first, device=out.weight.device, dtype=out.weight.dtype,
         )  # fmt: skip
-        with torch.no_grad():
-            for name, layer in layers.items():
-                weight = dense.get_parameter("out_proj.weight" if name == "out_proj" else name)
-                weight.copy_(layer.weight).requires_grad_(layer.weight.requires_grad)
-            if dense.in_proj_bias is not None:
-                dense.in_proj_bias.copy_(torch.cat([layer.bias for layer in projections]))
-                dense.in_proj_bias.requires_grad_(projections[0].bias.requires_grad)
-                dense.out_proj.bias.copy_(out.bias).requires_grad_(out.bias.requires_grad)
-            if self.bias_k is not None and self.bias_v is not None:
-                dense.bias_k.copy_(self.bias_k).requires_grad_(self.bias_k.requires_grad)
-                dense.bias_v.copy_(self.bias_v).requires_grad_(self.bias_v.requires_grad)
+        for name, layer in layers.items():
+            give(layer.weight, dense.get_parameter(name))
+        give(out.weight, dense.out_proj.weight)
+        if biases:
+            give(torch.cat(tuple(biases)), dense.in_proj_bias)
+            give(out.bias, dense.out_proj.bias)
+        if self.bias_k is not None and self.bias_v is not None:
+            give(self.bias_k, dense.get_parameter("bias_k"))
+            give(self.bias_v, dense.get_parameter("bias_v"))
         return dense.train(self.training)
 
     @property
     def nnz(self) -> int:
         """Kept weights of all projections."""
-        return sum(
-            int(child.nnz if isinstance(child, SparseLinearCSR) else child.weight.numel()) for child in self.children()
-        )
+        return kept(self)
 
     @property
     def density(self) -> float:
         """Share of kept weights, 0 to 1."""
-        return self.nnz / max(1, sum(child.in_features * child.out_features for child in self.children()))
+        return self.nnz / max(1, all_weights(self))
 
     def extra_repr(self) -> str:
         return (
@@ -191,8 +188,8 @@ class SparseMultiheadAttentionCSR(SparseMultiheadAttention):
             return query, key, key if pair else value.transpose(1, 0)
         if query.dim() != 2 or key.dim() != 2 or value.dim() != 2:
             raise ValueError(
-                "SparseMultiheadAttention: query, key, value: expected [length, n, features] or [length, features] alike, "
-                f"got {query.dim()}-d, {key.dim()}-d and {value.dim()}-d"
+                "SparseMultiheadAttention: query, key, value: expected [length, n, features] or [length, features] "
+                f"alike, got {query.dim()}-d, {key.dim()}-d and {value.dim()}-d"
             )
         query = query.unsqueeze(1)
         key = query if one else key.unsqueeze(1)
@@ -222,9 +219,7 @@ class SparseMultiheadAttentionCSR(SparseMultiheadAttention):
         shape = [query.size(0), key.size(0)]
         full = [query.size(1) * self.num_heads, query.size(0), key.size(0)]
         if list(mask.shape) != shape and list(mask.shape) != full:
-            raise ValueError(
-                f"SparseMultiheadAttention: attn_mask: expected {shape} or {full}, got {list(mask.shape)}"
-            )
+            raise ValueError(f"SparseMultiheadAttention: attn_mask: expected {shape} or {full}, got {list(mask.shape)}")
         return mask.unsqueeze(0) if mask.dim() == 2 else mask
 
     def _attend(
@@ -281,7 +276,7 @@ def additive(mask: Tensor | None, like: Tensor) -> Tensor | None:
 
 def thirds(projected: Tensor, count: int) -> Tensor:
     """[length, n, count x features] -> [count, length, n, features]"""
-    parts = projected.unflatten(-1, (count, projected.size(-1) // count))
+    parts: Tensor = projected.unflatten(-1, (count, projected.size(-1) // count))
     return parts.unsqueeze(0).transpose(0, -2).squeeze(-2).contiguous()
 
 

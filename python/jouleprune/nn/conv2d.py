@@ -77,7 +77,8 @@ class SparseConv2dCSR(SparseConv2d):
         self.kernel_size = (dense.kernel_size[0], dense.kernel_size[1])
         self.stride = (dense.stride[0], dense.stride[1])
         self.dilation = (dense.dilation[0], dense.dilation[1])
-        self.padding = numeric_padding("SparseConv2d", dense)
+        padding = numeric_padding("SparseConv2d", dense)
+        self.padding = (padding[0], padding[1])
         self._pack(dense, mask)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ class SparseGRU(Recurrent):
     def from_dense(
         module: nn.GRU, layout: str = "csr", *, mask: Masks | None = None, dense: Collection[str] = ()
     ) -> "SparseGRU":
-        """The sparse twin of ``module``, which is not changed; arguments and errors as :meth:`SparseLSTM.from_dense`."""
+        """The sparse twin of ``module``, which is not changed; as :meth:`SparseLSTM.from_dense`."""
         check_dense("SparseGRU", module, nn.GRU, layout)
         return SparseGRUCSR(module, mask, dense)
 
@@ -32,7 +32,14 @@ class SparseGRU(Recurrent):
         """A torch.nn.GRU with equal outputs; what was pruned is zero in its weights. Nothing is shared."""
         options: dict[str, Any] = self._factory()
         dense = nn.GRU(
-            self.input_size, self.hidden_size, self.num_layers, self.bias, self.batch_first, 0.0, self.bidirectional, **options
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            self.bias,
+            self.batch_first,
+            0.0,
+            self.bidirectional,
+            **options,
         )
         dense.dropout = self.dropout  # set later: torch warns when there is nothing between the layers
         self._fill(dense)

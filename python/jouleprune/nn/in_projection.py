@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,13 @@ class DenseInProjection(nn.Linear):
 class SparseInProjectionCSR(SparseLinearCSR):
     """The projection in layout csr. Of the whole weight when queries, keys and values come from one input; else of
     parts, whose structures are derived from that of the whole and not saved."""
+
+    if TYPE_CHECKING:  # TorchScript would read these strings as types at run time
+        ends: list[int]
+        third_offsets: Tensor
+        third_keys: Tensor
+        keys_values_offsets: Tensor
+        keys_values_key: Tensor
 
     def __init__(self, dense: nn.Linear, mask: Tensor | None = None) -> None:
         super().__init__(dense, mask)

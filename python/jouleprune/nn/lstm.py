@@ -19,8 +19,9 @@ class SparseLSTM(Recurrent):
 
     The weights are children named as torch's (``weight_ih_l0``, ``weight_hh_l0``, ``weight_ih_l0_reverse``,
     ``weight_hr_l0``, ...), each with its bias: ``weight_ih_l0.values``, ``weight_ih_l0.bias``. Per layer and direction
-    the input products of all time steps are one product. Scripted and eager modules take any number of steps; a traced,
-    compiled or exported one that of its example.
+    the input products of all time steps are one product. Any number of steps, in scripted and traced modules too;
+    ``torch.compile`` and ``torch.export`` take that of their example (a compiled module compiles anew for another). As
+    torch's, a module is scripted inside another that calls it.
     """
 
     @staticmethod
@@ -46,7 +47,14 @@ class SparseLSTM(Recurrent):
         """A torch.nn.LSTM with equal outputs; what was pruned is zero in its weights. Nothing is shared."""
         options: dict[str, Any] = {"proj_size": self.proj_size, **self._factory()}
         dense = nn.LSTM(
-            self.input_size, self.hidden_size, self.num_layers, self.bias, self.batch_first, 0.0, self.bidirectional, **options
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            self.bias,
+            self.batch_first,
+            0.0,
+            self.bidirectional,
+            **options,
         )
         dense.dropout = self.dropout  # set later: torch warns when there is nothing between the layers
         self._fill(dense)
@@ -62,9 +70,7 @@ class SparseLSTMCSR(SparseLSTM):
 
     @overload
     @torch._jit_internal._overload_method
-    def forward(
-        self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         pass
 
     @overload
@@ -91,16 +97,12 @@ class SparseLSTMCSR(SparseLSTM):
                 h, c = h.squeeze(1), c.squeeze(1)
             return self._output(output, batched), (h, c)
 
-    def _states(
-        self, data: Tensor, n: int, hx: tuple[Tensor, Tensor] | None, batched: bool
-    ) -> tuple[Tensor, Tensor]:
+    def _states(self, data: Tensor, n: int, hx: tuple[Tensor, Tensor] | None, batched: bool) -> tuple[Tensor, Tensor]:
         width = self.proj_size if self.proj_size > 0 else self.hidden_size
         h = self._state(data, n, width, None if hx is None else hx[0], batched)
         return h, self._state(data, n, self.hidden_size, None if hx is None else hx[1], batched)
 
-    def _run(
-        self, data: Tensor, batch_sizes: Tensor | None, h: Tensor, c: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _run(self, data: Tensor, batch_sizes: Tensor | None, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         matrices, counts = self._matrices()
         result: tuple[Tensor, Tensor, Tensor] = torch.ops.jouleprune.lstm_csr(
             data, batch_sizes, h, c, matrices, counts, self.num_layers, self.bidirectional, self.dropout, self.training

@@ -26,7 +26,8 @@ class TransformerEncoderLayer(nn.TransformerEncoderLayer):
             src = src + self._sa_block(self.norm1(src), mask, padding, is_causal=is_causal)
             return src + self._ff_block(self.norm2(src))
         src = self.norm1(src + self._sa_block(src, mask, padding, is_causal=is_causal))
-        return self.norm2(src + self._ff_block(src))
+        out: Tensor = self.norm2(src + self._ff_block(src))
+        return out
 
 
 class TransformerEncoder(nn.TransformerEncoder):
