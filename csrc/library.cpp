@@ -16,6 +16,11 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("conv2d_csr_backward_input(Tensor grad_output, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt[] input_size, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
   m.def("conv2d_csr_backward_values(Tensor grad_output, Tensor input, Tensor col_indices, Tensor row_offsets, Tensor key, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
 
+  // Recurrent layers. `matrices`: for each layer and direction W_ih, W_hh and (LSTM with proj_size) W_hr, each as values, col_indices,
+  // row_offsets, key or as a dense weight, then its bias if it has one; `counts`: tensors of each. Made of the ops above.
+  m.def("lstm_csr(Tensor input, Tensor? batch_sizes, Tensor h, Tensor c, Tensor[] matrices, int[] counts, int layers, bool bidirectional, float dropout, bool training) -> (Tensor output, Tensor h, Tensor c)");
+  m.def("gru_csr(Tensor input, Tensor? batch_sizes, Tensor h, Tensor[] matrices, int[] counts, int layers, bool bidirectional, float dropout, bool training) -> (Tensor output, Tensor h)");
+
   // Masks as bits: uint8 [ceil(numel / 8)], element i at byte i / 8, bit i % 8.
   m.def("pack_mask(Tensor mask) -> Tensor");
   m.def("unpack_mask(Tensor bits, SymInt[] size) -> Tensor");

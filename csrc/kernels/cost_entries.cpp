@@ -149,7 +149,7 @@ bool runs_csr(const Entry& entry) {
   const auto any_of = [](const std::string& word, std::initializer_list<const char*> words) {
     return std::any_of(words.begin(), words.end(), [&](const char* known) { return word == known; });
   };
-  return any_of(entry.op, {"linear", "conv1d", "conv2d"}) &&
+  return any_of(entry.op, {"linear", "conv1d", "conv2d", "lstm", "gru"}) &&
          any_of(entry.dtype, {"float32", "float64", "bfloat16", "float16"});
 }
 

@@ -12,17 +12,22 @@ void add_csr(const Call& call, Recording& recording, std::string op, const Produ
              const std::string& activation) {
   const at::Tensor input = call.tensor(0), values = call.tensor(1), output = call.output();
   Entry entry = recording.weighted(std::move(op), product, values, input, output);
-  entry.shape = std::move(sizes);
-  entry.weight_elements = product.rows * product.cols * product.groups;
-  entry.nnz = values.numel();
-  if (activation == "relu") entry.ops = output.numel();  // fused
-  entry.pattern = "unstructured";
-  entry.layout = "csr";
-  entry.kernel = "csr";
+  mark_csr(entry, values, std::move(sizes));
+  if (activation != "none") entry.ops = output.numel();  // fused
   recording.add(std::move(entry));
 }
 
 }  // namespace
+
+void mark_csr(Entry& entry, const at::Tensor& values, std::vector<int64_t> sizes) {
+  entry.weight_elements = 1;
+  for (const int64_t size : sizes) entry.weight_elements *= size;
+  entry.shape = std::move(sizes);
+  entry.nnz = values.numel();
+  entry.pattern = "unstructured";
+  entry.layout = "csr";
+  entry.kernel = "csr";
+}
 
 void linear_csr(const Call& call, Recording& recording) {
   const int64_t rows = call.tensor(3).numel() - 1, cols = call.integer(7);

@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from . import nn as sparse_nn
 from .energy import Profile, price_workload
-from .errors import BudgetError, PatternError, ProfileError
+from .errors import BudgetError, ProfileError
 from .estimate import as_profile
-from .layers import layer_of, owners, replace_module, why_not_convertible
+from .fuse import fused
+from .layers import Unit, layer_of, replace_module, sparse_twin, unit_of, why_not_convertible
 from .ops import unpack_mask
 from .plan import LayerPlan, Plan
 from .race import Race, Timer, race, race_by_cost
@@ -23,6 +23,7 @@ from .record import record
 __all__ = ["Decision", "convert", "decisions", "explain"]
 
 _ATTRIBUTE = "_jouleprune_decisions"
+_SPARSE_OPS = ("linear", "conv1d", "conv2d", "lstm", "gru")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def convert(
     plan: Plan | None = None,
     profile: Profile | str | Mapping[str, Any] | None = None,
     force: bool = False,
+    fuse: bool = False,
     allow_over_budget: bool = False,
     timer: Timer | None = None,
 ) -> torch.nn.Module:
@@ -63,6 +65,9 @@ def convert(
         plan: the pruner's plan, replayed with its masks. Without one every layer with zeros is a candidate.
         profile: without a plan: the device that prices the candidates; without either the clock decides.
         force: convert every pruned layer whatever its speed.
+        fuse: fold batch norms into sparse layers before them, and let sparse layers apply the ReLU, GELU (exact) or
+            SiLU module that follows. Only for a model in eval mode, and kept only if the outputs on
+            ``example_inputs`` stay the same. Off unless asked for: a fused network takes fewer joules than planned.
         allow_over_budget: keep a result above the plan's budget instead of raising.
         timer: seconds of one call of a callable; a monotonic clock unless given.
     Returns:
@@ -75,11 +80,12 @@ def convert(
         raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     device = _profile_for(plan, profile)
     candidates = _planned(model, plan) if plan is not None else _with_zeros(model, device, example_inputs)
-    converted = copy.deepcopy(model)
     timed = _races(model, example_inputs, candidates, plan, device, force, timer)
-    made = []
-    for layer in candidates:
-        made.append(_convert_layer(converted, layer, plan, timed.get(layer.weight), force))
+    made = [_decided(model, layer, timed.get(layer.weight), force) for layer in candidates]
+    converted = _with_sparse_modules(model, [decision.weight for decision in made if decision.layout != "dense"], plan)
+    if fuse:
+        converted, taken = fused(converted, example_inputs)
+        made = [replace(decision, reason=decision.reason + taken.get(decision.name, "")) for decision in made]
     setattr(converted, _ATTRIBUTE, tuple(made))
     if plan is not None and device is not None:
         _check_budget(converted, example_inputs, plan, device, allow_over_budget)
@@ -162,9 +168,7 @@ def _with_zeros(model: torch.nn.Module, device: Profile | None, example_inputs: 
     wanted = _cheaper_sparse(model, device, example_inputs) if device is not None and device.kind != "asic" else None
     found = []
     for name, parameter in model.named_parameters():
-        holders = owners(model, name)
-        plain = any(type(module) in (torch.nn.Linear, torch.nn.Conv2d) and at == "weight" for _, module, at in holders)
-        if not plain or not bool((parameter == 0).any()):
+        if unit_of(model, name) is None or not bool((parameter == 0).any()):
             continue
         if wanted is None:
             found.append(_Candidate(layer_of(name), name, "csr", False, ""))
@@ -181,7 +185,7 @@ def _cheaper_sparse(model: torch.nn.Module, device: Profile, example_inputs: Any
     workload = json.loads(record(model, example_inputs))
     joules: dict[str, list[float]] = {}
     for entry in workload["entries"]:
-        if entry["weight"] and entry["op"] in ("linear", "conv2d") and entry["layout"] == "dense":
+        if entry["weight"] and entry["op"] in _SPARSE_OPS and entry["layout"] == "dense":
             sparse = {**entry, "pattern": "unstructured", "layout": "csr", "kernel": "csr"}
             both = joules.setdefault(entry["weight"], [0.0, 0.0])
             both[0] += price_entry(entry, device, workload["count"]).energy_j
@@ -202,47 +206,67 @@ def _races(
     force: bool,
     timer: Timer | None,
 ) -> dict[str, Race]:
-    """Times dense against sparse for the layers that no joules have decided."""
-    open_layers = {} if force else {layer.weight: layer for layer in candidates if not layer.wanted}
-    open_layers = {weight: layer for weight, layer in open_layers.items() if not why_not_convertible(model, weight)}
-    if not open_layers:
+    """Times dense against sparse for the modules with weights that no joules have decided; by weight."""
+    open_weights = [] if force else [layer.weight for layer in candidates if not layer.wanted]
+    modules: dict[str, list[str]] = {}
+    for weight in open_weights:
+        unit = unit_of(model, weight)
+        if unit is not None and not why_not_convertible(model, weight):
+            modules.setdefault(unit.name, []).append(weight)
+    if not modules:
         return {}
-    sparse = {weight: _sparse_module(model, layer, plan) for weight, layer in open_layers.items()}
     if os.environ.get("JOULEPRUNE_TUNE") == "off":
-        return race_by_cost(model, example_inputs, sparse)
-    return race(model, example_inputs, sparse, timer)
+        results = race_by_cost(model, example_inputs, modules)
+    else:
+        stand_ins = {name: _sparse_module(model, weights, plan) for name, weights in modules.items()}
+        results = race(model, example_inputs, stand_ins, timer)
+    return {weight: results[name] for name, weights in modules.items() for weight in weights}
 
 
-def _sparse_module(model: torch.nn.Module, layer: _Candidate, plan: Plan | None) -> torch.nn.Module:
-    name, module, _ = owners(model, layer.weight)[0]
-    bits = None if plan is None else plan.masks.get(layer.weight)
+def _sparse_module(model: torch.nn.Module, weights: list[str], plan: Plan | None) -> torch.nn.Module:
+    """The stand-in for the module that holds these weights."""
+    masks: dict[str, torch.Tensor] = {}
+    units = [_known_unit(model, weight) for weight in weights]
+    for weight, unit in zip(weights, units, strict=True):
+        bits = None if plan is None else plan.masks.get(weight)
+        if bits is not None:
+            parameter = model.get_parameter(weight)
+            masks[unit.weight] = unpack_mask(bits.to(parameter.device), list(parameter.shape))
+    return sparse_twin(units[0].module, masks, {unit.weight for unit in units})
+
+
+def _known_unit(model: torch.nn.Module, weight: str) -> Unit:
+    unit = unit_of(model, weight)
+    if unit is None:
+        raise ValueError(f"convert: no sparse module knows the weight {weight!r}")
+    return unit
+
+
+def _decided(model: torch.nn.Module, layer: _Candidate, timed: Race | None, force: bool) -> Decision:
     weight = model.get_parameter(layer.weight)
-    mask = None if bits is None else unpack_mask(bits.to(weight.device), list(weight.shape))
-    if isinstance(module, torch.nn.Linear):
-        return sparse_nn.SparseLinear.from_dense(module, layout="csr", mask=mask)
-    if isinstance(module, torch.nn.Conv2d):
-        return sparse_nn.SparseConv2d.from_dense(module, layout="csr", mask=mask)
-    raise PatternError(f"convert: {name}: expected Linear or Conv2d, got {type(module).__name__}")
-
-
-def _convert_layer(
-    converted: torch.nn.Module, layer: _Candidate, plan: Plan | None, timed: Race | None, force: bool
-) -> Decision:
-    weight = converted.get_parameter(layer.weight)
     density = float((weight != 0).sum()) / max(1, weight.numel())
     times = {} if timed is None else {"dense_s": timed.dense_s, "sparse_s": timed.sparse_s}
-    obstacle = why_not_convertible(converted, layer.weight)
+    obstacle = why_not_convertible(model, layer.weight)
     if obstacle:
         return Decision(layer.name, layer.weight, "dense", "dense", density, f"dense: {obstacle}")
     if not (force or layer.wanted or (timed is not None and timed.sparse_wins)):
         reason = "dense" if timed is None else f"dense: {timed.sentence}"
         return Decision(layer.name, layer.weight, "dense", "dense", density, reason, **times)
-    module = _sparse_module(converted, layer, plan)
-    replace_module(converted, owners(converted, layer.weight)[0][0], module)
     reason = "csr: forced" if timed is None else f"csr: {timed.sentence}"
     if layer.wanted:
         reason = layer.reason
     return Decision(layer.name, layer.weight, "csr", "csr", density, reason, **times)
+
+
+def _with_sparse_modules(model: torch.nn.Module, weights: list[str], plan: Plan | None) -> torch.nn.Module:
+    """A copy in which these weights run sparse."""
+    converted = copy.deepcopy(model)
+    modules: dict[str, list[str]] = {}
+    for weight in weights:
+        modules.setdefault(_known_unit(model, weight).name, []).append(weight)
+    for name, held in modules.items():
+        replace_module(converted, name, _sparse_module(converted, held, plan))
+    return converted
 
 
 def _check_budget(

@@ -57,6 +57,22 @@ def conv_arguments(
     return (x, values, *structure, None, b, channels, *lists, groups, activation)
 
 
+def recurrent_arguments(gates: int, dense=False, bias=True, layers=1, bidirectional=False, grad=True):
+    """3 features, 4 hidden values, 2 sequences of 5 steps; an LSTM has 4 gates, a GRU 3."""
+    matrices, counts = [], []
+    for layer in range(layers):
+        for _ in range(2 if bidirectional else 1):
+            for cols in (3 if layer == 0 else 4 * (2 if bidirectional else 1), 4):
+                weight = masked(4 * gates, cols)
+                parts = [weight] if dense else list(jp.ops.pack_csr(weight))
+                parts[0].requires_grad_(grad)
+                matrices += [*parts, torch.randn(4 * gates, requires_grad=grad)] if bias else parts
+                counts.append(len(parts) + bias)
+    x = torch.randn(5, 2, 3, requires_grad=grad)
+    states = [torch.randn(layers * (2 if bidirectional else 1), 2, 4) for _ in range(2 if gates == 4 else 1)]
+    return (x, None, *states, matrices, counts, layers, bidirectional, 0.0, False)
+
+
 def backward_linear(which: str):
     x, values, col_indices, row_offsets, key, _, _, cols, _ = linear_arguments(grad=False)
     grad = torch.randn(3, 5)
@@ -144,6 +160,15 @@ CASES = {
         nothing_kept(conv_arguments()),
         prepacked(conv_arguments(grad=False)),
     ],
+    **{
+        op: lambda gates=gates: [
+            recurrent_arguments(gates),
+            recurrent_arguments(gates, dense=True, bias=False),
+            recurrent_arguments(gates, layers=2, bidirectional=True),
+            recurrent_arguments(gates, bias=False, grad=False),
+        ]
+        for op, gates in (("lstm_csr", 4), ("gru_csr", 3))
+    },
     "linear_csr_backward_input": lambda: [backward_linear("input")],
     "linear_csr_backward_values": lambda: [backward_linear("values"), laid_out(backward_linear("values"), strided)],
     "conv2d_csr_backward_input": lambda: [backward_conv("input"), laid_out(backward_conv("input"), channels_last)],

@@ -1,16 +1,35 @@
-"""Modules that run pruned weights sparse: ``SparseLinear`` and ``SparseConv2d``, one scriptable class per layout.
+"""Modules that run pruned weights sparse, one scriptable class per layout: ``SparseLinear``, ``SparseConv1d``,
+``SparseConv2d``, ``SparseLSTM``, ``SparseGRU``, ``SparseMultiheadAttention``.
 
 ``SparseLinear.from_dense(linear)`` gives the class of the layout (``SparseLinearCSR``). Weights are named plain
 tensors: the parameter ``values`` (trainable at the kept entries), int32 buffers ``col_indices`` and ``row_offsets``,
 the int64 buffer ``key``, the parameter ``bias`` (``docs/formats.md``). There is no ``weight``: read
-``to_dense().weight``.
+``to_dense().weight``. Modules of several weights hold each as a child under torch's name of the weight:
+``weight_ih_l0.values``.
 
 ``load_state_dict`` accepts another number of kept weights: ``values`` stays the same Parameter with another size, so
 make an optimizer with state (momentum) anew. A module takes a state as a whole or not at all; of a model, torch loads
 the modules before the refused one (``jouleprune.load`` checks all first).
 """
 
+from .attention import SparseMultiheadAttention, SparseMultiheadAttentionCSR
+from .conv1d import SparseConv1d, SparseConv1dCSR
 from .conv2d import SparseConv2d, SparseConv2dCSR
+from .gru import SparseGRU, SparseGRUCSR
 from .linear import SparseLinear, SparseLinearCSR
+from .lstm import SparseLSTM, SparseLSTMCSR
 
-__all__ = ["SparseConv2d", "SparseConv2dCSR", "SparseLinear", "SparseLinearCSR"]
+__all__ = [
+    "SparseConv1d",
+    "SparseConv1dCSR",
+    "SparseConv2d",
+    "SparseConv2dCSR",
+    "SparseGRU",
+    "SparseGRUCSR",
+    "SparseLSTM",
+    "SparseLSTMCSR",
+    "SparseLinear",
+    "SparseLinearCSR",
+    "SparseMultiheadAttention",
+    "SparseMultiheadAttentionCSR",
+]

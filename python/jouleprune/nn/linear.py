@@ -51,7 +51,7 @@ class SparseLinear(CsrWeight):
     def extra_repr(self) -> str:
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, "
-            f"nnz={self.nnz}, density={self.density:.4f}"
+            f"{self._kept_repr()}"
         )
 
 
@@ -66,6 +66,12 @@ class SparseLinearCSR(SparseLinear):
     def forward(self, input: Tensor) -> Tensor:
         out: Tensor = torch.ops.jouleprune.linear_csr(
             input, self.values, self.col_indices, self.row_offsets, self.key, self.prepacked, self.bias,
-            self.in_features, "none",
+            self.in_features, self.activation,
         )  # fmt: skip
         return out
+
+    def _matrix(self) -> list[Tensor]:
+        """The tensors by which ops of several weights take this one."""
+        bias = self.bias
+        weight = [self.values, self.col_indices, self.row_offsets, self.key]
+        return weight if bias is None else weight + [bias]  # noqa: RUF005 (TorchScript)
