@@ -16,6 +16,11 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("conv2d_csr_backward_input(Tensor grad_output, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt[] input_size, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
   m.def("conv2d_csr_backward_values(Tensor grad_output, Tensor input, Tensor col_indices, Tensor row_offsets, Tensor key, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
 
+  // Layout bsr in int8: blocks of 1 x 4 inputs, a scale per row; inference only. Weight as for csr.
+  m.def("pack_bsr_int8(Tensor weight, Tensor? mask) -> (Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales)");
+  m.def("unpack_bsr_int8(Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor scales, SymInt cols) -> Tensor");
+  m.def("linear_bsr_int8(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales, Tensor? input_scale, Tensor? prepacked, Tensor? bias, SymInt in_features, str activation) -> Tensor");
+
   // Masks as bits: uint8 [ceil(numel / 8)], element i at byte i / 8, bit i % 8.
   m.def("pack_mask(Tensor mask) -> Tensor");
   m.def("unpack_mask(Tensor bits, SymInt[] size) -> Tensor");
