@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from .estimate import as_profile
 from .layers import layer_of, owners, replace_module, why_not_convertible
 from .ops import unpack_mask
 from .plan import LayerPlan, Plan
+from .quantize import Int8Layer, int8_layers
 from .race import Race, Timer, race, race_by_cost
 from .record import record
 
@@ -49,6 +50,8 @@ def convert(
     force: bool = False,
     allow_over_budget: bool = False,
     timer: Timer | None = None,
+    dtype: str | None = None,
+    calibration: Iterable[Any] | None = None,
 ) -> torch.nn.Module:
     """A new model whose pruned layers run sparse where that wins; ``model`` is not changed.
 
@@ -65,21 +68,35 @@ def convert(
         force: convert every pruned layer whatever its speed.
         allow_over_budget: keep a result above the plan's budget instead of raising.
         timer: seconds of one call of a callable; a monotonic clock unless given.
+        dtype: "int8" lets pruned Linear layers run in int8 (:class:`jouleprune.nn.SparseLinearInt8`, for inference)
+            where the clock says that it beats dense and csr. The result is close, not equal: ``explain`` tells the
+            error of each layer, and what torch's dense int8 would take. Not together with ``plan`` or ``profile``.
+        calibration: with ``dtype="int8"``: batches that fix one input scale per layer (the largest magnitude seen);
+            without them each row of an input gets its own at run time.
     Returns:
         The converted copy.
     Raises:
         BudgetError: a layer had to deviate from the plan and the joules exceed the budget.
-        ValueError: the plan names layers that the model lacks, or the weights do not hold the plan's zeros.
+        ValueError: the plan names layers that the model lacks, the weights do not hold the plan's zeros, or an
+            argument that does not go with another.
     """
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    _check_dtype(dtype, calibration, plan, profile)
     device = _profile_for(plan, profile)
     candidates = _planned(model, plan) if plan is not None else _with_zeros(model, device, example_inputs)
     converted = copy.deepcopy(model)
-    timed = _races(model, example_inputs, candidates, plan, device, force, timer)
+    int8 = {} if dtype is None else _in_int8(model, example_inputs, candidates, calibration, force, timer)
+    others = [layer for layer in candidates if layer.weight not in int8 or not int8[layer.weight].wanted]
+    timed = _races(model, example_inputs, others, plan, device, force, timer)
     made = []
     for layer in candidates:
-        made.append(_convert_layer(converted, layer, plan, timed.get(layer.weight), force))
+        if layer not in others:
+            made.append(_convert_to_int8(converted, layer, int8[layer.weight]))
+            continue
+        decision = _convert_layer(converted, layer, plan, timed.get(layer.weight), force)
+        refused = int8.get(layer.weight)
+        made.append(decision if refused is None else replace(decision, reason=f"{decision.reason}; {refused.reason}"))
     setattr(converted, _ATTRIBUTE, tuple(made))
     if plan is not None and device is not None:
         _check_budget(converted, example_inputs, plan, device, allow_over_budget)
@@ -102,6 +119,45 @@ def explain(model: torch.nn.Module) -> str:
         f"{decision.name:<{width}}  {decision.layout:<6} density {decision.density:.3f}  {decision.reason}"
         for decision in made
     )
+
+
+def _check_dtype(dtype: str | None, calibration: object, plan: object, profile: object) -> None:
+    if dtype not in (None, "int8"):
+        raise ValueError(f"dtype: expected None or 'int8', got {dtype!r}")
+    if dtype is None and calibration is not None:
+        raise ValueError("calibration: only for dtype='int8'")
+    if dtype is not None and (plan is not None or profile is not None):
+        raise ValueError(
+            "dtype: 'int8' is decided by the clock alone: leave out plan and profile (the weights hold the zeros)"
+        )
+
+
+def _in_int8(
+    model: torch.nn.Module,
+    example_inputs: Any,
+    candidates: list[_Candidate],
+    calibration: Iterable[Any] | None,
+    force: bool,
+    timer: Timer | None,
+) -> dict[str, Int8Layer]:
+    """The int8 twins of the candidates that are Linear layers on the CPU."""
+    linear = [
+        layer.weight
+        for layer in candidates
+        if not why_not_convertible(model, layer.weight)
+        and isinstance(model.get_submodule(layer.name), torch.nn.Linear)
+        and model.get_parameter(layer.weight).device.type == "cpu"
+        and model.get_parameter(layer.weight).dtype != torch.float64
+    ]
+    return int8_layers(model, example_inputs, linear, calibration=calibration, force=force, timer=timer)
+
+
+def _convert_to_int8(converted: torch.nn.Module, layer: _Candidate, chosen: Int8Layer) -> Decision:
+    weight = converted.get_parameter(layer.weight)
+    density = float((weight != 0).sum()) / max(1, weight.numel())
+    replace_module(converted, layer.name, chosen.module)
+    times = {"dense_s": chosen.dense_s, "sparse_s": chosen.sparse_s}
+    return Decision(layer.name, layer.weight, "bsr", "bsr-int8", density, chosen.reason, **times)
 
 
 def _profile_for(plan: Plan | None, profile: Profile | str | Mapping[str, Any] | None) -> Profile | None:

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <type_traits>
 
 #include "kernels/bsr_int8/bsr_int8_kernels.h"
@@ -46,25 +47,38 @@ class PanelProduct {
     }
   }
 
-  /// Units [unit_begin, unit_end) of `count` quantised panels from `panel` on, the weight passing by once.
+  /// Units [unit_begin, unit_end) of `count` quantised panels from `panel` on, the weight passing by once. sums: count times
+  /// sums_words(). Sums wait in cache until there are enough of them for whole lines of the output.
   void multiply(int64_t panel, int64_t count, int64_t unit_begin, int64_t unit_end, const int32_t* words, const float* scales,
                 int32_t* sums) const {
-    const int64_t first_row = row_of(unit_begin), rows = row_of(unit_end) - first_row;
+    int64_t first = row_of(unit_begin);  // rows [first, row_of(unit)) wait
     for (int64_t unit = unit_begin; unit < unit_end; ++unit) {
+      const int64_t end = row_of(unit + 1);
       for (int64_t i = 0; i < count; ++i) {
-        multiply_unit(unit, words + i * panel_words(), width_of(panel + i),
-                      sums + i * rows * widest_ + (row_of(unit) - first_row) * width_of(panel + i));
+        const int64_t width = width_of(panel + i);
+        prefetch_input(panel + count + i, unit);
+        multiply_unit(unit, words + i * panel_words(), width, sums + i * sums_words() + (row_of(unit) - first) * width);
       }
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      store(panel + i, first_row, rows, sums + i * rows * widest_, scales + i * widest_);
+      if (unit + 1 < unit_end && end - first < kWaitingRows) {
+        continue;
+      }
+      const int64_t ready = unit + 1 < unit_end ? (end - first) / kLineFloats * kLineFloats : end - first;
+      for (int64_t i = 0; i < count; ++i) {
+        int32_t* waiting = sums + i * sums_words();
+        const int64_t width = width_of(panel + i);
+        store(panel + i, first, ready, waiting, scales + i * widest_);
+        std::memmove(waiting, waiting + ready * width, static_cast<size_t>((end - first - ready) * width * 4));
+      }
+      first += ready;
     }
   }
 
-  int64_t rows_of(int64_t unit_begin, int64_t unit_end) const { return row_of(unit_end) - row_of(unit_begin); }
+  int64_t sums_words() const { return (kWaitingRows + kUnitRows + kLineFloats) * widest_; }
 
  private:
-  static constexpr int64_t kUnitRows = 32;  // without code: any number would do
+  static constexpr int64_t kLineFloats = 16;    // of a cache line
+  static constexpr int64_t kUnitRows = 32;      // at least the 30 of generated code
+  static constexpr int64_t kWaitingRows = 128;  // 8 KB of sums, in a first-level cache
 
   int64_t count_of(int64_t panel) const { return std::min(widest_, p_.n - panel * widest_); }
   int64_t width_of(int64_t panel) const { return (count_of(panel) + kernels_.lanes - 1) / kernels_.lanes * kernels_.lanes; }
@@ -74,6 +88,22 @@ class PanelProduct {
       return std::min(rows, unit * kUnitRows);
     }
     return unit < form_.code()->groups() ? form_.code()->block(unit, 0).row_begin : rows;
+  }
+
+  /// A share of the next panel's inputs, for the kernel reads no memory of its own: 1-3 % on Zen 4. (Fetching the lines of the
+  /// output for writing costs more than it saves.)
+  void prefetch_input(int64_t panel, int64_t unit) const {
+    if (panel >= panels()) {
+      return;
+    }
+    constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+    const int64_t begin = p_.in_features * unit / units(), end = p_.in_features * (unit + 1) / units();
+    for (int64_t j = 0; j < count_of(panel); ++j) {
+      const T* x = p_.input + (panel * widest_ + j) * p_.input_stride;
+      for (int64_t c = begin; c < end; c += kLine) {
+        __builtin_prefetch(x + c, 0, 2);
+      }
+    }
   }
 
   void multiply_unit(int64_t unit, const int32_t* words, int64_t width, int32_t* sums) const {
@@ -121,8 +151,8 @@ class PanelProduct {
 template <class T>
 void split_panels(const PanelProduct<T>& product, int64_t wave, const ParallelFor& parallel) {
   parallel(0, product.panels(), csr::grain_of(product.panel_work()), [&](int64_t begin, int64_t end) {
-    const int64_t most = std::min(wave, end - begin), rows = product.rows_of(0, product.units());
-    Scratch<int32_t> words(most * product.panel_words()), sums(most * rows * product.widest());
+    const int64_t most = std::min(wave, end - begin);
+    Scratch<int32_t> words(most * product.panel_words()), sums(most * product.sums_words());
     Scratch<float> scales(most * product.widest());
     for (int64_t panel = begin; panel < end; panel += most) {
       const int64_t count = std::min(most, end - panel);
@@ -147,7 +177,7 @@ void split_rows(const PanelProduct<T>& product, const ParallelFor& parallel) {
   });
   const int64_t units = product.units();
   parallel(0, units, csr::grain_of(product.panel_work() * panels / std::max<int64_t>(units, 1)), [&](int64_t begin, int64_t end) {
-    Scratch<int32_t> sums(panels * product.rows_of(begin, end) * product.widest());
+    Scratch<int32_t> sums(panels * product.sums_words());
     product.multiply(0, panels, begin, end, words.data(), scales.data(), sums.data());
   });
 }
@@ -168,8 +198,7 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
   if (product.panels() < kFewPanels) {
     return split_rows(product, parallel);
   }
-  split_panels(product, panels_per_wave(form->pass_bytes(), product.panel_words() * 4, p.weight.quads.rows * product.widest() * 4),
-               parallel);
+  split_panels(product, panels_per_wave(form->pass_bytes(), (product.panel_words() + product.sums_words()) * 4), parallel);
 }
 
 template void linear(const LinearParams<float>&, const ParallelFor&, Isa);

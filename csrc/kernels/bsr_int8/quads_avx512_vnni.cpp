@@ -173,9 +173,58 @@ void multiply_panel(const PanelWeight& weight, int64_t begin, int64_t end, const
   }
 }
 
+/// Up to 16 batch rows of 16 sums each. kWhole: there are 16.
+template <bool kWhole, bool kRelu>
+[[gnu::always_inline]] inline void store_block(const int32_t* sums, int64_t width, __m512 scales, __m512 bias,
+                                               const float* input_scales, float* y, int64_t stride, int64_t present) {
+  __m512i block[kSide];
+#pragma GCC unroll 16
+  for (int i = 0; i < kSide; ++i) {
+    block[i] = _mm512_loadu_si512(sums + i * width);
+  }
+  transpose_words(block);
+#pragma GCC unroll 16
+  for (int i = 0; i < kSide; ++i) {
+    if (kWhole || i < present) {
+      const __m512 by = _mm512_mul_ps(scales, _mm512_set1_ps(input_scales[i]));
+      const __m512 sum = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(block[i]), by), bias);
+      // max returns its second operand when either is NaN, which relu keeps, or when both are zeros.
+      _mm512_storeu_ps(y + i * stride, kRelu ? _mm512_max_ps(_mm512_setzero_ps(), sum) : sum);
+    }
+  }
+}
+
+template <bool kRelu>
+void store_blocks(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput o) {
+  for (int64_t r = 0; r + kSide <= rows; r += kSide) {
+    const __m512 scales = _mm512_loadu_ps(o.scales + r);
+    const __m512 bias = o.bias == nullptr ? _mm512_setzero_ps() : _mm512_loadu_ps(o.bias + r);
+    for (int64_t j = 0; j < o.count; j += kSide) {
+      const int32_t* block = sums + r * width + j;
+      float* y = o.y + j * o.stride + r;
+      if (o.count - j >= kSide) {
+        store_block<true, kRelu>(block, width, scales, bias, o.input_scales + j, y, o.stride, kSide);
+      } else {
+        store_block<false, kRelu>(block, width, scales, bias, o.input_scales + j, y, o.stride, o.count - j);
+      }
+    }
+  }
+}
+
+/// As store_panel, but blocks of 16 x 16 are turned by unpacks, which g++ keeps in registers.
+void store_quads(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput& out) {
+  (out.relu ? store_blocks<true> : store_blocks<false>)(sums, rows, width, out);
+  const int64_t whole = rows / kSide * kSide;
+  PanelOutput rest = out;
+  rest.y += whole;
+  rest.scales += whole;
+  rest.bias = out.bias == nullptr ? nullptr : out.bias + whole;
+  store_panel(sums + whole * width, rows - whole, width, rest);
+}
+
 }  // namespace
 
-const PanelKernels avx512_vnni_quads = {kSide,           1, quantise_panel,      multiply_panel,  store_panel, widen_all<BFloat16>,
+const PanelKernels avx512_vnni_quads = {kSide,           1, quantise_panel,      multiply_panel,  store_quads, widen_all<BFloat16>,
                                         widen_all<Half>, narrow_all<BFloat16>, narrow_all<Half>};
 
 }  // namespace jouleprune::kernels::bsr_int8
