@@ -46,7 +46,9 @@ struct LinearParams {
   float input_scale = 0;         ///< 0: the largest magnitude of each row is 127 of its steps
   T* output = nullptr;           ///< [n, rows], contiguous
   PackedForms* forms = nullptr;  ///< of this weight; null: what kernels derive from it lives for this call
-  bool with_code = true;         ///< false: no generated code, even where the system allows it
+  // For comparing kernels:
+  bool with_code = true;      ///< false: no generated code, even where the system allows it
+  bool small_kernels = true;  ///< false: panels for a small batch, too
 };
 
 template <class T>

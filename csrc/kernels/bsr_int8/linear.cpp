@@ -6,6 +6,7 @@
 #include "kernels/bsr_int8/panel_form.h"
 #include "kernels/bsr_int8/panel_kernels.h"
 #include "kernels/bsr_int8/reference.h"
+#include "kernels/bsr_int8/small_batch.h"
 #include "kernels/bsr_int8/waves.h"
 #include "kernels/csr/panels.h"
 #include "kernels/csr/scratch.h"
@@ -191,6 +192,9 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
   }
   if (p.n == 0 || p.weight.quads.rows == 0) {
     return;
+  }
+  if (p.small_kernels && small_batch_serves(p.n, isa)) {
+    return linear_small(p, parallel);
   }
   const auto form = panel_form(p.weight, p.forms, isa, p.with_code);
   const PanelProduct<T> product(p, panel_kernels(isa), *form);

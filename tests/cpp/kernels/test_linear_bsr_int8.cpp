@@ -4,6 +4,7 @@
 
 #include "kernels/bsr_int8/bsr_int8_kernels.h"
 #include "kernels/bsr_int8/quantise.h"
+#include "kernels/bsr_int8/small_form.h"
 #include "products.h"
 
 namespace jouleprune::kernels::bsr_int8::testing {
@@ -96,11 +97,11 @@ template <class T>
 void expect_equal_everywhere(Problem<T>& problem, const std::string& what) {
   const auto expected = problem.run(Isa::kReference);
   for (const Isa isa : supported_isas()) {
-    for (const bool code : {true, false}) {
-      problem.params.with_code = code;
+    for (const bool plain : {false, true}) {
+      problem.params.with_code = problem.params.small_kernels = !plain;
       for (int count = 1; count <= 3; ++count) {
         ASSERT_TRUE(same_bits(problem.run(isa, threads(count)), expected))
-            << what << " on " << isa_name(isa) << (code ? "" : " without code") << " with " << count << " threads";
+            << what << " on " << isa_name(isa) << (plain ? " without code" : "") << " with " << count << " threads";
       }
     }
   }
@@ -147,6 +148,17 @@ TYPED_TEST(LinearBsrInt8, EveryKernelGivesTheBitsOfTheReference) {
   });
 }
 
+TYPED_TEST(LinearBsrInt8, SmallBatches) {
+  std::mt19937 random(5);
+  const double densities[] = {0.9, 0.3, 0.1, 0.004, 0.0005};
+  for (int i = 0; i < 60; ++i) {
+    const Case c{1 + i % 8, static_cast<int64_t>(1 + random() % 90), static_cast<int64_t>(random() % 2200), densities[i % 5],
+                 0, i % 2 == 0, i % 3 == 0, i % 7 == 0 ? 0.01f : 0};
+    Problem<TypeParam> problem(c, random);
+    expect_equal_everywhere(problem, c.name());
+  }
+}
+
 TYPED_TEST(LinearBsrInt8, LargestSumsDoNotOverflow) {
   std::mt19937 random(1);
   Problem<TypeParam> problem({18, 2, kMaxInFeatures, 1}, random);
@@ -181,8 +193,8 @@ TYPED_TEST(LinearBsrInt8, NanMakesItsRowNan) {
     problem.input[5 * 70 + 69] = narrow<T>(std::numeric_limits<float>::quiet_NaN());
     problem.input[21 * 70 + 1] = narrow<T>(-std::numeric_limits<float>::infinity());
     for (const Isa isa : supported_isas()) {
-      for (const bool code : {true, false}) {
-        problem.params.with_code = code;
+      for (const bool plain : {false, true}) {
+        problem.params.with_code = problem.params.small_kernels = !plain;
         const auto output = problem.run(isa), expected = problem.run(Isa::kReference);
         for (int64_t i = 0; i < static_cast<int64_t>(output.size()); ++i) {
           const bool lost = i / 20 == 5 || (i / 20 == 21 && scale == 0);
@@ -192,6 +204,21 @@ TYPED_TEST(LinearBsrInt8, NanMakesItsRowNan) {
       }
     }
   }
+}
+
+TEST(SmallBatchInt8, EachOrderServesSomeDensity) {  // 4096 x 4096 at 50, 90 and 99 % of the quads
+  EXPECT_EQ(choose_small_order({4096, 1024, 2'097'152, 168'000}), SmallOrder::kBitmap);
+  EXPECT_EQ(choose_small_order({4096, 1024, 419'430, 57'000}), SmallOrder::kSell);
+  EXPECT_EQ(choose_small_order({4096, 1024, 41'943, 17'000}), SmallOrder::kCsr);
+}
+
+TEST(SmallBatchInt8, CountsTheStepsOfTheFullestRows) {
+  // Quads of the first 32: 2 of row 0, 3 of row 17; of the next 32: 1 of row 17. Steps of a group come in fours.
+  std::vector<int32_t> offsets(19, 2);
+  offsets[0] = 0, offsets[18] = 6;
+  const std::vector<int32_t> columns = {0, 31, 1, 5, 9, 40};
+  const SmallCounts counts = count_small({18, 70, 6, columns.data(), offsets.data()});
+  EXPECT_EQ(counts.sell_steps, 4 + 4);
 }
 
 TEST(QuantiseInt8, RoundsTiesToEvenAndClamps) {
