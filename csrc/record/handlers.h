@@ -53,5 +53,6 @@ void elementwise_of(Recording& recording, const std::vector<at::Tensor>& inputs,
 // sparse.cpp
 void linear_csr(const Call& call, Recording& recording);
 void conv2d_csr(const Call& call, Recording& recording);
+void linear_bsr_int8(const Call& call, Recording& recording);
 
 }  // namespace jouleprune::record

@@ -35,6 +35,7 @@ void layers(Table& table) {
                   "aten::_scaled_dot_product_fused_attention_overrideable"});
   add(linear_csr, {"jouleprune::linear_csr"});
   add(conv2d_csr, {"jouleprune::conv2d_csr"});
+  add(linear_bsr_int8, {"jouleprune::linear_bsr_int8"});
 }
 
 void products(Table& table) {

@@ -27,7 +27,7 @@ __all__ = ["load", "read_plan", "save"]
 
 _SCHEMA = 1
 _MASK = "mask:"
-_SPARSE = (sparse_nn.SparseLinear, sparse_nn.SparseConv2d)
+_SPARSE = (sparse_nn.SparseLinear, sparse_nn.SparseLinearInt8, sparse_nn.SparseConv2d)
 
 
 def save(model: torch.nn.Module, path: str | os.PathLike[str], *, plan: Plan | None = None) -> None:
@@ -172,6 +172,9 @@ def _sparse_layer(
     if class_name == "SparseLinearCSR" and isinstance(dense, torch.nn.Linear):
         nothing = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
         sparse: torch.nn.Module = sparse_nn.SparseLinear.from_dense(dense, layout="csr", mask=nothing)
+    elif class_name == "SparseLinearInt8" and isinstance(dense, torch.nn.Linear):
+        nothing = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
+        sparse = sparse_nn.SparseLinear.from_dense(dense, dtype="int8", mask=nothing)
     elif class_name == "SparseConv2dCSR" and isinstance(dense, torch.nn.Conv2d):
         nothing = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
         sparse = sparse_nn.SparseConv2d.from_dense(dense, layout="csr", mask=nothing)

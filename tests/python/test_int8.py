@@ -274,3 +274,21 @@ def test_convert_refuses_what_does_not_go_together():
     ):
         with pytest.raises(ValueError, match=fragment):
             jp.convert(model, x, **options)
+
+
+def test_save_and_load(tmp_path):
+    model, x = network()
+    converted = jp.convert(model, x, dtype="int8", calibration=[x], force=True)
+    jp.save(converted, tmp_path / "m.safetensors")
+    fresh = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 10), nn.Linear(10, 3)).eval()
+    loaded = jp.load(fresh, tmp_path / "m.safetensors")
+    assert torch.equal(loaded(x), converted(x)) and jp.explain(loaded) == jp.explain(converted)
+
+
+def test_estimate_prices_the_kernel():
+    model, x = network()
+    converted = jp.convert(model, x, dtype="int8", force=True)
+    report = jp.estimate(converted, x, profile="generic-cpu")
+    kernels = [(layer.kernel, layer.dtype, layer.layout) for layer in report.layers if layer.op == "linear"]
+    assert kernels == [("bsr-int8", "int8", "bsr")] * 2 + [("dense", "float32", "dense")]
+    assert not report.unknown_ops and report.energy_j < jp.estimate(model, x, profile="generic-cpu").energy_j
