@@ -21,6 +21,11 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("lstm_csr(Tensor input, Tensor? batch_sizes, Tensor h, Tensor c, Tensor[] matrices, int[] counts, int layers, bool bidirectional, float dropout, bool training) -> (Tensor output, Tensor h, Tensor c)");
   m.def("gru_csr(Tensor input, Tensor? batch_sizes, Tensor h, Tensor[] matrices, int[] counts, int layers, bool bidirectional, float dropout, bool training) -> (Tensor output, Tensor h)");
 
+  // Layout bsr in int8: blocks of 1 x 4 inputs, a scale per row; inference only. Weight as for csr.
+  m.def("pack_bsr_int8(Tensor weight, Tensor? mask) -> (Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales)");
+  m.def("unpack_bsr_int8(Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor scales, SymInt cols) -> Tensor");
+  m.def("linear_bsr_int8(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales, Tensor? input_scale, Tensor? prepacked, Tensor? bias, SymInt in_features, str activation) -> Tensor");
+
   // Masks as bits: uint8 [ceil(numel / 8)], element i at byte i / 8, bit i % 8.
   m.def("pack_mask(Tensor mask) -> Tensor");
   m.def("unpack_mask(Tensor bits, SymInt[] size) -> Tensor");

@@ -17,7 +17,9 @@ __all__ = [
     "check_element_type",
     "check_extras",
     "check_grad_output",
+    "check_int8_weight",
     "check_last",
+    "check_packable",
     "check_pair",
     "check_structure",
     "check_values",
@@ -90,6 +92,67 @@ def check_weight(
         check_alike(op, "values", values, like, like_name, same_dtype=True)
     check_alike(op, "col_indices", col_indices, like, like_name)
     check_alike(op, "row_offsets", row_offsets, like, like_name)
+    if key is not None:
+        check_dtype(op, "key", key, torch.int64)
+        torch._check_value(
+            key.dim() == 1 and key.shape[0] == 2, lambda: f"{op}: key: expected [2], got {list(key.shape)}"
+        )
+
+
+def check_packable(op: str, weight: Tensor, mask: Tensor | None) -> None:
+    """A dense weight, and what is to be kept of it."""
+    check_element_type(op, "weight", weight)
+    torch._check_value(
+        weight.dim() >= 2,
+        lambda: f"{op}: weight: expected [rows, cols] or more dimensions, got {list(weight.shape)}",
+    )
+    if mask is not None:
+        shape = list(mask.shape)
+        check_dtype(op, "mask", mask, torch.bool)
+        torch._check_value(
+            shape == list(weight.shape),
+            lambda: f"{op}: mask: expected the shape of weight, {list(weight.shape)}, got {shape}",
+        )
+        check_alike(op, "mask", mask, weight, "weight")
+
+
+def check_int8_weight(
+    op: str,
+    blocks: Tensor,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor | None,
+    scales: Tensor,
+    like: Tensor,
+    like_name: str,
+) -> None:
+    """The tensors of an int8 weight, as far as their data do not matter."""
+    for name, tensor, dtype in (
+        ("blocks", blocks, torch.int8),
+        ("block_columns", block_columns, torch.int32),
+        ("block_row_offsets", block_row_offsets, torch.int32),
+        ("scales", scales, torch.float32),
+    ):
+        check_dtype(op, name, tensor, dtype)
+        check_alike(op, name, tensor, like, like_name)
+    torch._check_value(
+        block_columns.dim() == 1, lambda: f"{op}: block_columns: expected [blocks], got {list(block_columns.shape)}"
+    )
+    torch._check_value(
+        blocks.dim() == 3 and list(blocks.shape[1:]) == [1, 4],
+        lambda: f"{op}: blocks: expected [blocks, 1, 4], got {list(blocks.shape)}",
+    )
+    torch._check_value(
+        blocks.shape[0] == block_columns.shape[0],
+        lambda: f"{op}: blocks: expected [{block_columns.shape[0]}, 1, 4] as block_columns, got {list(blocks.shape)}",
+    )
+    torch._check_value(
+        block_row_offsets.dim() == 1 and scales.dim() == 1 and block_row_offsets.shape[0] == scales.shape[0] + 1,
+        lambda: (
+            f"{op}: block_row_offsets, scales: expected [rows + 1] and [rows], got {list(block_row_offsets.shape)} "
+            f"and {list(scales.shape)}"
+        ),
+    )
     if key is not None:
         check_dtype(op, "key", key, torch.int64)
         torch._check_value(

@@ -19,7 +19,9 @@ from ._fake_checks import (
     check_element_type,
     check_extras,
     check_grad_output,
+    check_int8_weight,
     check_last,
+    check_packable,
     check_weight,
     conv_output_size,
 )
@@ -30,19 +32,7 @@ _CRITERIA = ("magnitude", "gradient", "taylor", "lamp")
 
 
 def pack_csr(weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    check_element_type("pack_csr", "weight", weight)
-    torch._check_value(
-        weight.dim() >= 2,
-        lambda: f"pack_csr: weight: expected [rows, cols] or more dimensions, got {list(weight.shape)}",
-    )
-    if mask is not None:
-        shape = list(mask.shape)
-        check_dtype("pack_csr", "mask", mask, torch.bool)
-        torch._check_value(
-            shape == list(weight.shape),
-            lambda: f"pack_csr: mask: expected the shape of weight, {list(weight.shape)}, got {shape}",
-        )
-        check_alike("pack_csr", "mask", mask, weight, "weight")
+    check_packable("pack_csr", weight, mask)
     nnz = torch.library.get_ctx().new_dynamic_size(min=0)
     return (
         weight.new_empty(nnz),
@@ -182,6 +172,59 @@ def conv2d_csr_backward_values(
     return grad_output.new_empty(col_indices.shape[0])
 
 
+def pack_bsr_int8(weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    check_packable("pack_bsr_int8", weight, mask)
+    blocks = torch.library.get_ctx().new_dynamic_size(min=0)
+    return (
+        weight.new_empty((blocks, 1, 4), dtype=torch.int8),
+        weight.new_empty(blocks, dtype=torch.int32),
+        weight.new_empty(weight.shape[0] + 1, dtype=torch.int32),
+        weight.new_empty(2, dtype=torch.int64),
+        weight.new_empty(weight.shape[0], dtype=torch.float32),
+    )
+
+
+def unpack_bsr_int8(
+    blocks: Tensor, block_columns: Tensor, block_row_offsets: Tensor, scales: Tensor, cols: int
+) -> Tensor:
+    op = "unpack_bsr_int8"
+    check_int8_weight(op, blocks, block_columns, block_row_offsets, None, scales, blocks, "blocks")
+    torch._check_value(cols >= 0, lambda: f"{op}: columns of the weight: expected at least 0, got {cols}")
+    return scales.new_empty(scales.shape[0], cols)
+
+
+def linear_bsr_int8(
+    input: Tensor,
+    blocks: Tensor,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor,
+    scales: Tensor,
+    input_scale: Tensor | None,
+    prepacked: Tensor | None,
+    bias: Tensor | None,
+    in_features: int,
+    activation: str,
+) -> Tensor:
+    op = "linear_bsr_int8"
+    check_last(op, "input", input, in_features)
+    torch._check_type(
+        input.dtype != torch.float64,
+        lambda: f"{op}: input: expected float32, bfloat16 or float16, got {input.dtype}",
+    )
+    check_int8_weight(op, blocks, block_columns, block_row_offsets, key, scales, input, "input")
+    rows = scales.shape[0]
+    if input_scale is not None:
+        check_dtype(op, "input_scale", input_scale, torch.float32)
+        torch._check_value(
+            input_scale.numel() == 1,
+            lambda: f"{op}: input_scale: expected one number, got {list(input_scale.shape)}",
+        )
+    float_bias = bias is not None and bias.dtype == torch.float32
+    check_extras(op, input.float() if float_bias else input, rows, prepacked, bias, activation)
+    return input.new_empty(*input.shape[:-1], rows)
+
+
 def pack_mask(mask: Tensor) -> Tensor:
     check_dtype("pack_mask", "mask", mask, torch.bool)
     return mask.new_empty((mask.numel() + 7) // 8, dtype=torch.uint8)
@@ -232,7 +275,7 @@ def _map_the_input(name: str) -> Callable[..., tuple[Tensor, int]]:
                 "per weight"
             )
         batched = input.movedim(in_dims[0], 0)
-        if name == "linear_csr":  # takes any leading dimensions
+        if name.startswith("linear"):  # takes any leading dimensions
             return op(batched, *rest), 0
         return op(batched.flatten(0, 1), *rest).unflatten(0, batched.shape[:2]), 0
 
@@ -252,10 +295,15 @@ FAKES: dict[str, Callable[..., Any]] = {
         conv2d_csr,
         conv2d_csr_backward_input,
         conv2d_csr_backward_values,
+        pack_bsr_int8,
+        unpack_bsr_int8,
+        linear_bsr_int8,
         pack_mask,
         unpack_mask,
         apply_mask_,
         importance,
     )
 }
-VMAPS: dict[str, Callable[..., Any]] = {name: _map_the_input(name) for name in ("linear_csr", "conv2d_csr")}
+VMAPS: dict[str, Callable[..., Any]] = {
+    name: _map_the_input(name) for name in ("linear_csr", "conv2d_csr", "linear_bsr_int8")
+}

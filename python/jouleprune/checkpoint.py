@@ -21,6 +21,7 @@ from . import _library
 from .convert import _ATTRIBUTE, Decision, decisions
 from .fuse import give_bias
 from .layers import SPARSE, replace_module, sparse_twin, unit_weights
+from .nn import SparseLinear
 from .plan import Plan
 
 __all__ = ["load", "read_plan", "save"]
@@ -187,7 +188,7 @@ def _sparse_layer(
     except AttributeError as error:
         raise ValueError(f"load: {path} holds the layer {name!r}, which {type(model).__name__} lacks") from error
     dense = here.to_dense() if isinstance(here, SPARSE) else here
-    sparse = _empty_twin(dense, own)
+    sparse = _empty_twin(dense, own, class_name)
     if sparse is None or type(sparse).__name__ != class_name:
         raise ValueError(f"load: layer {name!r} of {path}: no {class_name} can take the place of {type(here).__name__}")
     for key, value in own.items():
@@ -201,8 +202,13 @@ def _sparse_layer(
     return sparse.train(here.training)
 
 
-def _empty_twin(dense: torch.nn.Module, own: Mapping[str, torch.Tensor]) -> torch.nn.Module | None:
+def _empty_twin(dense: torch.nn.Module, own: Mapping[str, torch.Tensor], class_name: str) -> torch.nn.Module | None:
     """A sparse module that keeps nothing yet; of several weights those are sparse that are so in the file."""
+    if class_name == "SparseLinearInt8":
+        if not isinstance(dense, torch.nn.Linear):
+            return None
+        none_kept = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
+        return SparseLinear.from_dense(dense, dtype="int8", mask=none_kept)
     weights = unit_weights(dense)
     sparse = {weight for weight in weights if f"{weight.removesuffix('.weight')}.values" in own}
     nothing = {

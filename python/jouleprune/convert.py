@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from .fuse import fused
 from .layers import Unit, layer_of, replace_module, sparse_twin, unit_of, why_not_convertible
 from .ops import unpack_mask
 from .plan import LayerPlan, Plan
+from .quantize import Int8Layer, int8_layers
 from .race import Race, Timer, race, race_by_cost
 from .record import record
 
@@ -51,6 +52,8 @@ def convert(
     fuse: bool = False,
     allow_over_budget: bool = False,
     timer: Timer | None = None,
+    dtype: str | None = None,
+    calibration: Iterable[Any] | None = None,
 ) -> torch.nn.Module:
     """A new model whose pruned layers run sparse where that wins; ``model`` is not changed.
 
@@ -70,22 +73,39 @@ def convert(
             ``example_inputs`` stay the same. Off unless asked for: a fused network takes fewer joules than planned.
         allow_over_budget: keep a result above the plan's budget instead of raising.
         timer: seconds of one call of a callable; a monotonic clock unless given.
+        dtype: "int8" lets pruned Linear layers run in int8 (:class:`jouleprune.nn.SparseLinearInt8`, for inference)
+            where the clock says that it beats dense and csr. The result is close, not equal: ``explain`` tells the
+            error of each layer, and what torch's dense int8 would take. Not together with ``plan`` or ``profile``.
+        calibration: with ``dtype="int8"``: batches that fix one input scale per layer (the largest magnitude seen);
+            without them each row of an input gets its own at run time.
     Returns:
         The converted copy.
     Raises:
         BudgetError: a layer had to deviate from the plan and the joules exceed the budget.
-        ValueError: the plan names layers that the model lacks, or the weights do not hold the plan's zeros.
+        ValueError: the plan names layers that the model lacks, the weights do not hold the plan's zeros, or an
+            argument that does not go with another.
     """
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    _check_dtype(dtype, calibration, plan, profile)
     device = _profile_for(plan, profile)
     candidates = _planned(model, plan) if plan is not None else _with_zeros(model, device, example_inputs)
-    timed = _races(model, example_inputs, candidates, plan, device, force, timer)
-    made = [_decided(model, layer, timed.get(layer.weight), force) for layer in candidates]
-    converted = _with_sparse_modules(model, [decision.weight for decision in made if decision.layout != "dense"], plan)
+    int8 = {} if dtype is None else _in_int8(model, example_inputs, candidates, calibration, force, timer)
+    taken = {weight: layer for weight, layer in int8.items() if layer.wanted}
+    others = [layer for layer in candidates if layer.weight not in taken]
+    timed = _races(model, example_inputs, others, plan, device, force, timer)
+    made = [
+        _int8_decision(model, layer, taken[layer.weight])
+        if layer.weight in taken
+        else _told(_decided(model, layer, timed.get(layer.weight), force), int8.get(layer.weight))
+        for layer in candidates
+    ]
+    converted = _with_sparse_modules(model, [decision.weight for decision in made if decision.layout == "csr"], plan)
+    for weight, layer in taken.items():
+        replace_module(converted, layer_of(weight), layer.module)
     if fuse:
-        converted, taken = fused(converted, example_inputs)
-        made = [replace(decision, reason=decision.reason + taken.get(decision.name, "")) for decision in made]
+        converted, fusions = fused(converted, example_inputs)
+        made = [replace(decision, reason=decision.reason + fusions.get(decision.name, "")) for decision in made]
     setattr(converted, _ATTRIBUTE, tuple(made))
     if plan is not None and device is not None:
         _check_budget(converted, example_inputs, plan, device, allow_over_budget)
@@ -108,6 +128,49 @@ def explain(model: torch.nn.Module) -> str:
         f"{decision.name:<{width}}  {decision.layout:<6} density {decision.density:.3f}  {decision.reason}"
         for decision in made
     )
+
+
+def _check_dtype(dtype: str | None, calibration: object, plan: object, profile: object) -> None:
+    if dtype not in (None, "int8"):
+        raise ValueError(f"dtype: expected None or 'int8', got {dtype!r}")
+    if dtype is None and calibration is not None:
+        raise ValueError("calibration: only for dtype='int8'")
+    if dtype is not None and (plan is not None or profile is not None):
+        raise ValueError(
+            "dtype: 'int8' is decided by the clock alone: leave out plan and profile (the weights hold the zeros)"
+        )
+
+
+def _in_int8(
+    model: torch.nn.Module,
+    example_inputs: Any,
+    candidates: list[_Candidate],
+    calibration: Iterable[Any] | None,
+    force: bool,
+    timer: Timer | None,
+) -> dict[str, Int8Layer]:
+    """The int8 twins of the candidates that are Linear layers on the CPU."""
+    linear = [
+        layer.weight
+        for layer in candidates
+        if not why_not_convertible(model, layer.weight)
+        and isinstance(_known_unit(model, layer.weight).module, torch.nn.Linear)
+        and model.get_parameter(layer.weight).device.type == "cpu"
+        and model.get_parameter(layer.weight).dtype != torch.float64
+    ]
+    return int8_layers(model, example_inputs, linear, calibration=calibration, force=force, timer=timer)
+
+
+def _int8_decision(model: torch.nn.Module, layer: _Candidate, chosen: Int8Layer) -> Decision:
+    weight = model.get_parameter(layer.weight)
+    density = float((weight != 0).sum()) / max(1, weight.numel())
+    times = {"dense_s": chosen.dense_s, "sparse_s": chosen.sparse_s}
+    return Decision(layer.name, layer.weight, "bsr", "bsr-int8", density, chosen.reason, **times)
+
+
+def _told(decision: Decision, refused: Int8Layer | None) -> Decision:
+    """The decision, and why int8 does not run the layer."""
+    return decision if refused is None else replace(decision, reason=f"{decision.reason}; {refused.reason}")
 
 
 def _profile_for(plan: Plan | None, profile: Profile | str | Mapping[str, Any] | None) -> Profile | None:

@@ -95,6 +95,18 @@ def unpack_arguments(weight=None, grad=False):
     return (values.requires_grad_(grad), col_indices, row_offsets, 7)
 
 
+def int8_arguments(n=3, rows=5, cols=7, bias=True, activation="none", scale=None, dtype=torch.float32, weight=None):
+    packed = jp.ops.pack_bsr_int8(masked(rows, cols) if weight is None else weight)
+    b = torch.randn(rows) if bias else None
+    given = None if scale is None else torch.tensor([scale])
+    return (torch.randn(n, cols, dtype=dtype), *packed, given, None, b, cols, activation)
+
+
+def int8_packed(weight):
+    blocks, block_columns, block_row_offsets, _, scales = jp.ops.pack_bsr_int8(weight)
+    return (blocks, block_columns, block_row_offsets, scales, weight.shape[1])
+
+
 def laid_out(arguments, transform):
     """The same call with its input in another memory layout."""
     x, *rest = arguments
@@ -183,6 +195,29 @@ CASES = {
     ],
     "unpack_csr": lambda: [unpack_arguments(), unpack_arguments(grad=True), unpack_arguments(torch.zeros(3, 7))],
     "prepack_csr": lambda: [unpack_arguments()],
+    "pack_bsr_int8": lambda: [
+        (masked(5, 7), None),
+        (masked(4, 6), torch.rand(4, 6) < 0.5),
+        (masked(6, 36).view(6, 4, 3, 3), None),
+        (masked(4, 6).t(), None),
+        (torch.zeros(3, 4, dtype=torch.bfloat16), None),
+        (torch.zeros(0, 4), None),
+    ],
+    "unpack_bsr_int8": lambda: [int8_packed(masked(5, 7)), int8_packed(torch.zeros(3, 7))],
+    "linear_bsr_int8": lambda: [
+        int8_arguments(),
+        int8_arguments(bias=False, activation="relu"),
+        int8_arguments(activation="gelu", scale=0.02),
+        int8_arguments(n=0),
+        int8_arguments(rows=1, cols=1),
+        int8_arguments(n=40, rows=33, cols=70),
+        int8_arguments(dtype=torch.bfloat16),
+        int8_arguments(dtype=torch.float16),
+        int8_arguments(weight=torch.zeros(5, 7)),
+        laid_out(int8_arguments(), strided),
+        laid_out(int8_arguments(), lambda x: x[0]),
+        laid_out(int8_arguments(), lambda x: x.repeat(2, 2, 1, 1)),
+    ],
     "pack_mask": lambda: [(odd_mask(),), (odd_mask().t(),), (torch.zeros(0, dtype=torch.bool),)],
     "unpack_mask": lambda: [(jp.ops.pack_mask(odd_mask()), [5, 7]), (torch.zeros(0, dtype=torch.uint8), [0, 7])],
     "apply_mask_": lambda: [

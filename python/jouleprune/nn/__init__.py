@@ -7,6 +7,9 @@ the int64 buffer ``key``, the parameter ``bias`` (``docs/formats.md``). There is
 ``to_dense().weight``. Modules of several weights hold each as a child under torch's name of the weight:
 ``weight_ih_l0.values``.
 
+``SparseLinear.from_dense(linear, dtype="int8")`` gives a ``SparseLinearInt8``: an int8 weight in blocks of 1 x 4, for
+inference.
+
 ``load_state_dict`` accepts another number of kept weights: ``values`` stays the same Parameter with another size, so
 make an optimizer with state (momentum) anew. A module takes a state as a whole or not at all; of a model, torch loads
 the modules before the refused one (``jouleprune.load`` checks all first).
@@ -16,6 +19,7 @@ from .attention import SparseMultiheadAttention, SparseMultiheadAttentionCSR
 from .conv1d import SparseConv1d, SparseConv1dCSR
 from .conv2d import SparseConv2d, SparseConv2dCSR
 from .gru import SparseGRU, SparseGRUCSR
+from .int8 import SparseLinearInt8
 from .linear import SparseLinear, SparseLinearCSR
 from .lstm import SparseLSTM, SparseLSTMCSR
 
@@ -30,6 +34,7 @@ __all__ = [
     "SparseLSTMCSR",
     "SparseLinear",
     "SparseLinearCSR",
+    "SparseLinearInt8",
     "SparseMultiheadAttention",
     "SparseMultiheadAttentionCSR",
 ]

@@ -9,10 +9,12 @@ from ..errors import PatternError
 __all__ = ["check_dense", "check_padding_mode", "numeric_padding"]
 
 
-def check_dense(name: str, module: object, kind: type[nn.Module], layout: str) -> None:
+def check_dense(
+    name: str, module: object, kind: type[nn.Module], layout: str, layouts: tuple[str, ...] = ("csr",)
+) -> None:
     """Refuses what ``from_dense`` cannot read."""
-    if layout != "csr":
-        raise PatternError(f"layout: expected one of csr, got {layout!r}")
+    if layout not in layouts:
+        raise PatternError(f"layout: expected one of {', '.join(layouts)}, got {layout!r}")
     if not isinstance(module, kind):
         raise PatternError(f"{name}: expected torch.nn.{kind.__name__}, got {type(module).__name__}")
     for parameter, tensor in module.named_parameters():

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ..errors import PatternError
 from ._checks import check_dense
 from ._csr_weight import CsrWeight
+from .int8 import SparseLinearInt8
 
 __all__ = ["SparseLinear", "SparseLinearCSR"]
 
@@ -21,20 +23,27 @@ class SparseLinear(CsrWeight):
         out_features: int
 
     @staticmethod
-    def from_dense(module: nn.Linear, layout: str = "csr", *, mask: Tensor | None = None) -> SparseLinear:
+    def from_dense(
+        module: nn.Linear, layout: str | None = None, *, mask: Tensor | None = None, dtype: str | None = None
+    ) -> SparseLinear | SparseLinearInt8:
         """The sparse twin of ``module``, which is not changed.
 
         Args:
             module: its zeros are the mask; dtype, device, mode and ``requires_grad`` are kept.
-            layout: "csr".
+            layout: "csr"; with ``dtype="int8"``: "bsr". That is also what None stands for.
             mask: bool [out_features, in_features], True = kept, instead of the zeros (kept entries may then be zero).
+            dtype: None keeps that of the weight. "int8" quantises it, one scale per output, and gives a
+                :class:`SparseLinearInt8`, which is for inference.
         Raises:
-            PatternError: another kind of module, one that has no weight yet, or an unknown layout.
+            PatternError: another kind of module, one that has no weight yet, or an unknown layout or dtype.
             ValueError: a mask of another shape or dtype, or a weight on the meta device.
             TypeError: a weight that is not float32, float64, bfloat16 or float16.
         """
-        check_dense("SparseLinear", module, nn.Linear, layout)
-        return SparseLinearCSR(module, mask)
+        if dtype not in (None, "int8"):
+            raise PatternError(f"dtype: expected None or 'int8', got {dtype!r}")
+        layouts = ("csr",) if dtype is None else ("bsr",)
+        check_dense("SparseLinear", module, nn.Linear, layouts[0] if layout is None else layout, layouts)
+        return SparseLinearCSR(module, mask) if dtype is None else SparseLinearInt8(module, mask)
 
     def to_dense(self) -> nn.Linear:
         """A torch.nn.Linear with equal outputs; what was pruned is zero in its ``weight``. Nothing is shared."""
