@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -130,13 +131,15 @@ def _plain_tensors(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def _write_whole(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")  # with the user's permissions, unlike mkstemp's
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         beside.touch(exist_ok=False)
+        permissions = stat.S_IMODE(beside.stat().st_mode)  # as the user's other files; safetensors makes it private
     except OSError as error:
         raise ValueError(f"save: path: cannot write into {path.parent}: {error}") from error
     try:
         save_file(tensors, beside, metadata=metadata)
+        beside.chmod(permissions)
         os.replace(beside, path)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"save: path: cannot write {path}: {error}") from error
