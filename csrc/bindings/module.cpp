@@ -61,8 +61,6 @@ py::dict build_info() {
   info["with_cuda"] = JOULEPRUNE_WITH_CUDA_TEXT;
   info["cuda_reason"] = JOULEPRUNE_CUDA_REASON;
   info["compiler"] = JOULEPRUNE_COMPILER;
-  info["isa"] = kernels::isa_name(kernels::active_isa());
-  info["jit"] = kernels::jit::available() ? "on" : "off";
   return info;
 }
 
@@ -122,6 +120,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("build_info", &bindings::build_info);
   m.def("active_isa", [] { return std::string(kernels::isa_name(kernels::active_isa())); });
   m.def("supported_isas", &bindings::supported_isas);
+  m.def("generates_code", &kernels::jit::available);
   m.def(
       "peak_gflops", [](double seconds) { return kernels::peak::fused_multiply_add_gflops(kernels::active_isa(), seconds); },
       py::arg("seconds"), py::call_guard<py::gil_scoped_release>());

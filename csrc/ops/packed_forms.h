@@ -29,8 +29,9 @@ class Place {
 };
 
 /// Forms of the weight whose canonical tensors are given; `key`: the checked content key of the structure. Values changed in
-/// place through torch are noticed by their version; changes behind torch's back (`.data`, raw pointers) by comparing 32 of them.
-/// Cheap to make; lives for one call.
+/// place through torch are noticed by their version; changes behind torch's back (`.data`, raw pointers) by comparing: all of up to
+/// 2048 values, else 32 of them. Forms of float64 values are not kept: numerical differentiation (torch.autograd.gradcheck) changes
+/// single values that way. Cheap to make; lives for one call.
 class WeightForms : public kernels::PackedForms {
  public:
   WeightForms(const at::Tensor& values, const at::Tensor& col_indices, const at::Tensor& row_offsets,

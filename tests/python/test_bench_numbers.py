@@ -181,5 +181,4 @@ def test_the_peak_is_a_number_of_this_machine():
     from jouleprune import _C
 
     assert 1 < _C.peak_gflops(0.02) < 1e4
-    build = _C.build_info()
-    assert build["isa"] in ("reference", "portable", "avx2", "avx512") and build["jit"] in ("on", "off")
+    assert isinstance(_C.generates_code(), bool)

@@ -64,7 +64,6 @@ def describe(threads: int, peaks: Mapping[str, float], peak_method: str) -> Mach
     """This process, now."""
     from .. import _C, __version__
 
-    build = _C.build_info()
     return Machine(
         cpu=_cpu_name(),
         family=family(),
@@ -74,8 +73,8 @@ def describe(threads: int, peaks: Mapping[str, float], peak_method: str) -> Mach
         torch=torch.__version__,
         torch_isa=torch.backends.cpu.get_cpu_capability(),
         jouleprune=__version__,
-        isa=build["isa"],
-        jit=build["jit"] == "on",
+        isa=_C.active_isa(),
+        jit=_C.generates_code(),
         malloc="malloc keeps freed memory (MALLOC_*)" if _malloc_raised() else "malloc as it is",
         denormals="flushed" if _flushes_denormals() else "kept",
         python=platform.python_version(),
