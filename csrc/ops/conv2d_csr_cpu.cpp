@@ -48,6 +48,7 @@ Tensor conv2d_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& va
   check_grad_output(op, grad_output, shape);
   const auto planes = grad_output.contiguous();
   auto grad_input = at::empty(input_size, grad_output.options());
+  const FreshValues fresh;
   auto forms = weight.forms();
   with_element_type(grad_output.scalar_type(), [&](auto element) {
     using T = decltype(element);

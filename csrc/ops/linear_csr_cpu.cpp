@@ -39,6 +39,7 @@ Tensor linear_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& va
   const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, grad_output, "grad_output");
   const auto rows = as_rows(op, "grad_output", grad_output, weight.csr.rows);
   auto grad_input = at::empty(resized_last(grad_output, in_features), grad_output.options());
+  const FreshValues fresh;
   auto forms = weight.forms();
   with_element_type(grad_output.scalar_type(), [&](auto element) {
     using T = decltype(element);

@@ -173,8 +173,15 @@ int64_t Place::version_of(const at::Tensor& tensor) {
   return tensor.is_inference() ? -1 : static_cast<int64_t>(tensor._version());
 }
 
+namespace {
+thread_local int fresh_values = 0;
+}  // namespace
+
+FreshValues::FreshValues() { ++fresh_values; }
+FreshValues::~FreshValues() { --fresh_values; }
+
 std::shared_ptr<const PackedForm> WeightForms::get(const FormName& name, const Make& make) {
-  if (name.of_values && values_.scalar_type() == at::kDouble) {
+  if (name.of_values && fresh_values > 0) {
     return make();
   }
   const size_t hash = hash_of(name, values_, col_indices_, row_offsets_);

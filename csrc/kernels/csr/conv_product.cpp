@@ -49,13 +49,7 @@ class CodeProduct : public ConvProduct<float> {
       out.isa = spec.isa;
       return out;
     };
-    if (forms == nullptr) {
-      code_ = std::make_shared<const jit::PatternCode>(pattern());
-    } else {
-      jit::CodeName code_name{forms->structure_key(), {kConvolutionCode}};
-      std::copy(name.details.begin(), name.details.end(), code_name.details.begin() + 1);
-      code_ = jit::shared_code(code_name, pattern);
-    }
+    code_ = code_of_structure(forms, "convolution code", name.details, pattern);
     const auto& order = code_->value_order();
     values_.reserve(order.size());
     for (const int32_t at : order) {
@@ -67,7 +61,7 @@ class CodeProduct : public ConvProduct<float> {
   int64_t blocks() const override { return code_->column_blocks(); }
   int64_t row_begin(int64_t group) const override { return group < groups() ? code_->block(group, 0).row_begin : rows_; }
   int64_t step() const override { return 1; }
-  int64_t bytes() const override { return code_->bytes() + static_cast<int64_t>(values_.size() * sizeof(uint32_t)); }
+  int64_t bytes() const override { return static_cast<int64_t>(values_.size() * sizeof(uint32_t)); }
 
   void run(int64_t group, int64_t block, const float* x, int64_t vectors, const float* start, float* tile) const override {
     const jit::PatternBlock& code = code_->block(group, block);
@@ -81,8 +75,6 @@ class CodeProduct : public ConvProduct<float> {
   }
 
  private:
-  static constexpr int64_t kConvolutionCode = 2;  // tells these codes from those of other kernels
-
   int64_t end_of(int64_t group, int64_t block) const {
     if (block + 1 < blocks()) {
       return code_->block(group, block + 1).values_begin;
