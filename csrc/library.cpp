@@ -16,6 +16,14 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("conv2d_csr_backward_input(Tensor grad_output, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt[] input_size, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
   m.def("conv2d_csr_backward_values(Tensor grad_output, Tensor input, Tensor col_indices, Tensor row_offsets, Tensor key, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
 
+  // Layout bsr: blocks [blocks, r, c] of the weight [out_features, in_features]; "vector" is the case c = 1.
+  m.def("pack_bsr(Tensor weight, Tensor? mask, int[2] block_size) -> (Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key)");
+  m.def("unpack_bsr(Tensor blocks, Tensor block_columns, Tensor block_row_offsets, SymInt rows, SymInt cols) -> Tensor");
+  m.def("prepack_bsr(Tensor blocks, Tensor block_columns, Tensor block_row_offsets, SymInt rows, SymInt cols) -> Tensor");
+  m.def("linear_bsr(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor? prepacked, Tensor? bias, SymInt out_features, SymInt in_features, str activation) -> Tensor");
+  m.def("linear_bsr_backward_input(Tensor grad_output, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, SymInt out_features, SymInt in_features) -> Tensor");
+  m.def("linear_bsr_backward_values(Tensor grad_output, Tensor input, Tensor block_columns, Tensor block_row_offsets, Tensor key, SymInt[2] block_size, SymInt out_features, SymInt in_features) -> Tensor");
+
   // Masks as bits: uint8 [ceil(numel / 8)], element i at byte i / 8, bit i % 8.
   m.def("pack_mask(Tensor mask) -> Tensor");
   m.def("unpack_mask(Tensor bits, SymInt[] size) -> Tensor");

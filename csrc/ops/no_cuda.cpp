@@ -1,4 +1,4 @@
-// In a build without CUDA the csr ops exist for CUDA tensors all the same: to say so in one sentence.
+// In a build without CUDA the ops exist for CUDA tensors all the same: to say so in one sentence.
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/library.h>
 
@@ -16,7 +16,8 @@ void refuse_cuda(const c10::OperatorHandle& op, torch::jit::Stack*) {
 TORCH_LIBRARY_IMPL(jouleprune, CUDA, m) {
   for (const char* op : {"pack_csr", "unpack_csr", "prepack_csr", "linear_csr", "linear_csr_backward_input",
                          "linear_csr_backward_values", "conv2d_csr", "conv2d_csr_backward_input",
-                         "conv2d_csr_backward_values"}) {
+                         "conv2d_csr_backward_values", "pack_bsr", "unpack_bsr", "prepack_bsr", "linear_bsr",
+                         "linear_bsr_backward_input", "linear_bsr_backward_values"}) {
     m.impl(op, torch::CppFunction::makeFromBoxedFunction<&jouleprune::ops::refuse_cuda>());
   }
 }

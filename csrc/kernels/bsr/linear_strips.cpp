@@ -1,0 +1,119 @@
+#include "kernels/bsr/linear_strips.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "kernels/csr/linear_code.h"
+#include "kernels/csr/panels.h"
+#include "kernels/csr/scratch.h"
+
+namespace jouleprune::kernels::bsr {
+namespace {
+
+using csr::grain_of;
+using csr::Scratch;
+
+constexpr int64_t kWaveBytes = 1 << 20;   // packed panels alive at once: what an L2 holds
+constexpr int64_t kChunkBytes = 16 << 10; // weights that a thread runs over all panels of the wave: half an L1
+
+/// The parts of one call.
+template <class T>
+struct Call {
+  const LinearParams<T>& p;
+  const StripKernels<T>& kernels;
+  Strips<T> strips;
+  int64_t cols;           // of the input
+  int64_t panel_columns;  // elements of a panel per batch row: columns, or pairs of them
+
+  int64_t panels() const { return (p.n + kernels.width - 1) / kernels.width; }
+  int64_t count(int64_t panel) const { return std::min(kernels.width, p.n - panel * kernels.width); }
+  int64_t panel_elements() const { return panel_columns * kernels.width + kPanelSlack; }
+
+  void pack(int64_t panel, Accumulate<T>* to) const {
+    const int64_t first = panel * kernels.width;
+    kernels.pack(p.input + first * p.input_stride, p.input_stride, count(panel), cols, kernels.width_for(count(panel)), to);
+  }
+  void multiply(int64_t strip_begin, int64_t strip_end, int64_t panel, const Accumulate<T>* packed) const {
+    const int64_t batch_rows = count(panel), width = kernels.width_for(batch_rows);
+    T* const output = p.output + panel * kernels.width * strips.rows;
+    for (int64_t strip = strip_begin; strip < strip_end; ++strip) {
+      kernels.multiply(strips, strip, packed, width, batch_rows, output);
+    }
+  }
+};
+
+/// Bounds of runs of strips with about equal numbers of entries.
+template <class T>
+std::vector<int64_t> chunks_of(const StripForm<T>& form) {
+  const int64_t weight_bytes = form.entries * kStripRows<T> * static_cast<int64_t>(sizeof(T));
+  const int64_t chunks = std::clamp<int64_t>(weight_bytes / kChunkBytes, 1, std::max<int64_t>(1, form.strips));
+  return csr::balanced_rows(form.offsets.get(), 0, form.strips, chunks);
+}
+
+template <class T>
+void run(const Call<T>& call, const StripForm<T>& form, const ParallelFor& parallel) {
+  using A = Accumulate<T>;
+  const auto bounds = chunks_of(form);
+  const int64_t chunks = static_cast<int64_t>(bounds.size()) - 1, panel_elements = call.panel_elements();
+  const auto unit_work = [&](int64_t width) { return (form.entries / chunks + 8) * kStripRows<T> * width; };
+  if constexpr (std::is_same_v<T, A>) {
+    if (call.p.n == 1) {  // the row is a panel
+      return parallel(0, chunks, grain_of(unit_work(1)), [&](int64_t begin, int64_t end) {
+        call.multiply(bounds[begin], bounds[end], 0, call.p.input);
+      });
+    }
+  }
+  const int64_t wave = std::clamp<int64_t>(kWaveBytes / (panel_elements * static_cast<int64_t>(sizeof(A))), 1, call.panels());
+  Scratch<A> packed(wave * panel_elements);
+  for (int64_t first = 0; first < call.panels(); first += wave) {
+    const int64_t present = std::min(wave, call.panels() - first);
+    parallel(0, present, grain_of(panel_elements * 4), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        call.pack(first + i, packed.data() + i * panel_elements);
+      }
+    });
+    parallel(0, chunks * present, grain_of(unit_work(call.count(first))), [&](int64_t begin, int64_t end) {
+      for (int64_t unit = begin; unit < end; ++unit) {
+        const int64_t chunk = unit / present, i = unit % present;
+        call.multiply(bounds[chunk], bounds[chunk + 1], first + i, packed.data() + i * panel_elements);
+      }
+    });
+  }
+}
+
+template <class T>
+bool pairs_serve(const LinearParams<T>& p, Side side, Isa isa) {
+  const int64_t depth = side == Side::kForward ? p.bsr.c : p.bsr.r;
+  return std::is_same_v<T, BFloat16> && p.pairs && depth % 2 == 0 && isa == Isa::kAvx512 && csr::bfloat16_pairs_pay();
+}
+
+}  // namespace
+
+template <class T>
+void linear_strips(const LinearParams<T>& p, Side side, const ParallelFor& parallel, Isa isa) {
+  using A = Accumulate<T>;
+  const bool forward = side == Side::kForward, pairs = pairs_serve(p, side, isa);
+  const int64_t rows = forward ? p.bsr.rows : p.bsr.cols, cols = forward ? p.bsr.cols : p.bsr.rows;
+  if (rows == 0 || p.n == 0) {
+    return;
+  }
+  const auto form = strip_form(p.forms, p.bsr, p.blocks, side, pairs);
+  Scratch<A> start(form->strips * kStripRows<T>);
+  std::fill_n(start.data(), form->strips * kStripRows<T>, A{0});
+  if (forward && p.bias != nullptr) {
+    std::transform(p.bias, p.bias + rows, start.data(), [](T x) { return widen(x); });
+  }
+  const StripKernels<T>* kernels = &strip_kernels<T>(isa);
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    kernels = pairs ? &pair_strip_kernels() : kernels;
+  }
+  const Strips<T> strips{rows, form->offsets.get(), form->columns.get(), form->values.get(), start.data(), forward && p.relu};
+  run(Call<T>{p, *kernels, strips, cols, pairs ? (cols + 1) / 2 : cols}, *form, parallel);
+}
+
+template void linear_strips(const LinearParams<float>&, Side, const ParallelFor&, Isa);
+template void linear_strips(const LinearParams<double>&, Side, const ParallelFor&, Isa);
+template void linear_strips(const LinearParams<BFloat16>&, Side, const ParallelFor&, Isa);
+template void linear_strips(const LinearParams<Half>&, Side, const ParallelFor&, Isa);
+
+}  // namespace jouleprune::kernels::bsr
