@@ -13,8 +13,7 @@ namespace {
 using csr::grain_of;
 using csr::Scratch;
 
-constexpr int64_t kWaveBytes = 1 << 20;   // packed panels alive at once: what an L2 holds
-constexpr int64_t kChunkBytes = 16 << 10; // weights that a thread runs over all panels of the wave: half an L1
+constexpr int64_t kUnitWork = 100'000;  // multiply-adds of a unit: small enough to balance, large enough to ignore calls
 
 /// The parts of one call.
 template <class T>
@@ -42,43 +41,38 @@ struct Call {
   }
 };
 
-/// Bounds of runs of strips with about equal numbers of entries.
-template <class T>
-std::vector<int64_t> chunks_of(const StripForm<T>& form) {
-  const int64_t weight_bytes = form.entries * kStripRows<T> * static_cast<int64_t>(sizeof(T));
-  const int64_t chunks = std::clamp<int64_t>(weight_bytes / kChunkBytes, 1, std::max<int64_t>(1, form.strips));
-  return csr::balanced_rows(form.offsets.get(), 0, form.strips, chunks);
-}
-
+// Panel by panel: packed just before it meets all strips, whose weights stream by. Against strips outside and panels packed ahead
+// (1024^2, n = 256, zeros 80 / 95 %, one thread of a Zen 4): 99 / 88 GFLOP/s instead of 93 / 82.
 template <class T>
 void run(const Call<T>& call, const StripForm<T>& form, const ParallelFor& parallel) {
   using A = Accumulate<T>;
-  const auto bounds = chunks_of(form);
-  const int64_t chunks = static_cast<int64_t>(bounds.size()) - 1, panel_elements = call.panel_elements();
-  const auto unit_work = [&](int64_t width) { return (form.entries / chunks + 8) * kStripRows<T> * width; };
+  const int64_t panels = call.panels(), panel_work = (form.entries + 8 * form.strips) * kStripRows<T> * std::min(call.p.n, call.kernels.width);
+  const int64_t chunks = std::clamp<int64_t>(panel_work / kUnitWork, 1, std::max<int64_t>(1, form.strips));
+  const auto bounds = csr::balanced_rows(form.offsets.get(), 0, form.strips, chunks);
+  const int64_t grain = grain_of(panel_work / chunks);
+  const auto run_chunks = [&](int64_t begin, int64_t end, int64_t panel, const A* packed) {
+    call.multiply(bounds[begin], bounds[end], panel, packed);
+  };
   if constexpr (std::is_same_v<T, A>) {
     if (call.p.n == 1) {  // the row is a panel
-      return parallel(0, chunks, grain_of(unit_work(1)), [&](int64_t begin, int64_t end) {
-        call.multiply(bounds[begin], bounds[end], 0, call.p.input);
-      });
+      return parallel(0, chunks, grain, [&](int64_t begin, int64_t end) { run_chunks(begin, end, 0, call.p.input); });
     }
   }
-  const int64_t wave = std::clamp<int64_t>(kWaveBytes / (panel_elements * static_cast<int64_t>(sizeof(A))), 1, call.panels());
-  Scratch<A> packed(wave * panel_elements);
-  for (int64_t first = 0; first < call.panels(); first += wave) {
-    const int64_t present = std::min(wave, call.panels() - first);
-    parallel(0, present, grain_of(panel_elements * 4), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        call.pack(first + i, packed.data() + i * panel_elements);
-      }
-    });
-    parallel(0, chunks * present, grain_of(unit_work(call.count(first))), [&](int64_t begin, int64_t end) {
-      for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t chunk = unit / present, i = unit % present;
-        call.multiply(bounds[chunk], bounds[chunk + 1], first + i, packed.data() + i * panel_elements);
-      }
-    });
+  if (panels == 1) {
+    Scratch<A> packed(call.panel_elements());
+    call.pack(0, packed.data());
+    return parallel(0, chunks, grain, [&](int64_t begin, int64_t end) { run_chunks(begin, end, 0, packed.data()); });
   }
+  // Units are chunks of panels; where a thread's share begins or ends within a panel, two threads pack it.
+  parallel(0, panels * chunks, grain, [&](int64_t begin, int64_t end) {
+    Scratch<A> packed(call.panel_elements());
+    for (int64_t unit = begin; unit < end;) {
+      const int64_t panel = unit / chunks, panel_end = std::min(end, (panel + 1) * chunks);
+      call.pack(panel, packed.data());
+      run_chunks(unit - panel * chunks, panel_end - panel * chunks, panel, packed.data());
+      unit = panel_end;
+    }
+  });
 }
 
 template <class T>

@@ -127,24 +127,78 @@ int64_t width_for(int64_t count) {
   return kWidth;
 }
 
-template <class T>
-void pack(const T* x, int64_t stride, int64_t count, int64_t cols, int64_t width, Accumulate<T>* panel) {
-  using A = Accumulate<T>;
+/// panel[(c + i) * width + first + j] = block[j][i] for 0 <= i < kLanes: the columns of a square block of batch rows. What lies beyond
+/// the width spills into the next column.
+template <class A>
+[[gnu::always_inline]] inline void store_columns(Vector<A> (&block)[kLanes<A>], A* to, int64_t width) {
+  csr::transpose<A>(block);
+  for (int i = 0; i < kLanes<A>; ++i) {
+    csr::store(to + i * width, block[i]);
+  }
+}
+
+#if defined(__AVX512F__)
+/// The same for 8 batch rows of 16: half a vector per column, so that three make a panel of 24 and no store crosses a cache line.
+[[gnu::always_inline]] inline void store_columns_of_8(const Vector<float> (&rows)[8], float* to, int64_t width) {
+  const __m512i even = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11), odd = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+  __m512 t[8];
+  for (int i = 0; i < 8; i += 4) {  // 4 x 4 blocks within each quarter: t[i + s] holds columns s, s + 4, s + 8, s + 12 of 4 rows
+    const __m512 low01 = _mm512_unpacklo_ps(rows[i], rows[i + 1]), high01 = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
+    const __m512 low23 = _mm512_unpacklo_ps(rows[i + 2], rows[i + 3]), high23 = _mm512_unpackhi_ps(rows[i + 2], rows[i + 3]);
+    t[i] = _mm512_shuffle_ps(low01, low23, 0x44);
+    t[i + 1] = _mm512_shuffle_ps(low01, low23, 0xee);
+    t[i + 2] = _mm512_shuffle_ps(high01, high23, 0x44);
+    t[i + 3] = _mm512_shuffle_ps(high01, high23, 0xee);
+  }
+  for (int s = 0; s < 4; ++s) {
+    const __m512d upper = _mm512_castps_pd(t[s]), lower = _mm512_castps_pd(t[s + 4]);
+    const __m512d first = _mm512_permutex2var_pd(upper, even, lower), second = _mm512_permutex2var_pd(upper, odd, lower);
+    const auto store_half = [&](int column, __m256d half) { _mm256_storeu_ps(to + column * width, _mm256_castpd_ps(half)); };
+    store_half(s, _mm512_castpd512_pd256(first));
+    store_half(s + 4, _mm512_extractf64x4_pd(first, 1));
+    store_half(s + 8, _mm512_castpd512_pd256(second));
+    store_half(s + 12, _mm512_extractf64x4_pd(second, 1));
+  }
+}
+#endif
+
+/// Packs `whole` columns, a multiple of the lanes; row(j, c) loads a vector of batch row j from column c on.
+template <class A, class Row>
+[[gnu::always_inline]] inline void pack_columns(const Row& row, int64_t count, int64_t whole, int64_t width, A* panel) {
   constexpr int kSide = kLanes<A>;
-  const int64_t whole = cols / kSide * kSide;
-  // Stores may reach beyond the width, into the next column: later batch rows first, so that what they spill is written again.
+#if defined(__AVX512F__)
+  if constexpr (sizeof(A) == 4) {
+    if (width % 8 == 0) {
+      for (int64_t c = 0; c < whole; c += kSide) {
+        for (int64_t first = 0; first < width; first += 8) {
+          Vector<float> block[8];
+          for (int j = 0; j < 8; ++j) {
+            block[j] = first + j < count ? row(first + j, c) : Vector<float>{};
+          }
+          store_columns_of_8(block, panel + c * width + first, width);
+        }
+      }
+      return;
+    }
+  }
+#endif
+  // Later batch rows first: what they spill into the next column is written again.
   for (int64_t first = (width - 1) / kSide * kSide; first >= 0; first -= kSide) {
     for (int64_t c = 0; c < whole; c += kSide) {
       Vector<A> block[kSide];
       for (int j = 0; j < kSide; ++j) {
-        block[j] = first + j < count ? csr::load_wide(x + (first + j) * stride + c) : Vector<A>{};
+        block[j] = first + j < count ? row(first + j, c) : Vector<A>{};
       }
-      csr::transpose<A>(block);
-      for (int i = 0; i < kSide; ++i) {
-        csr::store(panel + (c + i) * width + first, block[i]);
-      }
+      store_columns<A>(block, panel + c * width + first, width);
     }
   }
+}
+
+template <class T>
+void pack(const T* x, int64_t stride, int64_t count, int64_t cols, int64_t width, Accumulate<T>* panel) {
+  using A = Accumulate<T>;
+  const int64_t whole = cols / kLanes<A> * kLanes<A>;
+  pack_columns<A>([&](int64_t j, int64_t c) { return csr::load_wide(x + j * stride + c); }, count, whole, width, panel);
   for (int64_t c = whole; c < cols; ++c) {
     for (int64_t j = 0; j < width; ++j) {
       panel[c * width + j] = j < count ? widen(x[j * stride + c]) : A{0};

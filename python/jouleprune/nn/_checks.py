@@ -9,10 +9,16 @@ from ..errors import PatternError
 __all__ = ["check_dense"]
 
 
-def check_dense(name: str, module: object, kind: type[nn.Linear] | type[nn.Conv2d], layout: str) -> None:
+def check_dense(
+    name: str,
+    module: object,
+    kind: type[nn.Linear] | type[nn.Conv2d],
+    layout: str,
+    layouts: tuple[str, ...] = ("csr",),
+) -> None:
     """Refuses what ``from_dense`` cannot read."""
-    if layout != "csr":
-        raise PatternError(f"layout: expected one of csr, got {layout!r}")
+    if layout not in layouts:
+        raise PatternError(f"layout: expected one of {', '.join(layouts)}, got {layout!r}")
     if not isinstance(module, kind):
         raise PatternError(f"{name}: expected torch.nn.{kind.__name__}, got {type(module).__name__}")
     if nn.parameter.is_lazy(module.weight):

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ..errors import PatternError
 from ._checks import check_dense
 from ._csr_weight import CsrWeight
+from .bsr import SparseLinearBSR, sparse_linear_bsr
 
 __all__ = ["SparseLinear", "SparseLinearCSR"]
 
@@ -21,19 +23,32 @@ class SparseLinear(CsrWeight):
         out_features: int
 
     @staticmethod
-    def from_dense(module: nn.Linear, layout: str = "csr", *, mask: Tensor | None = None) -> SparseLinear:
+    def from_dense(
+        module: nn.Linear,
+        layout: str = "csr",
+        *,
+        mask: Tensor | None = None,
+        block_size: tuple[int, int] | None = None,
+    ) -> SparseLinear | SparseLinearBSR:
         """The sparse twin of ``module``, which is not changed.
 
         Args:
             module: its zeros are the mask; dtype, device, mode and ``requires_grad`` are kept.
-            layout: "csr".
+            layout: "csr"; "bsr" and "vector" keep whole blocks and give a :class:`SparseLinearBSR`.
             mask: bool [out_features, in_features], True = kept, instead of the zeros (kept entries may then be zero).
+            block_size: (r, c) of layout "bsr": a block is kept when any of its entries is. None looks for the largest
+                block size that stores no pruned entry. Of layout "vector": (r, 1), by default (16, 1).
         Raises:
-            PatternError: another kind of module, one that has no weight yet, or an unknown layout.
+            PatternError: another kind of module, one that has no weight yet, an unknown layout, a block size that does
+                not belong to it, or zeros that no known block size covers.
             ValueError: a mask of another shape or dtype, or a weight on the meta device.
             TypeError: a weight that is not float32, float64, bfloat16 or float16.
         """
-        check_dense("SparseLinear", module, nn.Linear, layout)
+        check_dense("SparseLinear", module, nn.Linear, layout, ("csr", "bsr", "vector"))
+        if layout != "csr":
+            return sparse_linear_bsr(module, layout, block_size, mask)
+        if block_size is not None:
+            raise PatternError(f"block_size: layout 'csr' has none, got {block_size}")
         return SparseLinearCSR(module, mask)
 
     def to_dense(self) -> nn.Linear:
