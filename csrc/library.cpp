@@ -26,6 +26,14 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("unpack_bsr_int8(Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor scales, SymInt cols) -> Tensor");
   m.def("linear_bsr_int8(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales, Tensor? input_scale, Tensor? prepacked, Tensor? bias, SymInt in_features, str activation) -> Tensor");
 
+  // Layout bsr: blocks [blocks, r, c] of the weight [out_features, in_features]; "vector" is the case c = 1.
+  m.def("pack_bsr(Tensor weight, Tensor? mask, int[2] block_size) -> (Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key)");
+  m.def("unpack_bsr(Tensor blocks, Tensor block_columns, Tensor block_row_offsets, SymInt rows, SymInt cols) -> Tensor");
+  m.def("prepack_bsr(Tensor blocks, Tensor block_columns, Tensor block_row_offsets, SymInt rows, SymInt cols) -> Tensor");
+  m.def("linear_bsr(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor? prepacked, Tensor? bias, SymInt out_features, SymInt in_features, str activation) -> Tensor");
+  m.def("linear_bsr_backward_input(Tensor grad_output, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, SymInt out_features, SymInt in_features) -> Tensor");
+  m.def("linear_bsr_backward_values(Tensor grad_output, Tensor input, Tensor block_columns, Tensor block_row_offsets, Tensor key, SymInt[2] block_size, SymInt out_features, SymInt in_features) -> Tensor");
+
   // Masks as bits: uint8 [ceil(numel / 8)], element i at byte i / 8, bit i % 8.
   m.def("pack_mask(Tensor mask) -> Tensor");
   m.def("unpack_mask(Tensor bits, SymInt[] size) -> Tensor");

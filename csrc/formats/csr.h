@@ -17,7 +17,12 @@ struct CsrView {
 /// 128-bit key of the structure: sizes, offsets and indices; stable across machines and versions of schema 1.
 std::array<int64_t, 2> csr_key(const CsrView& csr);
 
+/// What a layout calls the parts of its structure, for messages.
+struct CsrNames {
+  const char *rows = "rows", *cols = "cols", *nnz = "nnz", *indices = "col_indices", *offsets = "row_offsets";
+};
+
 /// Empty when the structure is sound, else one sentence: what, where, expected, got.
-std::string csr_defect(const CsrView& csr);
+std::string csr_defect(const CsrView& csr, const CsrNames& names = {});
 
 }  // namespace jouleprune::formats

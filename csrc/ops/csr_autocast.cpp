@@ -1,4 +1,4 @@
-// Under autocast the csr ops run in the lower precision, as torch's linear and conv2d do.
+// Under autocast the sparse ops run in the lower precision, as torch's linear and conv2d do.
 #include <ATen/autocast_mode.h>
 #include <torch/library.h>
 
@@ -27,6 +27,15 @@ struct Autocast {
                    activation);
   }
 
+  static Tensor linear_bsr(const Tensor& input, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
+                           const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
+                           c10::SymInt out_features, c10::SymInt in_features, std::string_view activation) {
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(key_);
+    static const auto op = find_op<LinearBsr>("jouleprune::linear_bsr");
+    return op.call(cast(input), cast(blocks), block_columns, block_row_offsets, key, prepacked, cast(bias),
+                   std::move(out_features), std::move(in_features), activation);
+  }
+
   static Tensor conv2d_csr(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                            const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
                            c10::SymInt in_channels, Sizes kernel_size, Sizes stride, Sizes padding, Sizes dilation,
@@ -47,9 +56,11 @@ using AutocastCuda = Autocast<c10::DispatchKey::AutocastCUDA, c10::DeviceType::C
 TORCH_LIBRARY_IMPL(jouleprune, AutocastCPU, m) {
   m.impl("linear_csr", TORCH_FN(jouleprune::ops::AutocastCpu::linear_csr));
   m.impl("conv2d_csr", TORCH_FN(jouleprune::ops::AutocastCpu::conv2d_csr));
+  m.impl("linear_bsr", TORCH_FN(jouleprune::ops::AutocastCpu::linear_bsr));
 }
 
 TORCH_LIBRARY_IMPL(jouleprune, AutocastCUDA, m) {
   m.impl("linear_csr", TORCH_FN(jouleprune::ops::AutocastCuda::linear_csr));
   m.impl("conv2d_csr", TORCH_FN(jouleprune::ops::AutocastCuda::conv2d_csr));
+  m.impl("linear_bsr", TORCH_FN(jouleprune::ops::AutocastCuda::linear_bsr));
 }

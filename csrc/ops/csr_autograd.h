@@ -23,12 +23,19 @@ void refuse_forward_mode(const char* op, const Tensors&... tensors) {
               "(torch.func.jvp, torch.autograd.forward_ad) are not supported; use backward, or the dense weight");
 }
 
-/// Gradients are made by ops that have none themselves.
+/// Gradients are made by ops that have none themselves. `layout`: "csr", ...
+template <class... Tensors>
+void refuse_second_derivative(const char* op, const char* layout, const Tensors&... tensors) {
+  refuse_forward_mode(op, tensors...);
+  TORCH_CHECK(!needs_grad(tensors...), op, " has no derivative: double backward through layout ", layout, " (create_graph=True) is ",
+              "not supported; use the dense weight, unpack_", layout, "(...), where second derivatives are needed");
+}
 template <class... Tensors>
 void refuse_double_backward(const char* op, const Tensors&... tensors) {
-  refuse_forward_mode(op, tensors...);
-  TORCH_CHECK(!needs_grad(tensors...), op, " has no derivative: double backward through layout csr (create_graph=True) is not ",
-              "supported; use the dense weight, unpack_csr(values, ...), where second derivatives are needed");
+  refuse_second_derivative(op, "csr", tensors...);
 }
+
+/// Sum over all dimensions but the last: the gradient of a bias.
+at::Tensor sum_leading(const at::Tensor& grad);
 
 }  // namespace jouleprune::ops

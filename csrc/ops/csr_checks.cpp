@@ -14,17 +14,6 @@ namespace {
 
 constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
 
-void check_strided(const char* op, const char* name, const at::Tensor& tensor) {
-  TORCH_CHECK_VALUE(tensor.defined(), op, ": ", name, ": expected a tensor, got none");
-  TORCH_CHECK_VALUE(tensor.layout() == at::kStrided, op, ": ", name, ": expected a dense (strided) tensor, got layout ",
-                    tensor.layout());
-}
-
-void check_device(const char* op, const char* name, const at::Tensor& tensor, const at::Tensor& like, const char* like_name) {
-  TORCH_CHECK_VALUE(tensor.device() == like.device(), op, ": ", name, ": expected the device of ", like_name, ", ",
-                    like.device(), ", got ", tensor.device());
-}
-
 void check_indices(const char* op, const at::Tensor& col_indices, const at::Tensor& row_offsets, int64_t cols) {
   check_strided(op, "col_indices", col_indices);
   check_strided(op, "row_offsets", row_offsets);
@@ -50,6 +39,17 @@ CsrWeight contiguous_weight(const at::Tensor& values, const at::Tensor& col_indi
 }
 
 }  // namespace
+
+void check_strided(const char* op, const char* name, const at::Tensor& tensor) {
+  TORCH_CHECK_VALUE(tensor.defined(), op, ": ", name, ": expected a tensor, got none");
+  TORCH_CHECK_VALUE(tensor.layout() == at::kStrided, op, ": ", name, ": expected a dense (strided) tensor, got layout ",
+                    tensor.layout());
+}
+
+void check_device(const char* op, const char* name, const at::Tensor& tensor, const at::Tensor& like, const char* like_name) {
+  TORCH_CHECK_VALUE(tensor.device() == like.device(), op, ": ", name, ": expected the device of ", like_name, ", ",
+                    like.device(), ", got ", tensor.device());
+}
 
 void check_element_type(const char* op, const char* name, const at::Tensor& tensor) {
   check_strided(op, name, tensor);
@@ -140,11 +140,11 @@ void check_same_rows(const char* op, const at::Tensor& grad_output, const at::Te
                     grad_output.sizes(), ", got ", input.sizes());
 }
 
-void check_prepacked(const char* op, const std::optional<at::Tensor>& prepacked) {
+void check_prepacked(const char* op, const std::optional<at::Tensor>& prepacked, const char* from) {
   if (prepacked.has_value() && prepacked->defined()) {
-    TORCH_CHECK_TYPE(prepacked->scalar_type() == at::kInt, op, ": prepacked: expected int32 from prepack_csr, got ",
+    TORCH_CHECK_TYPE(prepacked->scalar_type() == at::kInt, op, ": prepacked: expected int32 from ", from, ", got ",
                      prepacked->scalar_type());
-    TORCH_CHECK_VALUE(prepacked->dim() == 1 && prepacked->numel() == 0, op, ": prepacked: expected [0] from prepack_csr, got ",
+    TORCH_CHECK_VALUE(prepacked->dim() == 1 && prepacked->numel() == 0, op, ": prepacked: expected [0] from ", from, ", got ",
                       prepacked->sizes());
   }
 }

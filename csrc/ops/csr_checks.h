@@ -35,14 +35,17 @@ CsrWeight check_weight(const char* op, const at::Tensor* values, const at::Tenso
 CsrWeight check_weight_in_full(const char* op, const at::Tensor& values, const at::Tensor& col_indices,
                                const at::Tensor& row_offsets, int64_t cols);
 
+/// Defined, not sparse.
+void check_strided(const char* op, const char* name, const at::Tensor& tensor);
+void check_device(const char* op, const char* name, const at::Tensor& tensor, const at::Tensor& like, const char* like_name);
 /// float32, float64, bfloat16 or float16, strided.
 void check_element_type(const char* op, const char* name, const at::Tensor& tensor);
 
 /// [rows], dtype and device of `like`. Returns it contiguous, undefined when absent.
 at::Tensor check_bias(const char* op, const std::optional<at::Tensor>& bias, int64_t rows, const at::Tensor& like);
 
-/// Present only as prepack_csr makes it: int32 [0].
-void check_prepacked(const char* op, const std::optional<at::Tensor>& prepacked);
+/// Present only as prepack_<layout>, `from`, makes it: int32 [0].
+void check_prepacked(const char* op, const std::optional<at::Tensor>& prepacked, const char* from = "prepack_csr");
 
 using kernels::Activation;
 Activation parse_activation(const char* op, std::string_view name);

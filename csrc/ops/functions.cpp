@@ -65,6 +65,46 @@ Tensor conv2d_csr_backward_values(const Tensor& grad_output, const Tensor& input
   return op.call(grad_output, input, col_indices, row_offsets, key, kernel_size, stride, padding, dilation, groups);
 }
 
+std::tuple<Tensor, Tensor, Tensor, Tensor> pack_bsr(const Tensor& weight, const OptionalTensor& mask, at::IntArrayRef block_size) {
+  static const auto op = find_op<PackBsr>("jouleprune::pack_bsr");
+  return op.call(weight, mask, block_size);
+}
+
+Tensor unpack_bsr(const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets, c10::SymInt rows,
+                  c10::SymInt cols) {
+  static const auto op = find_op<UnpackBsr>("jouleprune::unpack_bsr");
+  return op.call(blocks, block_columns, block_row_offsets, std::move(rows), std::move(cols));
+}
+
+Tensor prepack_bsr(const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets, c10::SymInt rows,
+                   c10::SymInt cols) {
+  static const auto op = find_op<UnpackBsr>("jouleprune::prepack_bsr");
+  return op.call(blocks, block_columns, block_row_offsets, std::move(rows), std::move(cols));
+}
+
+Tensor linear_bsr(const Tensor& input, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
+                  const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, c10::SymInt out_features,
+                  c10::SymInt in_features, std::string_view activation) {
+  static const auto op = find_op<LinearBsr>("jouleprune::linear_bsr");
+  return op.call(input, blocks, block_columns, block_row_offsets, key, prepacked, bias, std::move(out_features),
+                 std::move(in_features), activation);
+}
+
+Tensor linear_bsr_backward_input(const Tensor& grad_output, const Tensor& blocks, const Tensor& block_columns,
+                                 const Tensor& block_row_offsets, const Tensor& key, c10::SymInt out_features,
+                                 c10::SymInt in_features) {
+  static const auto op = find_op<LinearBsrBackwardInput>("jouleprune::linear_bsr_backward_input");
+  return op.call(grad_output, blocks, block_columns, block_row_offsets, key, std::move(out_features), std::move(in_features));
+}
+
+Tensor linear_bsr_backward_values(const Tensor& grad_output, const Tensor& input, const Tensor& block_columns,
+                                  const Tensor& block_row_offsets, const Tensor& key, c10::SymIntArrayRef block_size,
+                                  c10::SymInt out_features, c10::SymInt in_features) {
+  static const auto op = find_op<LinearBsrBackwardValues>("jouleprune::linear_bsr_backward_values");
+  return op.call(grad_output, input, block_columns, block_row_offsets, key, block_size, std::move(out_features),
+                 std::move(in_features));
+}
+
 Tensor pack_mask(const Tensor& mask) {
   static const auto op = find_op<PackMask>("jouleprune::pack_mask");
   return op.call(mask);

@@ -23,18 +23,6 @@ Tensor linear_below(const Tensor& input, const Tensor& values, const Tensor& col
   return op.call(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_features), activation);
 }
 
-/// Sum over all dimensions but the last.
-Tensor sum_leading(const Tensor& grad) {
-  if (grad.dim() == 1) {
-    return grad;
-  }
-  std::vector<int64_t> dims(static_cast<size_t>(grad.dim() - 1));
-  for (size_t i = 0; i < dims.size(); ++i) {
-    dims[i] = static_cast<int64_t>(i);
-  }
-  return grad.sum(dims);
-}
-
 struct LinearCsrFunction : torch::autograd::Function<LinearCsrFunction> {
   static constexpr bool is_traceable = true;
   // Places of the tensors among the inputs that may have gradients: bias comes last, for it counts only when present.
@@ -105,6 +93,18 @@ Tensor backward_values_autograd(const Tensor& grad_output, const Tensor& input, 
 }
 
 }  // namespace
+
+Tensor sum_leading(const Tensor& grad) {
+  if (grad.dim() == 1) {
+    return grad;
+  }
+  std::vector<int64_t> dims(static_cast<size_t>(grad.dim() - 1));
+  for (size_t i = 0; i < dims.size(); ++i) {
+    dims[i] = static_cast<int64_t>(i);
+  }
+  return grad.sum(dims);
+}
+
 }  // namespace jouleprune::ops
 
 TORCH_LIBRARY_IMPL(jouleprune, Autograd, m) {

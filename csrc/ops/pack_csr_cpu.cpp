@@ -3,7 +3,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/masked_select.h>
-#include <ATen/ops/ne.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
@@ -12,6 +11,7 @@
 
 #include "formats/csr_pack.h"
 #include "ops/csr_checks.h"
+#include "ops/packable.h"
 #include "ops/signatures.h"
 
 namespace jouleprune::ops {
@@ -22,27 +22,8 @@ constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
 std::tuple<Tensor, Tensor, Tensor, Tensor> pack_csr_cpu(const Tensor& weight, const OptionalTensor& mask) {
   const at::NoGradGuard no_grad;
   constexpr const char* op = "pack_csr";
-  check_element_type(op, "weight", weight);
-  TORCH_CHECK_VALUE(weight.dim() >= 2, op, ": weight: expected [rows, cols] or more dimensions, got ", weight.sizes());
-  int64_t cols = 1;
-  for (const int64_t size : weight.sizes().slice(1)) {
-    cols *= size;
-  }
-  const int64_t rows = weight.size(0);
-  TORCH_CHECK_VALUE(rows <= kLimit && cols <= kLimit, op, ": weight: expected at most ", kLimit, " rows and columns, got ",
-                    weight.sizes());
-  const auto matrix = weight.detach().reshape({rows, cols}).contiguous();
-  Tensor kept;
-  if (mask.has_value() && mask->defined()) {
-    TORCH_CHECK_TYPE(mask->scalar_type() == at::kBool, op, ": mask: expected bool, got ", mask->scalar_type());
-    TORCH_CHECK_VALUE(mask->sizes() == weight.sizes(), op, ": mask: expected the shape of weight, ", weight.sizes(), ", got ",
-                      mask->sizes());
-    TORCH_CHECK_VALUE(mask->device() == weight.device(), op, ": mask: expected the device of weight, ", weight.device(), ", got ",
-                      mask->device());
-    kept = mask->reshape({rows, cols}).contiguous();
-  } else {
-    kept = at::ne(matrix, 0);
-  }
+  const auto [matrix, kept] = check_packable(op, weight, mask);
+  const int64_t rows = matrix.size(0), cols = matrix.size(1);
   const bool* kept_data = kept.const_data_ptr<bool>();
   auto row_offsets = at::empty({rows + 1}, matrix.options().dtype(at::kInt));
   const int64_t nnz = formats::csr_offsets(kept_data, rows, cols, row_offsets.mutable_data_ptr<int32_t>());

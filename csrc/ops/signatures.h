@@ -33,6 +33,19 @@ using Conv2dCsrBackwardValues = Tensor(const Tensor& grad_output, const Tensor& 
                                        const Tensor& row_offsets, const Tensor& key, at::IntArrayRef kernel_size,
                                        at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation,
                                        int64_t groups);
+using PackBsr = std::tuple<Tensor, Tensor, Tensor, Tensor>(const Tensor& weight, const OptionalTensor& mask,
+                                                           at::IntArrayRef block_size);
+using UnpackBsr = Tensor(const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets, c10::SymInt rows,
+                         c10::SymInt cols);
+using LinearBsr = Tensor(const Tensor& input, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
+                         const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
+                         c10::SymInt out_features, c10::SymInt in_features, std::string_view activation);
+using LinearBsrBackwardInput = Tensor(const Tensor& grad_output, const Tensor& blocks, const Tensor& block_columns,
+                                      const Tensor& block_row_offsets, const Tensor& key, c10::SymInt out_features,
+                                      c10::SymInt in_features);
+using LinearBsrBackwardValues = Tensor(const Tensor& grad_output, const Tensor& input, const Tensor& block_columns,
+                                       const Tensor& block_row_offsets, const Tensor& key, c10::SymIntArrayRef block_size,
+                                       c10::SymInt out_features, c10::SymInt in_features);
 using PackMask = Tensor(const Tensor& mask);
 using UnpackMask = Tensor(const Tensor& bits, c10::SymIntArrayRef size);
 using ApplyMask = void(const Tensor& self, const Tensor& bits);

@@ -13,6 +13,8 @@ from torch import Tensor
 __all__ = [
     "check_alike",
     "check_bits",
+    "check_block_size",
+    "check_bsr_weight",
     "check_dtype",
     "check_element_type",
     "check_extras",
@@ -242,3 +244,64 @@ def check_bits(op: str, bits: Tensor, count: int) -> None:
         shape[0] == (count + 7) // 8,
         lambda: f"{op}: bits: expected [ceil(numel / 8) = {(count + 7) // 8}] for {count} elements, got {shape}",
     )
+
+
+def check_block_size(op: str, block_size: Sequence[int]) -> None:
+    torch._check_value(
+        len(block_size) == 2 and block_size[0] >= 1 and block_size[1] >= 1,
+        lambda: f"{op}: block_size: expected two numbers of at least 1, got {list(block_size)}",
+    )
+
+
+def _check_list(op: str, name: str, tensor: Tensor) -> None:
+    torch._check_value(tensor.dim() == 1, lambda: f"{op}: {name}: expected 1 dimension, got {list(tensor.shape)}")
+
+
+def _check_size(op: str, name: str, size: int) -> None:
+    torch._check_value(size >= 0, lambda: f"{op}: {name}: expected at least 0, got {size}")
+
+
+def check_bsr_weight(
+    op: str,
+    blocks: Tensor | None,
+    block_size: Sequence[int] | None,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor | None,
+    rows: int,
+    cols: int,
+    like: Tensor,
+    like_name: str,
+) -> None:
+    """The tensors of a weight in blocks, as far as data do not matter; ``block_size`` where there are no blocks."""
+    for name, listed in (("block_columns", block_columns), ("block_row_offsets", block_row_offsets)):
+        check_dtype(op, name, listed, torch.int32)
+        _check_list(op, name, listed)
+        check_alike(op, name, listed, like, like_name)
+    for name, size in (("out_features", rows), ("in_features", cols)):
+        _check_size(op, name, size)
+    if blocks is not None:
+        check_element_type(op, "blocks", blocks)
+        torch._check_value(
+            blocks.dim() == 3 and blocks.shape[0] == block_columns.shape[0],
+            lambda: (
+                f"{op}: blocks: expected [{block_columns.shape[0]}, r, c] as block_columns, got {list(blocks.shape)}"
+            ),
+        )
+        check_alike(op, "blocks", blocks, like, like_name, same_dtype=True)
+        block_size = blocks.shape[1:]
+    assert block_size is not None
+    check_block_size(op, block_size)
+    offsets = (rows + block_size[0] - 1) // block_size[0] + 1
+    torch._check_value(
+        block_row_offsets.shape[0] == offsets,
+        lambda: (
+            f"{op}: block_row_offsets: expected [ceil({rows} / {block_size[0]}) + 1 = {offsets}], got "
+            f"{list(block_row_offsets.shape)}"
+        ),
+    )
+    if key is not None:
+        check_dtype(op, "key", key, torch.int64)
+        torch._check_value(
+            key.dim() == 1 and key.shape[0] == 2, lambda: f"{op}: key: expected [2], got {list(key.shape)}"
+        )

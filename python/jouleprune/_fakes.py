@@ -15,6 +15,8 @@ from torch import Tensor
 from ._fake_checks import (
     check_alike,
     check_bits,
+    check_block_size,
+    check_bsr_weight,
     check_dtype,
     check_element_type,
     check_extras,
@@ -225,6 +227,85 @@ def linear_bsr_int8(
     return input.new_empty(*input.shape[:-1], rows)
 
 
+def pack_bsr(weight: Tensor, mask: Tensor | None, block_size: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    check_block_size("pack_bsr", block_size)
+    check_packable("pack_bsr", weight, mask)
+    blocks = torch.library.get_ctx().new_dynamic_size(min=0)
+    return (
+        weight.new_empty(blocks, *block_size),
+        weight.new_empty(blocks, dtype=torch.int32),
+        weight.new_empty((weight.shape[0] + block_size[0] - 1) // block_size[0] + 1, dtype=torch.int32),
+        weight.new_empty(2, dtype=torch.int64),
+    )
+
+
+def unpack_bsr(blocks: Tensor, block_columns: Tensor, block_row_offsets: Tensor, rows: int, cols: int) -> Tensor:
+    check_bsr_weight("unpack_bsr", blocks, None, block_columns, block_row_offsets, None, rows, cols, blocks, "blocks")
+    return blocks.new_empty(rows, cols)
+
+
+def prepack_bsr(blocks: Tensor, block_columns: Tensor, block_row_offsets: Tensor, rows: int, cols: int) -> Tensor:
+    check_bsr_weight("prepack_bsr", blocks, None, block_columns, block_row_offsets, None, rows, cols, blocks, "blocks")
+    return block_columns.new_empty(0)
+
+
+def linear_bsr(
+    input: Tensor,
+    blocks: Tensor,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor,
+    prepacked: Tensor | None,
+    bias: Tensor | None,
+    out_features: int,
+    in_features: int,
+    activation: str,
+) -> Tensor:
+    op = "linear_bsr"
+    check_last(op, "input", input, in_features)
+    check_bsr_weight(op, blocks, None, block_columns, block_row_offsets, key, out_features, in_features, input, "input")
+    check_extras(op, input, out_features, prepacked, bias, activation)
+    return input.new_empty(*input.shape[:-1], out_features)
+
+
+def linear_bsr_backward_input(
+    grad_output: Tensor,
+    blocks: Tensor,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor,
+    out_features: int,
+    in_features: int,
+) -> Tensor:
+    op = "linear_bsr_backward_input"
+    check_bsr_weight(
+        op, blocks, None, block_columns, block_row_offsets, key, out_features, in_features, grad_output, "grad_output"
+    )
+    check_last(op, "grad_output", grad_output, out_features)
+    return grad_output.new_empty(*grad_output.shape[:-1], in_features)
+
+
+def linear_bsr_backward_values(
+    grad_output: Tensor,
+    input: Tensor,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor,
+    block_size: list[int],
+    out_features: int,
+    in_features: int,
+) -> Tensor:
+    op = "linear_bsr_backward_values"
+    check_bsr_weight(
+        op, None, block_size, block_columns, block_row_offsets, key, out_features, in_features, grad_output,
+        "grad_output",
+    )  # fmt: skip
+    check_last(op, "grad_output", grad_output, out_features)
+    check_last(op, "input", input, in_features)
+    check_alike(op, "input", input, grad_output, "grad_output", same_dtype=True)
+    return grad_output.new_empty(block_columns.shape[0], *block_size)
+
+
 def pack_mask(mask: Tensor) -> Tensor:
     check_dtype("pack_mask", "mask", mask, torch.bool)
     return mask.new_empty((mask.numel() + 7) // 8, dtype=torch.uint8)
@@ -295,6 +376,12 @@ FAKES: dict[str, Callable[..., Any]] = {
         conv2d_csr,
         conv2d_csr_backward_input,
         conv2d_csr_backward_values,
+        pack_bsr,
+        unpack_bsr,
+        prepack_bsr,
+        linear_bsr,
+        linear_bsr_backward_input,
+        linear_bsr_backward_values,
         pack_bsr_int8,
         unpack_bsr_int8,
         linear_bsr_int8,
@@ -305,5 +392,5 @@ FAKES: dict[str, Callable[..., Any]] = {
     )
 }
 VMAPS: dict[str, Callable[..., Any]] = {
-    name: _map_the_input(name) for name in ("linear_csr", "conv2d_csr", "linear_bsr_int8")
+    name: _map_the_input(name) for name in ("linear_csr", "conv2d_csr", "linear_bsr", "linear_bsr_int8")
 }

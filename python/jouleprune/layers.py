@@ -23,6 +23,7 @@ __all__ = [
 #: The sparse modules.
 SPARSE = (
     sparse_nn.SparseLinear,
+    sparse_nn.SparseLinearBSR,
     sparse_nn.SparseLinearInt8,
     sparse_nn.SparseConv1d,
     sparse_nn.SparseConv2d,

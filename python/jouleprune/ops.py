@@ -13,6 +13,14 @@ kw]``) travels as named plain tensors, drawn in ``docs/formats.md``:
 - ``row_offsets`` [rows + 1]: int32, first 0, last nnz
 - ``key`` [2]: int64, content key of the structure; it covers ``cols`` too, and may stay on the CPU
 
+Layout bsr of a weight ``[rows, cols]`` keeps blocks of r x c entries ("vector": c = 1):
+
+- ``blocks`` [blocks, r, c]: the same dtypes; block rows ascending, block columns ascending in a block row. What reaches
+  beyond the weight, where r or c does not divide it, is padding that is not looked at
+- ``block_columns`` [blocks]: int32, in [0, ceil(cols / c))
+- ``block_row_offsets`` [ceil(rows / r) + 1]: int32, first 0, last ``blocks``
+- ``key`` [2]: int64, content key of the structure; it covers rows, cols, r and c
+
 Layout bsr in int8 keeps blocks of four neighbouring inputs ("1x4") of a row, with one scale per row:
 
 - ``blocks`` [nb, 1, 4]: int8; rows ascending, columns ascending in a row; weight = block * scale of its row
@@ -26,8 +34,9 @@ The structure is checked in full when its storage is first seen (and again after
 Errors: ``ValueError`` for shapes, sizes, names, devices and unsound structures, ``TypeError`` for dtypes. Each names
 the op, the argument, what was expected and what came.
 
-``torch.vmap``: ``linear_csr``, ``linear_bsr_int8`` and ``conv2d_csr`` over the input alone (the mapped dimension joins
-the batch); over weights it is refused, and so are forward-mode derivatives. ``torch.func.grad`` and its relatives
+``torch.vmap``: ``linear_csr``, ``linear_bsr``, ``linear_bsr_int8`` and ``conv2d_csr`` over the input alone (the mapped
+dimension joins the batch); over weights it is refused, and so are forward-mode derivatives. ``torch.func.grad`` and
+its relatives
 refuse C++ autograd; use ``torch.autograd``.
 """
 
@@ -44,12 +53,16 @@ __all__ = [
     "apply_mask_",
     "conv2d_csr",
     "importance",
+    "linear_bsr",
     "linear_bsr_int8",
     "linear_csr",
+    "pack_bsr",
     "pack_bsr_int8",
     "pack_csr",
     "pack_mask",
+    "prepack_bsr",
     "prepack_csr",
+    "unpack_bsr",
     "unpack_bsr_int8",
     "unpack_csr",
     "unpack_mask",
@@ -263,6 +276,83 @@ def linear_bsr_int8(
         input, blocks, block_columns, block_row_offsets, key, scales, input_scale, prepacked, bias, in_features,
         activation,
     )  # fmt: skip
+    return out
+
+
+def pack_bsr(
+    weight: Tensor, mask: Tensor | None = None, *, block_size: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Packs a dense weight into layout bsr.
+
+    Args:
+        weight: as of :func:`pack_csr`.
+        mask: as of :func:`pack_csr`. A block is kept when any of its entries is.
+        block_size: (r, c), each at least 1; c = 1 is layout "vector".
+    Returns:
+        (blocks, block_columns, block_row_offsets, key). Entries of a kept block that the mask removes are stored as 0.
+    Raises:
+        TypeError, ValueError: as :func:`pack_csr`; also for a block size below 1.
+    Not differentiable. The number of blocks depends on the data, as the kept entries of :func:`pack_csr` do.
+    """
+    packed: tuple[Tensor, Tensor, Tensor, Tensor] = _ops.pack_bsr(weight, mask, list(block_size))
+    return packed
+
+
+def unpack_bsr(blocks: Tensor, block_columns: Tensor, block_row_offsets: Tensor, rows: int, cols: int) -> Tensor:
+    """The dense weight [rows, cols] of a weight in layout bsr.
+
+    Args:
+        rows, cols: sizes of the weight, at least 0.
+    Returns:
+        [rows, cols], dtype and device of ``blocks``; removed blocks are 0.
+    Raises:
+        TypeError: a dtype.
+        ValueError: shapes or devices disagree, or the structure is unsound (checked on each call).
+    Differentiable in ``blocks``.
+    """
+    dense: Tensor = _ops.unpack_bsr(blocks, block_columns, block_row_offsets, rows, cols)
+    return dense
+
+
+def prepack_bsr(blocks: Tensor, block_columns: Tensor, block_row_offsets: Tensor, rows: int, cols: int) -> Tensor:
+    """As :func:`prepack_csr`, for layout bsr."""
+    order: Tensor = _ops.prepack_bsr(blocks, block_columns, block_row_offsets, rows, cols)
+    return order
+
+
+def linear_bsr(
+    input: Tensor,
+    blocks: Tensor,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor,
+    bias: Tensor | None = None,
+    *,
+    out_features: int,
+    in_features: int,
+    prepacked: Tensor | None = None,
+    activation: str = "none",
+) -> Tensor:
+    """``activation(input @ W.T + bias)`` for a weight W [out_features, in_features] in layout bsr. On the CPU alone.
+
+    Args:
+        input: [..., in_features]; any leading dimensions (none, or of size 0) and strides.
+        blocks: [blocks, r, c], dtype and device of ``input``.
+        block_columns: [blocks], int32.
+        block_row_offsets: [ceil(out_features / r) + 1], int32.
+        key: [2], int64, as :func:`pack_bsr` made it.
+        bias, prepacked, activation: as of :func:`linear_csr`.
+    Returns:
+        [..., out_features], contiguous. 16-bit dtypes are summed in float32; results are bit-equal for any number of
+        threads.
+    Raises:
+        TypeError, ValueError: as :func:`linear_csr`.
+    Differentiable once in ``input``, ``blocks`` (kept blocks only) and ``bias``. Every entry of a kept block
+    multiplies, those that are zero included; a removed block never does. Under autocast as :func:`linear_csr`.
+    """
+    out: Tensor = _ops.linear_bsr(
+        input, blocks, block_columns, block_row_offsets, key, prepacked, bias, out_features, in_features, activation
+    )
     return out
 
 

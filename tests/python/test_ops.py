@@ -31,6 +31,32 @@ def linear_arguments(n=3, rows=5, cols=7, bias=True, activation="none", grad=Tru
     return (x, values, *structure, None, b, cols, activation)
 
 
+def bsr_arguments(
+    n=3, rows=10, cols=7, block_size=(4, 2), bias=True, activation="none", grad=True, dtype=torch.float32, density=0.1
+):
+    """Blocks that reach beyond the weight, unless the sizes are multiples."""
+    blocks, *structure = jp.ops.pack_bsr(masked(rows, cols, density, dtype=dtype), block_size=block_size)
+    x = torch.randn(n, cols, dtype=dtype)
+    b = torch.randn(rows, dtype=dtype) if bias else None
+    for tensor in (x, blocks, b):
+        if tensor is not None:
+            tensor.requires_grad_(grad)
+    return (x, blocks, *structure, None, b, rows, cols, activation)
+
+
+def backward_bsr(which: str):
+    x, blocks, block_columns, block_row_offsets, key, _, _, *sizes, _ = bsr_arguments(grad=False)
+    grad = torch.randn(3, 10)
+    if which == "input":
+        return (grad, blocks, block_columns, block_row_offsets, key, *sizes)
+    return (grad, x, block_columns, block_row_offsets, key, [4, 2], *sizes)
+
+
+def unpack_bsr_arguments(rows=10, cols=7, block_size=(4, 2), grad=False, dtype=torch.float32, density=0.3):
+    blocks, columns, offsets, _ = jp.ops.pack_bsr(masked(rows, cols, density, dtype=dtype), block_size=block_size)
+    return (blocks.requires_grad_(grad), columns, offsets, rows, cols)
+
+
 def conv_arguments(
     groups=1,
     stride=(1, 1),
@@ -181,6 +207,38 @@ CASES = {
         ]
         for op, gates in (("lstm_csr", 4), ("gru_csr", 3))
     },
+    "linear_bsr": lambda: [
+        bsr_arguments(),
+        bsr_arguments(bias=False, activation="relu"),
+        bsr_arguments(activation="gelu"),
+        bsr_arguments(n=0),
+        bsr_arguments(rows=1, cols=1),
+        bsr_arguments(n=40, rows=33, cols=40, block_size=(16, 1), grad=False),
+        bsr_arguments(n=5, rows=32, cols=32, block_size=(16, 16), dtype=torch.bfloat16),
+        bsr_arguments(block_size=(1, 4), dtype=torch.float16, grad=False),
+        bsr_arguments(density=0),
+        laid_out(bsr_arguments(), strided),
+        laid_out(bsr_arguments(), lambda x: x.repeat(2, 2, 1, 1)),
+        laid_out(bsr_arguments(grad=False), lambda x: x[0]),
+        (*bsr_arguments(grad=False)[:5], torch.empty(0, dtype=torch.int32), *bsr_arguments(grad=False)[6:]),
+    ],
+    "linear_bsr_backward_input": lambda: [backward_bsr("input")],
+    "linear_bsr_backward_values": lambda: [backward_bsr("values"), laid_out(backward_bsr("values"), strided)],
+    "pack_bsr": lambda: [
+        (masked(5, 7), None, [4, 2]),
+        (masked(4, 6), torch.rand(4, 6) < 0.5, [16, 1]),
+        (masked(6, 36).view(6, 4, 3, 3), None, [2, 9]),
+        (masked(4, 6).t(), None, [1, 1]),
+        (torch.zeros(3, 4, dtype=torch.bfloat16), None, [2, 2]),
+        (torch.zeros(0, 4), None, [2, 2]),
+    ],
+    "unpack_bsr": lambda: [
+        unpack_bsr_arguments(),
+        unpack_bsr_arguments(grad=True),
+        unpack_bsr_arguments(rows=8, cols=8, grad=True),
+        unpack_bsr_arguments(density=0, grad=True),
+    ],
+    "prepack_bsr": lambda: [unpack_bsr_arguments()],
     "linear_csr_backward_input": lambda: [backward_linear("input")],
     "linear_csr_backward_values": lambda: [backward_linear("values"), laid_out(backward_linear("values"), strided)],
     "conv2d_csr_backward_input": lambda: [backward_conv("input"), laid_out(backward_conv("input"), channels_last)],
@@ -401,19 +459,23 @@ def test_autocast():
         assert out.dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("op,make", [("linear_csr", linear_arguments), ("conv2d_csr", conv_arguments)])
+@pytest.mark.parametrize(
+    "op,make", [("linear_csr", linear_arguments), ("conv2d_csr", conv_arguments), ("linear_bsr", bsr_arguments)]
+)
 @pytest.mark.parametrize("activation", ["none", "relu"])
 @pytest.mark.parametrize("wanted", [0, 1])
 def test_double_backward_is_refused(op, make, activation, wanted):
     arguments = make(dtype=torch.float64, activation=activation)
-    with pytest.raises(RuntimeError, match=r"double backward through layout csr.*not supported"):
+    with pytest.raises(RuntimeError, match=r"double backward through layout (csr|bsr).*not supported"):
         loss = (getattr(ops, op)(*arguments) ** 2).sum()
         torch.autograd.grad(loss, arguments[wanted], create_graph=True)
 
 
 @pytest.mark.parametrize("wanted", [0, 1])
 @pytest.mark.parametrize("trainable", [True, False])
-@pytest.mark.parametrize("op,make", [("linear_csr", linear_arguments), ("conv2d_csr", conv_arguments)])
+@pytest.mark.parametrize(
+    "op,make", [("linear_csr", linear_arguments), ("conv2d_csr", conv_arguments), ("linear_bsr", bsr_arguments)]
+)
 def test_forward_mode_is_refused(op, make, trainable, wanted):
     """A tangent that is dropped would be a derivative of zero."""
     arguments = make(grad=trainable)
@@ -476,6 +538,14 @@ def test_vmap_over_the_input(in_dim):
     mapped = torch.vmap(lambda one: jp.ops.conv2d_csr(one, *packed, in_channels=2, kernel_size=(3, 3)))(images)
     looped = [jp.ops.conv2d_csr(one, *packed, in_channels=2, kernel_size=(3, 3)) for one in images]
     torch.testing.assert_close(mapped, torch.stack(looped))
+
+
+def test_vmap_of_linear_bsr():
+    packed = jp.ops.pack_bsr(masked(6, 10), block_size=(2, 2))
+    x = torch.randn(3, 4, 10)
+    sizes = {"out_features": 6, "in_features": 10}
+    mapped = torch.vmap(lambda one: jp.ops.linear_bsr(one, *packed, **sizes))(x)
+    torch.testing.assert_close(mapped, jp.ops.linear_bsr(x, *packed, **sizes))
 
 
 def test_vmap_over_weights_is_refused():

@@ -1,4 +1,4 @@
-// Every op of layout csr and of masks as a C++ function; they go through torch's dispatcher, so that autograd, autocast, CUDA and
+// Every op of the layouts csr and bsr and of masks as a C++ function; they go through torch's dispatcher, so that autograd, autocast, CUDA and
 // tracing work as for torch's own functions.
 //
 // Layout csr of a weight [rows, cols] (a convolution's weight seen as [out_channels, in_channels / groups x kernel taps]):
@@ -66,6 +66,43 @@ at::Tensor conv2d_csr_backward_input(const at::Tensor& grad_output, const at::Te
 at::Tensor conv2d_csr_backward_values(const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& col_indices,
                                       const at::Tensor& row_offsets, const at::Tensor& key, at::IntArrayRef kernel_size,
                                       at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation, int64_t groups);
+
+// Layout bsr of a weight [rows, cols], in blocks of r x c entries ("vector" is the case c = 1):
+//   blocks             [blocks, r, c]        dtypes as of csr: the kept blocks, row-major within; block rows ascending, block columns
+//                                            ascending in a block row. Beyond the edges of the weight: padding, not looked at
+//   block_columns      [blocks]              int32, in [0, ceil(cols / c))
+//   block_row_offsets  [ceil(rows / r) + 1]  int32, first 0, last `blocks`
+//   key                [2]                   int64: 128-bit key of the structure, from pack_bsr
+// Every entry of a kept block multiplies, those that are zero included; removed blocks never do. On the CPU alone.
+
+/// blocks, block_columns, block_row_offsets, key of `weight` [rows, ...], flattened to [rows, cols]. A block is kept when any of its
+/// entries is, by the rules of pack_csr; with a mask the others of its entries are stored as 0. Not differentiable.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> pack_bsr(const at::Tensor& weight, const std::optional<at::Tensor>& mask,
+                                                                    at::IntArrayRef block_size);
+
+/// The dense weight [rows, cols]. Differentiable in blocks.
+at::Tensor unpack_bsr(const at::Tensor& blocks, const at::Tensor& block_columns, const at::Tensor& block_row_offsets,
+                      c10::SymInt rows, c10::SymInt cols);
+
+/// As prepack_csr.
+at::Tensor prepack_bsr(const at::Tensor& blocks, const at::Tensor& block_columns, const at::Tensor& block_row_offsets,
+                       c10::SymInt rows, c10::SymInt cols);
+
+/// As linear_csr; differentiable in input, blocks (kept blocks) and bias.
+at::Tensor linear_bsr(const at::Tensor& input, const at::Tensor& blocks, const at::Tensor& block_columns,
+                      const at::Tensor& block_row_offsets, const at::Tensor& key, const std::optional<at::Tensor>& prepacked,
+                      const std::optional<at::Tensor>& bias, c10::SymInt out_features, c10::SymInt in_features,
+                      std::string_view activation = "none");
+
+/// grad_output [..., out_features] -> gradient of the input [..., in_features].
+at::Tensor linear_bsr_backward_input(const at::Tensor& grad_output, const at::Tensor& blocks, const at::Tensor& block_columns,
+                                     const at::Tensor& block_row_offsets, const at::Tensor& key, c10::SymInt out_features,
+                                     c10::SymInt in_features);
+
+/// grad_output [..., out_features], input [..., in_features] -> gradient of the blocks [blocks, r, c], 0 in the padding.
+at::Tensor linear_bsr_backward_values(const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& block_columns,
+                                      const at::Tensor& block_row_offsets, const at::Tensor& key, c10::SymIntArrayRef block_size,
+                                      c10::SymInt out_features, c10::SymInt in_features);
 
 /// Bits of a bool tensor: uint8 [ceil(numel / 8)], element i at byte i / 8, bit i % 8; unused bits are 0.
 at::Tensor pack_mask(const at::Tensor& mask);

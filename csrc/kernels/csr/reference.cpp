@@ -1,20 +1,11 @@
 #include "kernels/csr/reference.h"
 
-#include <cmath>
 #include <vector>
+
+#include "kernels/reference_activation.h"
 
 namespace jouleprune::kernels::csr::reference {
 namespace {
-
-double activate(double x, Activation activation) {
-  switch (activation) {
-    case Activation::kNone: return x;
-    case Activation::kRelu: return x < 0 ? 0 : x;
-    case Activation::kGelu: return 0.5 * x * std::erfc(-x / std::sqrt(2.0));
-    case Activation::kSilu: return x / (1 + std::exp(-x));
-  }
-  return x;
-}
 
 template <class T>
 T round_to(double x) {
@@ -61,7 +52,7 @@ void linear(const LinearParams<T>& p) {
       for (int64_t k = p.csr.row_offsets[r]; k < p.csr.row_offsets[r + 1]; ++k) {
         sum += static_cast<double>(widen(p.values[k])) * widen(p.input[j * p.input_stride + p.csr.col_indices[k]]);
       }
-      p.output[j * p.csr.rows + r] = round_to<T>(activate(sum, p.activation));
+      p.output[j * p.csr.rows + r] = round_to<T>(reference_activation(sum, p.activation));
     }
   }
 }
@@ -109,7 +100,7 @@ void conv2d(const ConvParams<T>& p) {
       for (int64_t pixel = 0; pixel < plane; ++pixel) {
         const double bias = p.bias == nullptr ? 0 : widen(p.bias[oc]);
         const int64_t to = p.channels_last ? (b * plane + pixel) * s.out_channels + oc : (b * s.out_channels + oc) * plane + pixel;
-        p.output[to] = round_to<T>(activate(sums[(b * s.out_channels + oc) * plane + pixel] + bias, p.activation));
+        p.output[to] = round_to<T>(reference_activation(sums[(b * s.out_channels + oc) * plane + pixel] + bias, p.activation));
       }
     }
   }

@@ -84,6 +84,17 @@ template <class A>
 }
 
 template <class A>
+[[gnu::always_inline]] inline Vector<A> activated(Activation activation, Vector<A> x) {
+  switch (activation) {
+    case Activation::kNone: return x;
+    case Activation::kRelu: return relu<A>(x);
+    case Activation::kGelu: return gelu(x);
+    case Activation::kSilu: return silu(x);
+  }
+  return x;
+}
+
+template <class A>
 void activate(Activation activation, A* x, int64_t count) {
   constexpr int kStep = kLanes<A>;
   switch (activation) {

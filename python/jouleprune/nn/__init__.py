@@ -10,12 +10,16 @@ the int64 buffer ``key``, the parameter ``bias`` (``docs/formats.md``). There is
 ``SparseLinear.from_dense(linear, dtype="int8")`` gives a ``SparseLinearInt8``: an int8 weight in blocks of 1 x 4, for
 inference.
 
+``SparseLinear.from_dense(linear, layout="bsr")`` and ``layout="vector"`` give a ``SparseLinearBSR``: a weight in
+blocks, with the parameter ``blocks`` in place of ``values``.
+
 ``load_state_dict`` accepts another number of kept weights: ``values`` stays the same Parameter with another size, so
 make an optimizer with state (momentum) anew. A module takes a state as a whole or not at all; of a model, torch loads
 the modules before the refused one (``jouleprune.load`` checks all first).
 """
 
 from .attention import SparseMultiheadAttention, SparseMultiheadAttentionCSR
+from .bsr import SparseLinearBSR
 from .conv1d import SparseConv1d, SparseConv1dCSR
 from .conv2d import SparseConv2d, SparseConv2dCSR
 from .gru import SparseGRU, SparseGRUCSR
@@ -33,6 +37,7 @@ __all__ = [
     "SparseLSTM",
     "SparseLSTMCSR",
     "SparseLinear",
+    "SparseLinearBSR",
     "SparseLinearCSR",
     "SparseLinearInt8",
     "SparseMultiheadAttention",

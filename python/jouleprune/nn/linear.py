@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import PatternError
 from ._checks import check_dense
 from ._csr_weight import CsrWeight
+from .bsr import SparseLinearBSR, sparse_linear_bsr
 from .int8 import SparseLinearInt8
 
 __all__ = ["SparseLinear", "SparseLinearCSR"]
@@ -24,26 +25,44 @@ class SparseLinear(CsrWeight):
 
     @staticmethod
     def from_dense(
-        module: nn.Linear, layout: str | None = None, *, mask: Tensor | None = None, dtype: str | None = None
-    ) -> SparseLinear | SparseLinearInt8:
+        module: nn.Linear,
+        layout: str | None = None,
+        *,
+        mask: Tensor | None = None,
+        block_size: tuple[int, int] | None = None,
+        dtype: str | None = None,
+    ) -> SparseLinear | SparseLinearBSR | SparseLinearInt8:
         """The sparse twin of ``module``, which is not changed.
 
         Args:
             module: its zeros are the mask; dtype, device, mode and ``requires_grad`` are kept.
-            layout: "csr"; with ``dtype="int8"``: "bsr". That is also what None stands for.
+            layout: "csr", which is also what None stands for; "bsr" and "vector" keep whole blocks and give a
+                :class:`SparseLinearBSR`. With ``dtype="int8"``: "bsr" or None.
             mask: bool [out_features, in_features], True = kept, instead of the zeros (kept entries may then be zero).
-            dtype: None keeps that of the weight. "int8" quantises it, one scale per output, and gives a
-                :class:`SparseLinearInt8`, which is for inference.
+            block_size: (r, c) of layout "bsr": a block is kept when any of its entries is. None looks for the largest
+                block size that stores no pruned entry. Of layout "vector": (r, 1), by default (16, 1).
+            dtype: None keeps that of the weight. "int8" quantises it in blocks of 1 x 4, one scale per output, and
+                gives a :class:`SparseLinearInt8`, which is for inference.
         Raises:
-            PatternError: another kind of module, one that has no weight yet, or an unknown layout or dtype.
+            PatternError: another kind of module, one that has no weight yet, an unknown layout or dtype, a block size
+                that does not belong to it, or zeros that no known block size covers.
             ValueError: a mask of another shape or dtype, or a weight on the meta device.
             TypeError: a weight that is not float32, float64, bfloat16 or float16.
         """
         if dtype not in (None, "int8"):
             raise PatternError(f"dtype: expected None or 'int8', got {dtype!r}")
-        layouts = ("csr",) if dtype is None else ("bsr",)
-        check_dense("SparseLinear", module, nn.Linear, layouts[0] if layout is None else layout, layouts)
-        return SparseLinearCSR(module, mask) if dtype is None else SparseLinearInt8(module, mask)
+        layouts = ("csr", "bsr", "vector") if dtype is None else ("bsr",)
+        chosen = layouts[0] if layout is None else layout
+        check_dense("SparseLinear", module, nn.Linear, chosen, layouts)
+        if dtype == "int8":
+            if block_size not in (None, (1, 4)):
+                raise PatternError(f"block_size: int8 has blocks of (1, 4), got {block_size}")
+            return SparseLinearInt8(module, mask)
+        if chosen != "csr":
+            return sparse_linear_bsr(module, chosen, block_size, mask)
+        if block_size is not None:
+            raise PatternError(f"block_size: layout 'csr' has none, got {block_size}")
+        return SparseLinearCSR(module, mask)
 
     def to_dense(self) -> nn.Linear:
         """A torch.nn.Linear with equal outputs; what was pruned is zero in its ``weight``. Nothing is shared."""

@@ -1,0 +1,7 @@
+#include "kernels/bsr/strip_body.h"
+
+namespace jouleprune::kernels::bsr {
+
+const StripTables avx512_strips = make_strip_tables();
+
+}  // namespace jouleprune::kernels::bsr

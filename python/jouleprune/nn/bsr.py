@@ -1,0 +1,198 @@
+"""``SparseLinearBSR``: y = x W^T + b with a weight pruned in blocks, layouts "bsr" and "vector"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from ..errors import PatternError
+from ..ops import pack_bsr, prepack_bsr, unpack_bsr
+
+__all__ = ["SparseLinearBSR"]
+
+_STRUCTURE = ("blocks", "block_columns", "block_row_offsets", "key")
+#: Block sizes that are looked for, the largest first.
+_DETECTED = (
+    (32, 32), (16, 16), (32, 2), (8, 8), (32, 1), (16, 1), (4, 4), (1, 16), (8, 1), (1, 8), (4, 1), (1, 4),
+)  # fmt: skip
+
+
+class SparseLinearBSR(nn.Module):
+    """A linear layer whose weight is pruned in blocks: ``y = x W^T + b``, [..., in_features] -> [..., out_features].
+
+    Made by ``SparseLinear.from_dense(linear, layout="bsr", block_size=(16, 16))`` or ``layout="vector"``. Trainable at
+    the kept blocks, all entries of which count as kept. The state is ``blocks`` [blocks, r, c], ``block_columns``,
+    ``block_row_offsets``, ``key`` and ``bias``; loading accepts another number of blocks. On the CPU alone.
+    """
+
+    __jit_unused_properties__ = ("nnz", "density")
+
+    if TYPE_CHECKING:  # TorchScript would read these strings as types at run time
+        blocks: nn.Parameter
+        block_columns: Tensor
+        block_row_offsets: Tensor
+        key: Tensor
+        prepacked: Tensor
+        bias: nn.Parameter | None
+
+    def __init__(self, dense: nn.Linear, block_size: tuple[int, int], mask: Tensor | None = None) -> None:
+        super().__init__()
+        weight = dense.weight.detach()
+        self.in_features, self.out_features = dense.in_features, dense.out_features
+        blocks, block_columns, block_row_offsets, key = pack_bsr(weight, mask, block_size=block_size)
+        self.block_size = (int(block_size[0]), int(block_size[1]))
+        self.blocks = nn.Parameter(blocks, requires_grad=dense.weight.requires_grad)
+        self.register_buffer("block_columns", block_columns)
+        self.register_buffer("block_row_offsets", block_row_offsets)
+        self.register_buffer("key", key)
+        self.register_buffer("prepacked", self._prepack(), persistent=False)
+        if dense.bias is None:
+            self.register_parameter("bias", None)
+        else:
+            self.bias = nn.Parameter(dense.bias.detach().clone(), requires_grad=dense.bias.requires_grad)
+        self.train(dense.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        out: Tensor = torch.ops.jouleprune.linear_bsr(
+            input, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.prepacked, self.bias,
+            self.out_features, self.in_features, "none",
+        )  # fmt: skip
+        return out
+
+    @property
+    def nnz(self) -> int:
+        """Entries of the kept blocks, zeros and padding among them included."""
+        return self.blocks.numel()
+
+    @property
+    def density(self) -> float:
+        """Share of weights in kept blocks, 0 to 1."""
+        return min(1.0, self.nnz / max(1, self.out_features * self.in_features))
+
+    def to_dense(self) -> nn.Linear:
+        """A torch.nn.Linear with equal outputs; what was pruned is zero in its ``weight``. Nothing is shared."""
+        dense = nn.Linear(
+            self.in_features,
+            self.out_features,
+            bias=self.bias is not None,
+            device=self.blocks.device,
+            dtype=self.blocks.dtype,
+        )
+        with torch.no_grad():
+            dense.weight.copy_(
+                unpack_bsr(
+                    self.blocks.detach(), self.block_columns, self.block_row_offsets,
+                    self.out_features, self.in_features,
+                )
+            )  # fmt: skip
+            if self.bias is not None:
+                dense.bias.copy_(self.bias).requires_grad_(self.bias.requires_grad)
+        dense.weight.requires_grad_(self.blocks.requires_grad)
+        return dense.train(self.training)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, "
+            f"block_size={self.block_size}, nnz={self.nnz}, density={self.density:.4f}"
+        )
+
+    def _prepack(self) -> Tensor:
+        return prepack_bsr(
+            self.blocks.detach(), self.block_columns, self.block_row_offsets, self.out_features, self.in_features
+        )
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Checks everything first; takes all of it, with another number of blocks if need be, or nothing."""
+        names = _STRUCTURE if self.bias is None else (*_STRUCTURE, "bias")
+        found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
+        if found:
+            defect = self._defect(names, found)
+            if defect:
+                error_msgs.append(f"{prefix.rstrip('.') or type(self).__name__}: {defect}")
+                return
+            if self.blocks.shape != found["blocks"].shape:
+                with torch.no_grad():  # the Parameter stays the same object
+                    self.blocks.data = self.blocks.data.new_empty(found["blocks"].shape)
+                    self.blocks.grad = None
+                    self.block_columns = self.block_columns.new_empty(found["block_columns"].shape)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        if found:
+            self.prepacked = self._prepack()
+
+    def _defect(self, names: tuple[str, ...], found: Mapping[str, Any]) -> str:
+        """Empty, or why these tensors cannot be this module's state."""
+        missing = [name for name in names if name not in found]
+        if missing:
+            return f"expected {', '.join(names)} together, found no {', '.join(missing)}"
+        for name, value in found.items():
+            if not isinstance(value, Tensor):
+                return f"{name}: expected a tensor, got {type(value).__name__}"
+            if name in ("blocks", "bias") and value.dtype != self.blocks.dtype:
+                return f"{name}: expected {self.blocks.dtype}, got {value.dtype}"
+        blocks = found["blocks"]
+        if blocks.dim() != 3 or tuple(blocks.shape[1:]) != self.block_size:
+            r, c = self.block_size
+            return f"blocks: expected [blocks, {r}, {c}], got {list(blocks.shape)}"
+        on_cpu = {name: value.detach().cpu() for name, value in found.items()}
+        probe = on_cpu["blocks"].new_empty(0, self.in_features)
+        try:  # an empty batch computes nothing, but the op checks everything
+            torch.ops.jouleprune.linear_bsr(
+                probe, on_cpu["blocks"], on_cpu["block_columns"], on_cpu["block_row_offsets"], on_cpu["key"], None,
+                on_cpu.get("bias"), self.out_features, self.in_features, "none",
+            )  # fmt: skip
+        except (ValueError, TypeError) as error:
+            return str(error)
+        return ""
+
+
+def sparse_linear_bsr(
+    module: nn.Linear, layout: str, block_size: tuple[int, int] | None, mask: Tensor | None
+) -> SparseLinearBSR:
+    """``SparseLinear.from_dense`` for the layouts "bsr" and "vector"."""
+    if mask is not None and not isinstance(mask, Tensor):
+        raise ValueError(f"mask: expected a bool tensor, got {type(mask).__name__}")
+    if block_size is None:
+        block_size = (16, 1) if layout == "vector" else _detect_block_size(module.weight.detach(), mask)
+    if len(block_size) != 2 or min(block_size) < 1:
+        raise PatternError(f"block_size: expected two numbers of at least 1, got {block_size}")
+    if layout == "vector" and block_size[1] != 1:
+        raise PatternError(f"block_size: expected (r, 1) for layout 'vector', got {block_size}")
+    return SparseLinearBSR(module, block_size, mask)
+
+
+def _detect_block_size(weight: Tensor, mask: Tensor | None) -> tuple[int, int]:
+    """The largest of the known block sizes whose kept blocks hold no pruned entry."""
+    kept = weight != 0 if mask is None else mask
+    wasted = {size: _entries_in_blocks(kept, *size) - int(kept.sum()) for size in _DETECTED}
+    for size, zeros in wasted.items():
+        if zeros == 0:
+            return size
+    closest = min(_DETECTED, key=lambda size: wasted[size])
+    raise PatternError(
+        f"block_size: none of {', '.join(f'{r}x{c}' for r, c in _DETECTED)} covers the zeros of this weight without "
+        f"loss ({int(kept.sum())} of {kept.numel()} entries are kept); {closest[0]}x{closest[1]} comes closest, with "
+        f"{wasted[closest]} pruned entries in kept blocks. Give block_size to store those as zeros, or use layout 'csr'"
+    )
+
+
+def _entries_in_blocks(kept: Tensor, r: int, c: int) -> int:
+    """Entries, padding excluded, of the r x c blocks that hold a kept one."""
+    rows, cols = kept.shape
+    padded = pad(kept, (0, -cols % c, 0, -rows % r))
+    blocks = padded.view(padded.shape[0] // r, r, padded.shape[1] // c, c).any(3).any(1)
+    return int(blocks.repeat_interleave(r, 0).repeat_interleave(c, 1)[:rows, :cols].sum())
