@@ -183,6 +183,9 @@ class Bench:
         peaks = self._machine.peaks
         for entry in ready:
             measured, taken = entry.measured, samples[entry.measured.name]
+            if isinstance(entry.sampler, PeerLayer) and entry.sampler.failed:
+                measured.status, measured.reason = "failed", entry.sampler.failed
+                continue
             measured.summary = summarise(taken)
             if measured.summary.median_s is None:
                 measured.status = "noisy"
