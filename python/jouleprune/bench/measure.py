@@ -189,7 +189,7 @@ class Bench:
             measured.summary = summarise(taken)
             if measured.summary.median_s is None:
                 measured.status = "noisy"
-                measured.reason = f"another program had the core in {measured.summary.dropped} of {len(taken)} samples"
+                measured.reason = f"another program had the core in {measured.summary.dropped} samples"
                 continue
             if entry.work:
                 measured.gflops = 2 * entry.work / measured.summary.median_s * 1e-9

@@ -43,7 +43,7 @@ class Peer:
     """A running peer; a context manager that ends it.
 
     Attributes:
-        most_s: seconds after which a peer that does not answer is ended (sparseprop hangs on some convolutions).
+        most_s: seconds after which a peer that does not answer is ended.
 
     Raises:
         Unavailable: the interpreter does not start, or it lacks the library.
