@@ -183,10 +183,13 @@ class Bench:
         peaks = self._machine.peaks
         for entry in ready:
             measured, taken = entry.measured, samples[entry.measured.name]
+            if isinstance(entry.sampler, PeerLayer) and entry.sampler.failed:
+                measured.status, measured.reason = "failed", entry.sampler.failed
+                continue
             measured.summary = summarise(taken)
             if measured.summary.median_s is None:
                 measured.status = "noisy"
-                measured.reason = f"another program had the core in {measured.summary.dropped} of {len(taken)} samples"
+                measured.reason = f"another program had the core in {measured.summary.dropped} samples"
                 continue
             if entry.work:
                 measured.gflops = 2 * entry.work / measured.summary.median_s * 1e-9

@@ -60,4 +60,5 @@ def _panel(axes: Any, report: Report, suite: str, case: str) -> None:
         if (entry.suite, entry.case) == (suite, case) and entry.against == baseline and entry.sparsity is not None:
             axes.plot([100 * entry.sparsity], [1], "kx", label=f"break-even {entry.text}")
     axes.set(title=f"{suite}: {case}", xlabel="% zeros", ylabel=f"speed over {baseline}", yscale="log")
-    axes.legend(fontsize=6)
+    if axes.get_legend_handles_labels()[0]:  # else every sample was disturbed
+        axes.legend(fontsize=6)

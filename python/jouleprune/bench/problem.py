@@ -31,14 +31,11 @@ class Problem:
         kind = "nm" if case.layout == "nm" else mask
         weight = masked_weight(kind, shape.rows, shape.cols, sparsity, block=case.block, seed=seed)
         random = torch.Generator().manual_seed(seed + 1)
-        self.layer = _layer(shape)
         self.x = _bfloat16_numbers(torch.randn(_input_size(shape), generator=random))
+        bias = _bfloat16_numbers(torch.randn(shape.rows, generator=random))
+        self.layer = _layer(shape, _bfloat16_numbers(weight), bias)
         with torch.no_grad():
-            self.layer.weight.copy_(_bfloat16_numbers(weight).view_as(self.layer.weight))
-            assert self.layer.bias is not None
-            self.layer.bias.copy_(_bfloat16_numbers(torch.randn(shape.rows, generator=random)))
             self.grad = _bfloat16_numbers(torch.randn(self.layer(self.x).shape, generator=random))
-        self.layer.requires_grad_(False)
         self.nnz = int((self.layer.weight != 0).sum())
 
     @property
@@ -63,11 +60,8 @@ class Problem:
             if place == 0:
                 yield self.layer
                 continue
-            copy = _layer(self._shape)
-            copy.weight.data = self.layer.weight.roll(place, 0)
-            assert copy.bias is not None and self.layer.bias is not None
-            copy.bias.data = self.layer.bias.roll(place, 0)
-            yield copy.requires_grad_(False)
+            assert self.layer.bias is not None
+            yield _layer(self._shape, self.layer.weight.roll(place, 0), self.layer.bias.roll(place, 0))
 
     def expected(self) -> Expected:
         """In double precision, from the same numbers."""
@@ -95,14 +89,17 @@ class Problem:
         return shape
 
 
-def _layer(shape: LinearShape | ConvShape) -> nn.Linear | nn.Conv2d:
-    """Without drawing initial weights: at 4096x4096 that takes longer than all that is measured."""
+def _layer(shape: LinearShape | ConvShape, weight: Tensor, bias: Tensor) -> nn.Linear | nn.Conv2d:
+    """Made on the meta device: drawing initial weights of 4096x4096 takes longer than all that is measured."""
+    layer: nn.Linear | nn.Conv2d
     if isinstance(shape, LinearShape):
-        linear: nn.Linear = nn.utils.skip_init(nn.Linear, shape.cols, shape.rows)
-        return linear
-    channels, kernel = shape.channels, shape.kernel
-    convolution: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, channels, channels, kernel, padding=kernel // 2)
-    return convolution
+        layer = nn.Linear(shape.cols, shape.rows, device="meta")
+    else:
+        channels, kernel = shape.channels, shape.kernel
+        layer = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, device="meta")
+    layer.weight = nn.Parameter(weight.view(layer.weight.shape), requires_grad=False)
+    layer.bias = nn.Parameter(bias, requires_grad=False)
+    return layer
 
 
 def _input_size(shape: LinearShape | ConvShape) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .clock import Clock
@@ -17,14 +17,17 @@ MIN_ROUNDS = 5
 _WARM_UP_ROUNDS = 2
 #: Wall time above this share of the CPU time: somebody else had the core.
 _STOLEN = 1.1
+#: Of one round, before it gives up on a candidate.
+_TRIES = 6
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Seconds of one call, the mean over a sample's calls."""
+    """Seconds of one call, the mean over a sample's calls; ``tries`` counts the stolen samples it replaces too."""
 
     wall_s: float
     cpu_s: float
+    tries: int = 1
 
     @property
     def stolen(self) -> bool:
@@ -63,7 +66,7 @@ def interleave(
 
     Args:
         samplers: by name.
-        rounds: samples of each. Where more than half of somebody's samples were stolen, as many rounds again.
+        rounds: samples of each. A stolen sample is taken again at once, so that its round still makes a pair.
         budget_s: wall seconds this may take: fewer rounds when they do not fit, but never under ``MIN_ROUNDS``.
     Returns:
         For every name as many samples as there were rounds, in the order of the rounds.
@@ -80,8 +83,6 @@ def interleave(
         rounds = min(rounds, max(MIN_ROUNDS, int(budget_s / max(round_s, 1e-9))))
     taken: dict[str, list[Sample]] = {name: [] for name in names}
     _rounds(samplers, names, repeats, rounds, taken)
-    if any(2 * sum(sample.stolen for sample in samples) > rounds for samples in taken.values()):
-        _rounds(samplers, names, repeats, rounds, taken)
     return taken
 
 
@@ -95,4 +96,14 @@ def _rounds(
     for turn in range(rounds):
         first = turn % len(names)
         for name in [*names[first:], *names[:first]]:
-            taken[name].append(samplers[name].sample(repeats[name]))
+            taken[name].append(_undisturbed(samplers[name], repeats[name]))
+
+
+def _undisturbed(sampler: Sampler, repeats: int) -> Sample:
+    """A sample that nobody disturbed, or the last of ``_TRIES``."""
+    sample = sampler.sample(repeats)
+    tries = 1
+    while sample.stolen and tries < _TRIES:
+        sample = sampler.sample(repeats)
+        tries += 1
+    return replace(sample, tries=tries)

@@ -44,10 +44,11 @@ class Ratio:
 def summarise(samples: Sequence[Sample]) -> Summary:
     """Median and quartiles of the wall seconds, without the samples during which somebody else had the core."""
     kept = [sample.wall_s for sample in samples if not sample.stolen]
+    dropped = sum(sample.tries for sample in samples) - len(kept)
     if len(kept) < MIN_SAMPLES:
-        return Summary(None, None, None, len(kept), len(samples) - len(kept))
+        return Summary(None, None, None, len(kept), dropped)
     low, middle, high = (float(value) for value in np.quantile(kept, (0.25, 0.5, 0.75)))
-    return Summary(middle, low, high, len(kept), len(samples) - len(kept))
+    return Summary(middle, low, high, len(kept), dropped)
 
 
 def paired_ratio(base: Sequence[Sample], other: Sequence[Sample]) -> Ratio | None:

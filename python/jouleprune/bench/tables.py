@@ -46,9 +46,10 @@ def grids(report: Report) -> list[Grid]:
     return found
 
 
-def text(report: Report, width: int = 160) -> str:
+def text(report: Report) -> str:
     """For the terminal."""
     out = io.StringIO()
+    width = max(160, 100 + 20 * len({cell.sparsity for cell in report.cells}))  # a number and its interval never wrap
     console = Console(file=out, width=width, color_system=None, highlight=False, markup=False)
     console.print(report.machine.line)
     console.print(f"Masks: {report.mask}. {_READING}")
