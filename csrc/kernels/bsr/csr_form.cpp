@@ -32,6 +32,8 @@ CsrStructure csr_structure(const formats::BsrView& bsr, Side side) {
     return transposed_structure(bsr);
   }
   CsrStructure out{bsr.rows, bsr.cols, {}, {0}, {}};
+  out.col_indices.reserve(static_cast<size_t>(bsr.blocks * bsr.r * bsr.c));
+  out.places.reserve(static_cast<size_t>(bsr.blocks * bsr.r * bsr.c));
   for (int64_t row = 0; row < bsr.rows; ++row) {
     const int64_t block_row = row / bsr.r;
     for (int64_t k = bsr.block_row_offsets[block_row]; k < bsr.block_row_offsets[block_row + 1]; ++k) {
@@ -52,6 +54,7 @@ std::shared_ptr<const CsrForm<T>> csr_form(PackedForms* forms, const formats::Bs
   return form_of<CsrForm<T>>(forms, name, [&] {
     auto form = std::make_shared<CsrForm<T>>();
     form->structure = csr_structure(bsr, side);
+    form->values.reserve(form->structure.places.size());
     form->key = formats::csr_key(form->structure.view());
     for (const int64_t place : form->structure.places) {
       form->values.push_back(blocks[place]);

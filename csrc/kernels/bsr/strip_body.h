@@ -32,8 +32,10 @@ template <class T>
   }
 }
 
-/// Adds one entry to the sums.
+/// How entries are added to the sums, and sums stored.
 struct MultiplyAdd {
+  static constexpr int64_t kValuesPerRow = 1;
+
   template <class T, int kCount>
   [[gnu::always_inline]] static void add(Vector<Accumulate<T>> (&sums)[kCount][kStripVectors], const T* values,
                                          const Accumulate<T>* x) {
@@ -50,7 +52,11 @@ struct MultiplyAdd {
       }
     }
   }
-  static constexpr int64_t kValuesPerRow = 1;
+
+  template <class T>
+  [[gnu::always_inline]] static void store(T* to, Vector<Accumulate<T>> v, int64_t count) {
+    store_lanes(to, v, count);
+  }
 };
 
 template <class T, class Add, int kCount>
@@ -97,7 +103,7 @@ void multiply_tile(const Strips<T>& s, int64_t strip, const Accumulate<T>* panel
       sum = s.relu ? (sum < Vector<A>{} ? Vector<A>{} : sum) : sum;
       const int64_t left = rows - v * kLanes<A>;
       if (left > 0) {
-        store_lanes(to + j * s.rows + v * kLanes<A>, sum, left < kLanes<A> ? left : kLanes<A>);
+        Add::template store<T>(to + j * s.rows + v * kLanes<A>, sum, left < kLanes<A> ? left : kLanes<A>);
       }
     }
   }
