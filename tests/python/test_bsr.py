@@ -31,7 +31,7 @@ def pruned(rows: int, cols: int, block_size: tuple[int, int], density: float = 0
 
 
 @pytest.mark.parametrize("block_size", BLOCKS)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("n", [0, 1, 3, 30])
 def test_products_and_gradients_equal_dense(block_size, dtype, n):
     torch.manual_seed(n)
@@ -46,7 +46,7 @@ def test_products_and_gradients_equal_dense(block_size, dtype, n):
         y = F.linear(dense_x, dense, dense_b)
         y.backward(torch.ones_like(y))
         gradient = jp.ops.pack_bsr(dense.grad, block_mask_of(packed, rows, cols), block_size=block_size)[0]
-        results[len(results)] = (y.detach(), dense_x.grad, gradient, dense_b.grad)
+        results[kind] = (y.detach(), dense_x.grad, gradient, dense_b.grad)
     y = jp.ops.linear_bsr(x, *packed, b, out_features=rows, in_features=cols)
     y.backward(torch.ones_like(y))
     for ours, exact, reordered in zip((y.detach(), x.grad, blocks.grad, b.grad), *results.values(), strict=True):

@@ -9,16 +9,18 @@
 namespace jouleprune::kernels::bsr {
 namespace {
 
-/// Calls body(csr::LinearParams) with the weight as csr.
-template <class T, class Body>
-void through_csr(const LinearParams<T>& p, const Body& body) {
-  const auto form = csr_form(p.forms, p.bsr, p.blocks);
+/// The product with the weight, or its transpose, as csr.
+template <class T>
+void through_csr(const LinearParams<T>& p, Side side, const ParallelFor& parallel, Isa isa) {
+  const auto form = csr_form(p.forms, p.bsr, p.blocks, side);
   std::optional<FormsOfCsr> forms;
   if (p.forms != nullptr) {
-    forms.emplace(*p.forms, p.bsr);
+    forms.emplace(*p.forms, p.bsr, side, form->key);
   }
-  body(csr::LinearParams<T>{form->structure.view(), form->values.data(), p.bias, p.activation, p.n, p.input, p.input_stride, p.output,
-                            forms.has_value() ? &*forms : nullptr, p.generated_code});
+  const bool forward = side == Side::kForward;
+  csr::linear(csr::LinearParams<T>{form->structure.view(), form->values.data(), forward ? p.bias : nullptr, forward && p.relu, p.n,
+                                   p.input, p.input_stride, p.output, forms.has_value() ? &*forms : nullptr, p.generated_code},
+              parallel, isa);
 }
 
 }  // namespace
@@ -31,7 +33,7 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
   if (has_strips<T>(p.bsr, Side::kForward)) {
     return linear_strips(p, Side::kForward, parallel, isa);
   }
-  through_csr(p, [&](const csr::LinearParams<T>& params) { csr::linear(params, parallel, isa); });
+  through_csr(p, Side::kForward, parallel, isa);
 }
 
 template <class T>
@@ -42,7 +44,7 @@ void linear_backward_input(const LinearParams<T>& p, const ParallelFor& parallel
   if (has_strips<T>(p.bsr, Side::kTransposed)) {
     return linear_strips(p, Side::kTransposed, parallel, isa);
   }
-  through_csr(p, [&](const csr::LinearParams<T>& params) { csr::linear_backward_input(params, parallel, isa); });
+  through_csr(p, Side::kTransposed, parallel, isa);
 }
 
 template <class T>
@@ -50,7 +52,7 @@ void linear_backward_blocks(const LinearBlocksParams<T>& p, const ParallelFor& p
   if (isa == Isa::kReference) {
     return reference::linear_backward_blocks(p);
   }
-  const auto structure = csr_structure(p.bsr);
+  const auto structure = csr_structure(p.bsr, Side::kForward);
   std::vector<T> grads(structure.places.size());
   csr::linear_backward_values(csr::LinearValuesParams<T>{structure.view(), p.n, p.grad_output, p.grad_output_stride, p.input,
                                                          p.input_stride, grads.data()},

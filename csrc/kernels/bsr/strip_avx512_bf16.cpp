@@ -5,6 +5,8 @@ namespace jouleprune::kernels::bsr {
 namespace {
 
 struct MultiplyAddPairs {
+  static constexpr int64_t kValuesPerRow = 2;
+
   template <class T, int kCount>
   [[gnu::always_inline]] static void add(Vector<float> (&sums)[kCount][kStripVectors], const T* values, const float* x) {
     const __m512i w = _mm512_loadu_si512(values);
@@ -14,7 +16,16 @@ struct MultiplyAddPairs {
       sums[j][0] = _mm512_dpbf16_ps(sums[j][0], reinterpret_cast<__m512bh>(w), reinterpret_cast<__m512bh>(pair));
     }
   }
-  static constexpr int64_t kValuesPerRow = 2;
+
+  /// One instruction instead of six, a tenth of a tile at 80 % zeros; results below the least normal number become 0.
+  template <class T>
+  [[gnu::always_inline]] static void store(T* to, Vector<float> v, int64_t count) {
+    const auto rounded = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(v));
+    if (count == kLanes<float>) {
+      return _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), rounded);
+    }
+    _mm256_mask_storeu_epi16(to, static_cast<__mmask16>((1u << count) - 1), rounded);
+  }
 };
 
 /// Pairs of neighbours travel as float32 that nobody computes with.

@@ -33,8 +33,10 @@ template <class T>
   }
 }
 
-/// Adds one entry to the sums.
+/// How entries are added to the sums, and sums stored.
 struct MultiplyAdd {
+  static constexpr int64_t kValuesPerRow = 1;
+
   template <class T, int kCount>
   [[gnu::always_inline]] static void add(Vector<Accumulate<T>> (&sums)[kCount][kStripVectors], const T* values,
                                          const Accumulate<T>* x) {
@@ -51,7 +53,11 @@ struct MultiplyAdd {
       }
     }
   }
-  static constexpr int64_t kValuesPerRow = 1;
+
+  template <class T>
+  [[gnu::always_inline]] static void store(T* to, Vector<Accumulate<T>> v, int64_t count) {
+    store_lanes(to, v, count);
+  }
 };
 
 template <class T, class Add, int kCount>
@@ -98,7 +104,7 @@ void multiply_tile(const Strips<T>& s, int64_t strip, const Accumulate<T>* panel
       sum = csr::activated<A>(s.activation, sum);
       const int64_t left = rows - v * kLanes<A>;
       if (left > 0) {
-        store_lanes(to + j * s.rows + v * kLanes<A>, sum, left < kLanes<A> ? left : kLanes<A>);
+        Add::template store<T>(to + j * s.rows + v * kLanes<A>, sum, left < kLanes<A> ? left : kLanes<A>);
       }
     }
   }
