@@ -70,8 +70,8 @@ TYPED_TEST(LinearCsr, ForwardMatches) {
     const auto expected = expect_products<T>(c.n * c.rows, triples, values, input, start, c.activation);
     expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
       auto output = unwritten<T>(c.n * c.rows);
-      linear<T>({csr, values.data(), c.bias ? bias.data() : nullptr, c.activation, c.n, input.data(), stride, output.data()}, parallel,
-                isa);
+      linear<T>({csr, values.data(), c.bias ? bias.data() : nullptr, c.activation, c.n, input.data(), stride, output.data()},
+                parallel, isa);
       return output;
     });
   });
@@ -95,7 +95,8 @@ TYPED_TEST(LinearCsr, GradientOfTheInputMatches) {
     const auto expected = expect_products<T>(c.n * c.cols, triples, values, grad, {});
     expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
       auto output = unwritten<T>(c.n * c.cols);
-      linear_backward_input<T>({csr, values.data(), nullptr, Activation::kNone, c.n, grad.data(), stride, output.data()}, parallel, isa);
+      linear_backward_input<T>({csr, values.data(), nullptr, Activation::kNone, c.n, grad.data(), stride, output.data()}, parallel,
+                               isa);
       return output;
     });
   });
