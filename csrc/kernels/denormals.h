@@ -2,11 +2,12 @@
 // full of them. Kernels therefore flush them: weights when they are packed, activations and results by the processor's own mode,
 // set inside the bodies that threads run and put back after.
 #pragma once
+#include <cmath>
+#include <cstdint>
 #include <limits>
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
-#include <cstdint>
 
 namespace jouleprune::kernels {
 
@@ -39,10 +40,10 @@ class FlushDenormals {
 #endif
 };
 
-/// The value, or 0 of its sign for a denormal one.
+/// The value, or 0 for a denormal one. By magnitude: a branch on the sign of weights is mispredicted every other time.
 template <class A>
 [[gnu::always_inline]] inline A flushed(A value) {
-  return value < std::numeric_limits<A>::min() && value > -std::numeric_limits<A>::min() ? value * A{0} : value;
+  return std::abs(value) < std::numeric_limits<A>::min() ? A{0} : value;
 }
 
 }  // namespace jouleprune::kernels

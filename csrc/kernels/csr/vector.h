@@ -196,7 +196,8 @@ template <>
 
 /// block[c][r] = element c of row r at p + r * stride: loads and transposes a square block.
 template <class T>
-[[gnu::always_inline]] inline void load_transposed(const T* p, int64_t stride, Vector<Accumulate<T>> (&block)[kLanes<Accumulate<T>>]) {
+[[gnu::always_inline]] inline void load_transposed(const T* p, int64_t stride,
+                                                   Vector<Accumulate<T>> (&block)[kLanes<Accumulate<T>>]) {
   for (int i = 0; i < kLanes<Accumulate<T>>; ++i) {
     block[i] = load_wide(p + i * stride);
   }

@@ -97,8 +97,8 @@ struct Triple {
 template <class T>
 struct Expected {
   std::vector<double> exact;
-  /// 2 x the error of the reordered sums, and a floor: one rounding of the largest sum or result to T, and one, in the precision of the
-  /// sums, of the largest sum of magnitudes (a few short sums may happen to have no error at all in one order).
+  /// 2 x the error of the reordered sums, and a floor: one rounding of the largest sum or result to T, and one, in the precision
+  /// of the sums, of the largest sum of magnitudes (a few short sums may happen to have no error at all in one order).
   double tolerance = 0;
 };
 

@@ -47,11 +47,12 @@ TEST(Activations, FloatIsWithinAFewRoundings) {
         const long double exact = activated<long double>(x[i], activation);
         const long double error = std::abs(got[i] - exact);
         // Relative to the result, down to where the exponential is no normal number any more (x = -13.2; silu: -87).
-        ASSERT_LE(error, 6e-7L * std::abs(exact) + 1.1e-36L) << isa_name(isa) << " activation " << static_cast<int>(activation) << " of " << x[i] << ": "
-                                << got[i] << ", expected " << static_cast<double>(exact);
+        ASSERT_LE(error, 6e-7L * std::abs(exact) + 1.1e-36L)
+            << isa_name(isa) << " activation " << static_cast<int>(activation) << " of " << x[i] << ": " << got[i] << ", expected "
+            << static_cast<double>(exact);
         worst = std::max(worst, static_cast<double>(error / (std::abs(exact) + 1e-29L)));
       }
-      RecordProperty(std::string(isa_name(isa)) + std::to_string(static_cast<int>(activation)), std::to_string(worst * 1e7) + "e-7");
+      RecordProperty(isa_name(isa) + std::to_string(static_cast<int>(activation)), std::to_string(worst * 1e7) + "e-7");
     }
   }
 }

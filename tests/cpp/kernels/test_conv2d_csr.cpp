@@ -202,7 +202,8 @@ TYPED_TEST(Conv2dCsr, GradientOfTheInputMatches) {
     const auto expected = expect_products<T>(sizes.input, triples, values, grad, {});
     expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
       auto output = unwritten<T>(sizes.input);
-      conv2d_backward_input<T>({csr, values.data(), nullptr, Activation::kNone, c.shape, grad.data(), output.data(), false}, parallel, isa);
+      conv2d_backward_input<T>({csr, values.data(), nullptr, Activation::kNone, c.shape, grad.data(), output.data(), false},
+                               parallel, isa);
       return output;
     });
   });

@@ -100,7 +100,8 @@ TYPED_TEST(LinearCsr, GradientOfTheInputMatches) {
     const auto expected = expect_products<T>(c.n * c.cols, triples, values, grad, {});
     expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
       auto output = unwritten<T>(c.n * c.cols);
-      linear_backward_input<T>({csr, values.data(), nullptr, Activation::kNone, c.n, grad.data(), stride, output.data()}, parallel, isa);
+      linear_backward_input<T>({csr, values.data(), nullptr, Activation::kNone, c.n, grad.data(), stride, output.data()}, parallel,
+                               isa);
       return output;
     });
   });

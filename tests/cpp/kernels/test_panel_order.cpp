@@ -21,7 +21,9 @@ Entries read_back(const PanelOrder& order) {
       const int64_t at = block * s.groups + group;
       auto value = order.value_order().begin() + s.starts[at].values;
       const int32_t* column = s.columns + s.starts[at].columns;
-      const auto take = [&](int64_t row) { entries.emplace_back(group * s.rows + row, block * s.block_columns + *column / order.choice().width, *value++); };
+      const auto take = [&](int64_t row) {
+        entries.emplace_back(group * s.rows + row, block * s.block_columns + *column / order.choice().width, *value++);
+      };
       if (s.patterns) {
         for (int pattern = 1; pattern < 16; ++pattern) {
           for (int i = 0; i < s.counts[at * 15 + pattern - 1]; ++i, ++column) {
@@ -57,7 +59,8 @@ TEST(PanelOrder, HoldsEachEntryOnceAndAscendsInEachRow) {
     const auto structure = random_structure(rows, cols, static_cast<double>(random() % 11) / 10, random);
     const auto csr = structure.view();
     const int64_t begin = rows == 0 ? 0 : static_cast<int64_t>(random() % rows), end = rows - (rows - begin) / 3;
-    for (const PanelChoice choice : {PanelChoice{true, 4, 96, 64}, {true, 4, 7, 1}, {false, 1, 1, 3}, {false, 2, 30, 16}, {false, 8, 1000, 8}}) {
+    for (const PanelChoice choice : {PanelChoice{true, 4, 96, 64}, {true, 4, 7, 1}, {false, 1, 1, 3}, {false, 2, 30, 16},
+                                     {false, 8, 1000, 8}}) {
       const PanelOrder order(csr, begin, end, choice, nullptr);
       Entries expected;
       for (int64_t r = begin; r < end; ++r) {
