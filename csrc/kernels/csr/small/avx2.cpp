@@ -1,3 +1,4 @@
+#include "kernels/csr/small/bitmap_avx2.h"
 #include "kernels/csr/small/rows_body.h"
 
 namespace jouleprune::kernels::csr::small {
@@ -5,7 +6,11 @@ namespace {
 
 template <class T>
 constexpr SmallKernels<T> make_table() {
-  return {rows<T, uint16_t>, rows<T, int32_t>, nullptr, nullptr};
+  return {rows<T, uint16_t>, rows<T, int32_t>, bitmap<T>, nullptr};
+}
+template <>
+constexpr SmallKernels<double> make_table<double>() {
+  return {rows<double, uint16_t>, rows<double, int32_t>, nullptr, nullptr};
 }
 
 }  // namespace

@@ -8,7 +8,7 @@ namespace jouleprune::kernels::csr::small {
 namespace {
 
 // Times in ns, measured on one core of an AMD Zen 4 at 3.7 GHz on 1024 x 1024 with 1 to 8 batch rows and 30 to 99 % zeros, all in
-// the caches; the model is within 15 %. Only ratios matter: other processors differ by a common factor.
+// the caches. Only ratios matter: other processors differ mostly by a common factor.
 constexpr double kMemory = 1 / 20.0;  // per byte, from memory: 20 GB/s
 
 double as_double(int64_t x) { return static_cast<double>(x); }
@@ -19,10 +19,12 @@ double bound(const SmallProblem& p, double computing, double bytes) {
   return p.fits_cache ? computing : std::max(computing, bytes * kMemory) + 0.2 * std::min(computing, bytes * kMemory);
 }
 
-/// 1.2 a column of a strip, and 0.6 for each batch row: 1.8 / 2.5 / 3.7 / 6.0 at 1 / 2 / 4 / 8 rows, whatever is kept.
+/// A column of a strip costs the same whatever it keeps. AVX-512: 1.2, and 0.6 for each batch row: 1.8 / 2.5 / 3.7 / 6.0 at
+/// 1 / 2 / 4 / 8 rows. AVX2: 2.2 for one row, 2.95 for two, and no more than two at a time.
 double bitmap_time(const SmallProblem& p) {
-  const double columns = as_double(tiles(p.rows, kBitmapRows)) * as_double(p.cols);
-  return bound(p, columns * (1.2 + 0.6 * as_double(p.n)), columns * 4 + as_double(p.nnz * p.value_bytes));
+  const double columns = as_double(tiles(p.rows, kBitmapRows)) * as_double(p.cols), n = as_double(p.n);
+  const double column = p.isa == Isa::kAvx512 ? 1.2 + 0.6 * n : 2.95 * as_double(p.n / 2) + 2.2 * as_double(p.n % 2);
+  return bound(p, columns * column, columns * 4 + as_double(p.nnz * p.value_bytes));
 }
 
 /// Per batch row 0.085 a kept weight, and 6.5 a block for the mispredicted ends of its loops; two rows at a time save a fifth.
@@ -42,14 +44,17 @@ double rows_time(const SmallProblem& p) {
 }  // namespace
 
 SmallKernel choose(const SmallProblem& p) {
-  if (p.isa != Isa::kAvx512 || p.value_bytes > 4) {
+  const bool expands = p.isa == Isa::kAvx512 || p.isa == Isa::kAvx2;
+  if (!expands || p.value_bytes > 4) {
     return SmallKernel::kRows;
   }
-  const double rows = rows_time(p), bitmap = bitmap_time(p), jagged = jagged_time(p);
-  if (rows <= bitmap && rows <= jagged) {
-    return SmallKernel::kRows;
+  const double rows = rows_time(p), bitmap = bitmap_time(p);
+  if (p.isa == Isa::kAvx512) {
+    if (const double jagged = jagged_time(p); jagged < rows && jagged < bitmap) {
+      return SmallKernel::kJagged;
+    }
   }
-  return bitmap < jagged ? SmallKernel::kBitmap : SmallKernel::kJagged;
+  return bitmap < rows ? SmallKernel::kBitmap : SmallKernel::kRows;
 }
 
 }  // namespace jouleprune::kernels::csr::small

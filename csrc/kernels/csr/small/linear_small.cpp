@@ -1,5 +1,7 @@
 #include "kernels/csr/small/linear_small.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <memory>
 #include <type_traits>
@@ -124,6 +126,17 @@ void linear_jagged(const LinearParams<T>& p, const SmallKernels<T>& kernels, con
         [&](int64_t begin, int64_t end) { kernels.jagged(weight, begin, end, batch); });
 }
 
+/// Half of the last-level cache is left to activations, other weights and other programs.
+bool fits_cache(int64_t bytes) {
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+  static const int64_t cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#else
+  constexpr int64_t cache = 0;
+#endif
+  constexpr int64_t kUnknown = 32 << 20;
+  return bytes <= (cache > 0 ? cache : kUnknown) / 2;
+}
+
 }  // namespace
 
 template <class T>
@@ -143,7 +156,8 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa, std:
     return;
   }
   const auto& kernels = small_kernels<T>(isa);
-  const SmallProblem problem{p.csr.rows, p.csr.cols, p.csr.nnz, p.n, static_cast<int64_t>(sizeof(T)), isa, true};
+  constexpr int64_t kElement = sizeof(T);
+  const SmallProblem problem{p.csr.rows, p.csr.cols, p.csr.nnz, p.n, kElement, isa, fits_cache(p.csr.nnz * (kElement + 1))};
   const SmallKernel kernel = forced.value_or(choose(problem));
   if constexpr (!std::is_same_v<T, double>) {
     if (kernel == SmallKernel::kBitmap) {
