@@ -185,10 +185,10 @@ class Convolution {
     const int64_t lanes = kernels_.lanes, pixels = (section.height - 1) * layout_.pitch + section.width;
     // Planes as they are end with their last pixel: the last vector covers pixels of the one before again.
     const int64_t vectors = plan_.plain ? pixels / lanes : ceil_div(pixels, lanes);
-    const int64_t count = ceil_div(vectors, tile_width_ / lanes);
+    const int64_t count = ceil_div(vectors, tile_width_ / lanes), steps = ceil_div(vectors, step_);
     for (int64_t image = 0; image < section.images; ++image) {
       for (int64_t i = 0; i < count; ++i) {
-        const int64_t begin = vectors * i / count, end = vectors * (i + 1) / count;
+        const int64_t begin = steps * i / count * step_, end = std::min(vectors, steps * (i + 1) / count * step_);
         tiles.push_back({image, begin * lanes, end - begin, begin * lanes, std::min(pixels, end * lanes)});
       }
       if (vectors * lanes < pixels) {
@@ -276,13 +276,14 @@ class Convolution {
   void multiply_panels(const Section& section, const A* planes, const ParallelFor& parallel) {
     const int64_t pixels = section.images * section.height * section.width, vectors = ceil_div(pixels, kernels_.lanes);
     const int64_t chunks = ceil_div(vectors, tile_width_ / kernels_.lanes), groups = product_->groups();
+    const int64_t steps = ceil_div(vectors, step_);
     constexpr int64_t kEnoughUnits = 16, kGroupsPerPart = 4;
     const int64_t parts = std::clamp<int64_t>(ceil_div(kEnoughUnits, chunks), 1, ceil_div(groups, kGroupsPerPart));
     parallel(0, chunks * parts, grain_of(p_.csr.nnz / parts * tile_width_), [&](int64_t begin, int64_t end) {
       Scratch<A> panels(block_ * tile_width_), sums(s_.out_channels * tile_width_);
       while (begin < end) {
         const int64_t chunk = begin / parts, first = begin % parts, last = std::min(parts, first + end - begin);
-        run_chunk(section, planes, {vectors * chunk / chunks, vectors * (chunk + 1) / chunks},
+        run_chunk(section, planes, {steps * chunk / chunks * step_, std::min(vectors, steps * (chunk + 1) / chunks * step_)},
                   {groups * first / parts, groups * last / parts}, panels.data(), sums.data());
         begin += last - first;
       }
