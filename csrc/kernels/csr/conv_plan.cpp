@@ -12,10 +12,10 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 /// Where density counts as low: then code and values of a weight are small beside its activations.
 constexpr double kSparse = 0.15, kVerySparse = 0.07;
 
-/// Columns per block of generated code on a raster. Blocks pay when few weights are left: the inputs of a block stay in L1 while the
-/// vectors of a tile take turns; but each block reads and writes all sums. 3x3 at 90 %: 64 channels 338 us with blocks of 288, 377
-/// with one; 128 channels 305 and 326; 256 channels 297 and 291; 7x7 of 64 channels 508 and 479; 1x5 of 128 channels 353 and 338. At
-/// 50 % one block is always 1-2 % faster.
+/// Columns per block of generated code on a raster. Blocks pay when few weights are left: the inputs of a block stay in L1
+/// while the vectors of a tile take turns; but each block reads and writes all sums. 3x3 at 90 %: 64 channels 338 us with
+/// blocks of 288, 377 with one; 128 channels 305 and 326; 256 channels 297 and 291; 7x7 of 64 channels 508 and 479; 1x5 of 128
+/// channels 353 and 338. At 50 % one block is always 1-2 % faster.
 int64_t code_block(const ConvShape& s, double density) {
   constexpr int64_t kManyRows = 128;     // of the raster that a vector of pixels reads
   constexpr int64_t kManyColumns = 1152;
@@ -28,8 +28,8 @@ int64_t code_block(const ConvShape& s, double density) {
   return density < 0.03 ? 576 : 288;
 }
 
-/// Loops keep the sums of few rows: their inputs must come from L1. 3x3 of 64 channels at 50 %: 1232 us with blocks of 192, 1243 with
-/// 384; at 90 %: 456 and 442.
+/// Loops keep the sums of few rows: their inputs must come from L1. 3x3 of 64 channels at 50 %: 1232 us with blocks of 192,
+/// 1243 with 384; at 90 %: 456 and 442.
 int64_t loop_block(double density) { return density > 0.3 ? 192 : 384; }
 
 /// The same geometry with a single channel.
@@ -98,20 +98,21 @@ ConvPlan plan_conv(const ConvShape& s, int64_t nnz, const ConvMachine& m) {
   const double density = cells > 0 ? static_cast<double>(nnz) / cells : 0;
   const int64_t plane = s.height * s.width;
   constexpr int64_t kMostElements = int64_t{1} << 28;  // offsets of columns are 32 bits, in bytes
-  // Loops over single rows load inputs with every multiply-add, and unaligned ones at half the rate (3x3 of 128 channels at 50 %, AVX2:
-  // 1894 us, on the raster 2091).
+  // Loops over single rows load inputs with every multiply-add, and unaligned ones at half the rate (3x3 of 128 channels at 50
+  // %, AVX2: 1894 us, on the raster 2091).
   const bool aligned_only = !m.code && m.group_rows == 1 && density > 0.3;
   ConvPlan plan;
   plan.plain = is_pointwise(s) && m.in_place && s.groups == 1 && s.in_channels * plane < kMostElements;
-  plan.panels = plan.plain ? plane < m.lanes || panels_pay(s, density, m, true) : aligned_only || panels_pay(s, density, m, false);
+  plan.panels = (plan.plain ? plane < m.lanes : aligned_only) || panels_pay(s, density, m, plan.plain);
   plan.column_block = m.code ? code_block(s, density) : loop_block(density);
   plan.tile_vectors = m.code ? 8 : 16;
-  // Rows that take turns at the same pixels: their inputs come from L1. 3x3 of 64 channels at 95 %: 250 us, one group at a time 262.
+  // Rows that take turns at the same pixels: their inputs come from L1. 3x3 of 64 channels at 95 %: 250 us, one group at a time
+  // 262.
   constexpr int64_t kPartRows = 150, kPlainPartRows = 300;
   plan.part_groups = std::max<int64_t>(1, (plan.plain || !m.code ? kPlainPartRows : kPartRows) / m.group_rows);
   if (plan.panels && m.code) {
-    // All pixels at once while code is large: it comes from L3 for each chunk. 512 channels of 7 x 7, batch 8: 80 % and below chunks
-    // of 25 vectors, 90 %: 7 (6.5 against 6.0 times torch).
+    // All pixels at once while code is large: it comes from L3 for each chunk. 512 channels of 7 x 7, batch 8: 80 % and below
+    // chunks of 25 vectors, 90 %: 7 (6.5 against 6.0 times torch).
     plan.tile_vectors = density > kSparse ? 32 : 8;
     plan.column_block = 1152;
   } else if (plan.panels) {
@@ -127,8 +128,8 @@ ConvPlan plan_conv(const ConvShape& s, int64_t nnz, const ConvMachine& m) {
   plan.width = s.out_width();
   constexpr int64_t kFewColumns = 512;
   if (!plan.panels && s.cols() <= kFewColumns) {
-    // Code, 256 channels of 28 x 28 at 90 %: 144 us, with blocks of 128 169. Loops, at 80 %: 289 us with blocks of 96, 302 with 192; at
-    // 95 %: 113 with one.
+    // Code, 256 channels of 28 x 28 at 90 %: 144 us, with blocks of 128 169. Loops, at 80 %: 289 us with blocks of 96, 302 with
+    // 192; at 95 %: 113 with one.
     plan.column_block = m.code || density < 0.08 ? 0 : 96;
     // A tile between costs 10 to 20 % of the time: 144 us, 130 without.
     plan.straight_out = plan.column_block == 0 && m.out_in_place && plane % m.lanes == 0;

@@ -1,4 +1,5 @@
-// Kept weights without generated code: a few rows times a few vectors of sums in registers, columns sorted by which rows keep them.
+// Kept weights without generated code: a few rows times a few vectors of sums in registers, columns sorted by which rows keep
+// them.
 // Internal linkage throughout, see vector.h.
 #pragma once
 #include "kernels/csr/raster_kernels.h"
