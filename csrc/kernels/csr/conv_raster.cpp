@@ -79,8 +79,7 @@ class Convolution {
           const auto& copies = rows[static_cast<size_t>(phase)];
           const auto fill_plane = w_.params.input_channels_last ? w_.kernels.fill_pixels : w_.kernels.fill_plane;
           fill_plane(w_.params.input + channel * channel_stride, pixel_stride, copies.data(), static_cast<int64_t>(copies.size()),
-                     channels,
-                     planes + (channel * phases + phase) * plane, phases * plane);
+                     channels, planes + (channel * phases + phase) * plane, phases * plane);
         }
       }
     });
