@@ -11,7 +11,7 @@ struct ConvPlan {
   /// gathered into an aligned panel, without junk.
   bool panels = false;
   bool plain = false;        ///< the planes of the input are read as they are, no raster is made
-  bool straight_out = false; ///< sums are written to the output without a tile between: plain, whole vectors, one block, no epilogue
+  bool straight_out = false; ///< sums go to the output without a tile between: plain, whole vectors, one block, no epilogue
   int64_t column_block = 0;  ///< columns per block, 0 = all
   int64_t tile_vectors = 8;  ///< vectors of pixels whose sums are in the making
   int64_t part_groups = 1;   ///< groups of rows that take turns at a vector of pixels on the raster

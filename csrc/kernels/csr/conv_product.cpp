@@ -1,8 +1,6 @@
 #include "kernels/csr/conv_product.h"
 
 #include <algorithm>
-#include <array>
-#include <limits>
 #include <new>
 #include <system_error>
 #include <type_traits>
@@ -60,7 +58,6 @@ class CodeProduct : public ConvProduct<float> {
   int64_t groups() const override { return code_->groups(); }
   int64_t blocks() const override { return code_->column_blocks(); }
   int64_t row_begin(int64_t group) const override { return group < groups() ? code_->block(group, 0).row_begin : rows_; }
-  int64_t step() const override { return 1; }
   int64_t bytes() const override { return static_cast<int64_t>(values_.size() * sizeof(uint32_t)); }
 
   void run(int64_t group, int64_t block, const float* x, int64_t vectors, const float* start, float* tile) const override {
@@ -110,7 +107,6 @@ class LoopProduct : public ConvProduct<Accumulate<T>> {
   int64_t groups() const override { return ceil_div(rows_, kernels_.loop_rows); }
   int64_t blocks() const override { return blocks_; }
   int64_t row_begin(int64_t group) const override { return std::min(rows_, group * kernels_.loop_rows); }
-  int64_t step() const override { return kernels_.loop_vectors; }
   int64_t bytes() const override {
     return static_cast<int64_t>((columns_.size() + counts_.size()) * sizeof(int32_t) + values_.size() * sizeof(A) +
                                 starts_.size() * sizeof(Start));
@@ -196,7 +192,8 @@ bool has_conv_code(Isa isa) {
 
 template <class T>
 std::shared_ptr<const ConvProduct<Accumulate<T>>> conv_product(const formats::CsrView& csr, const T* values,
-                                                               const ProductSpec& spec, PackedForms* forms, const FormName& name) {
+                                                               const ProductSpec& spec, PackedForms* forms,
+                                                               const FormName& name) {
   using Product = ConvProduct<Accumulate<T>>;
   return form_of<Product>(forms, name, [&]() -> std::shared_ptr<const Product> {
     if constexpr (std::is_same_v<Accumulate<T>, float>) {

@@ -1,5 +1,5 @@
-// A weight times activations that lie at a constant offset per column: as generated code where that exists, else as loops over kept
-// weights. What a convolution's raster and its panels have in common.
+// A weight times activations that lie at a constant offset per column: as generated code where that exists, else as loops over
+// kept weights. What a convolution's raster and its panels have in common.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -10,16 +10,16 @@
 
 namespace jouleprune::kernels::csr {
 
-/// Rows are cut into groups, columns into blocks; one call computes the sums of a group times a block for a few vectors of pixels.
+/// Rows are cut into groups, columns into blocks; one call computes the sums of a group times a block for a few vectors of
+/// pixels.
 template <class A>
 class ConvProduct : public PackedForm {
  public:
   virtual int64_t groups() const = 0;
   virtual int64_t row_begin(int64_t group) const = 0;  ///< row_begin(groups()): all rows
   virtual int64_t blocks() const = 0;
-  virtual int64_t step() const = 0;  ///< vectors of pixels that are best taken together
 
-  /// Sums of the group's rows: tile[(row - row_begin) * tile_width + lane], for `vectors` vectors from x on, at most step().
+  /// Sums of the group's rows: tile[(row - row_begin) * tile_width + lane], for `vectors` vectors from x on.
   /// Block 0 starts them from start[row], the others go on from the tile; blocks must come in ascending order.
   virtual void run(int64_t group, int64_t block, const A* x, int64_t vectors, const A* start, A* tile) const = 0;
 };
@@ -41,8 +41,8 @@ int64_t balanced_block(int64_t cols, int64_t wanted);
 template <class T>
 bool has_conv_code(Isa isa);
 
-/// Generated code if `spec.code` and has_conv_code, else loops; also loops when the system gives no memory for code. `name`: tells
-/// the form apart, all of `spec` included; the details left free by the caller say what spec.columns depend on.
+/// Generated code if `spec.code` and has_conv_code, else loops; also loops when the system gives no memory for code. `name` tells
+/// the form apart, all of `spec` included.
 template <class T>
 std::shared_ptr<const ConvProduct<Accumulate<T>>> conv_product(const formats::CsrView& csr, const T* values,
                                                                const ProductSpec& spec, PackedForms* forms, const FormName& name);

@@ -29,8 +29,8 @@ struct Axis {
   }
   int64_t last(int64_t phase, int64_t origin) const { return floor_div(in - 1 + padding - phase, stride) + 1 - origin; }
 
-  /// Least distance from one row (or image) to the next when `out` of them are wanted: whoever reads past the end of one must find
-  /// padding at the beginning of the next. `whole`: the rows begin at the first output pixel and end at the last.
+  /// Least distance from one row (or image) to the next when `out` of them are wanted: whoever reads past the end of one must
+  /// find padding at the beginning of the next. `whole`: the rows begin at the first output pixel and end at the last.
   int64_t pitch(int64_t out, bool whole) const {
     const int64_t read = out + reach();
     if (!whole) {

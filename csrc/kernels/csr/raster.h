@@ -1,6 +1,6 @@
-// Where the input pixels of a convolution lie so that each weight (channel, ky, kx) reads a run of consecutive output pixels at a
-// constant offset. Each channel's plane is padded once and laid out row after row; the zeros right of one row are at the same time
-// those left of the next. Strided convolutions split a plane into phase planes, each of which is read with stride 1.
+// Where the input pixels of a convolution lie so that each weight (channel, ky, kx) reads a run of consecutive output pixels at
+// a constant offset. Each channel's plane is padded once and laid out row after row; the zeros right of one row are at the same
+// time those left of the next. Strided convolutions split a plane into phase planes, each of which is read with stride 1.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -18,8 +18,9 @@ struct RowCopy {
   int64_t from, zeros, to, count;
 };
 
-/// Kept weights of a few rows times a block of columns, sorted by which of the rows keep a column ("pattern", one bit per row): a
-/// column is loaded once for all of them. counts[pattern - 1] columns of each pattern; values pattern by pattern, column by column.
+/// Kept weights of a few rows times a block of columns, sorted by which of the rows keep a column ("pattern", one bit per row):
+/// a column is loaded once for all of them. counts[pattern - 1] columns of each pattern; values pattern by pattern, column by
+/// column.
 template <class A>
 struct LoopBlock {
   const int32_t* counts;
@@ -44,8 +45,8 @@ struct RasterKernels {
   void (*fill_pixels)(const T* from, int64_t stride, const RowCopy* copies, int64_t copy_count, int64_t channels, A* to,
                       int64_t plane);
   /// One vector of pixels of each column: to[c * width + copy.to + i] = planes[columns[c] + copy.from + i]; other lanes are 0.
-  void (*gather)(const A* planes, const int32_t* columns, int64_t count, const PixelCopy* copies, int64_t copy_count, int64_t width,
-                 A* to);
+  void (*gather)(const A* planes, const int32_t* columns, int64_t count, const PixelCopy* copies, int64_t copy_count,
+                 int64_t width, A* to);
   /// output[r * stride + copy.to + i] = relu?(tile[r * width + copy.from + i])
   void (*copy_out)(const A* tile, int64_t width, int64_t rows, const PixelCopy* copies, int64_t copy_count, bool relu, T* output,
                    int64_t stride);

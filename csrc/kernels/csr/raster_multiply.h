@@ -1,4 +1,5 @@
-// Kept weights without generated code: a few rows times a few vectors of sums in registers, columns sorted by which rows keep them.
+// Kept weights without generated code: a few rows times a few vectors of sums in registers, columns sorted by which rows keep
+// them.
 // Internal linkage throughout, see vector.h.
 #pragma once
 #include "kernels/csr/raster_kernels.h"
@@ -83,11 +84,11 @@ void multiply_block(const LoopBlock<A>& block, const A* x, int64_t vectors, A* t
   for (; v + 4 <= vectors; v += 4) {
     multiply_vectors<A, 4>(block, x + v * kStep, tile + v * kStep, width);
   }
-  for (; v + 2 <= vectors; v += 2) {
-    multiply_vectors<A, 2>(block, x + v * kStep, tile + v * kStep, width);
-  }
-  if (v < vectors) {
-    multiply_vectors<A, 1>(block, x + v * kStep, tile + v * kStep, width);
+  switch (vectors - v) {
+    case 3: return multiply_vectors<A, 3>(block, x + v * kStep, tile + v * kStep, width);
+    case 2: return multiply_vectors<A, 2>(block, x + v * kStep, tile + v * kStep, width);
+    case 1: return multiply_vectors<A, 1>(block, x + v * kStep, tile + v * kStep, width);
+    default: return;
   }
 }
 

@@ -97,7 +97,8 @@ template <class T>
 std::vector<T> to_channels_last(const std::vector<T>& planes, int64_t channels, int64_t plane) {
   std::vector<T> out(planes.size());
   for (size_t i = 0; i < planes.size(); ++i) {
-    const int64_t at = static_cast<int64_t>(i), pixel = at % plane, channel = at / plane % channels, image = at / plane / channels;
+    const int64_t at = static_cast<int64_t>(i), pixel = at % plane, channel = at / plane % channels;
+    const int64_t image = at / plane / channels;
     out[(image * plane + pixel) * channels + channel] = planes[i];
   }
   return out;
@@ -249,7 +250,9 @@ struct Special {
   }
   std::vector<float> run(Isa isa, bool code, bool relu = false) const {
     std::vector<float> output(33 * 120);
-    conv2d<float>({structure.view(), values.data(), nullptr, relu ? Activation::kRelu : Activation::kNone, shape, input.data(), output.data(), false, nullptr, false, code},
+    conv2d<float>({structure.view(), values.data(), nullptr, relu ? Activation::kRelu : Activation::kNone,
+                   shape, input.data(), output.data(), false, nullptr, false,
+                   code},
                   serial, isa);
     return output;
   }
