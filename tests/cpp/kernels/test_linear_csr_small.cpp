@@ -146,7 +146,8 @@ TYPED_TEST(SmallLinearCsr, RemovedWeightsNeverMultiply) {
     }
     for_each_kernel<T>([&](SmallKernel kernel, Isa isa, const std::string& name) {
       auto output = unwritten<T>(n * kRows);
-      small::linear<T>({structure.view(), values.data(), nullptr, Activation::kRelu, n, input.data(), kCols, output.data()}, serial, isa, kernel);
+      small::linear<T>({structure.view(), values.data(), nullptr, Activation::kRelu, n, input.data(), kCols, output.data()}, serial, isa,
+                       kernel);
       for (int64_t i = 0; i < n * kRows; ++i) {
         const int64_t r = i % kRows;
         const auto got = static_cast<double>(widen(output[i]));

@@ -13,7 +13,8 @@ constexpr int64_t kRows = kBitmapRows, kStep = kBitmapColumnStep;
 
 template <class T>
 BitmapForm<T>::BitmapForm(const formats::CsrView& csr, const T* from)
-    : strips((csr.rows + kRows - 1) / kRows), columns((csr.cols + kStep - 1) / kStep * kStep), masks(strips * columns), values(csr.nnz), starts(strips + 1) {
+    : strips((csr.rows + kRows - 1) / kRows), columns((csr.cols + kStep - 1) / kStep * kStep),
+      masks(strips * columns), values(csr.nnz), starts(strips + 1) {
   std::fill_n(masks.data(), strips * columns, 0u);
   std::vector<int32_t> next(static_cast<size_t>(columns));  // for each column of a strip, where its next value goes
   for (int64_t s = 0; s < strips; ++s) {

@@ -38,7 +38,8 @@ double jagged_time(const SmallProblem& p) {
 double rows_time(const SmallProblem& p) {
   const double index_bytes = p.cols > 65536 ? 4 : 2;
   const double weight = p.n <= 4 ? 0.35 : 0.41, row = 3 + 0.4 * as_double(p.n);
-  return bound(p, weight * as_double(p.nnz) + row * as_double(p.rows), as_double(p.nnz) * (as_double(p.value_bytes) + index_bytes));
+  return bound(p, weight * as_double(p.nnz) + row * as_double(p.rows),
+               as_double(p.nnz) * (as_double(p.value_bytes) + index_bytes));
 }
 
 }  // namespace
