@@ -3,6 +3,7 @@
 
 #include "kernels/bsr/bsr_kernels.h"
 #include "kernels/bsr/csr_form.h"
+#include "kernels/bsr/gradient_strips.h"
 #include "kernels/bsr/linear_strips.h"
 #include "kernels/bsr/reference.h"
 
@@ -51,6 +52,9 @@ template <class T>
 void linear_backward_blocks(const LinearBlocksParams<T>& p, const ParallelFor& parallel, Isa isa) {
   if (isa == Isa::kReference) {
     return reference::linear_backward_blocks(p);
+  }
+  if (has_strips<T>(p.bsr, Side::kForward)) {
+    return gradient_strips(p, parallel, isa);
   }
   const auto structure = csr_structure(p.bsr, Side::kForward);
   std::vector<T> grads(structure.places.size());

@@ -47,6 +47,6 @@ void pack_pairs(const BFloat16* x, int64_t stride, int64_t count, int64_t cols, 
 
 }  // namespace
 
-const StripKernels<BFloat16> avx512_bf16_strips = {kWidth, width_for, pack_pairs, multiply<BFloat16, MultiplyAddPairs>};
+const StripKernels<BFloat16> avx512_bf16_strips = {kWidth, width_for, pack_pairs, multiply<BFloat16, MultiplyAddPairs>, nullptr};
 
 }  // namespace jouleprune::kernels::bsr

@@ -213,9 +213,57 @@ void pack(const T* x, int64_t stride, int64_t count, int64_t cols, int64_t width
   }
 }
 
+/// `kEntries` neighbours of a strip: their sums in registers, the rows of the gradient in `grad` [count, kStripRows].
+template <class A, int kEntries>
+void gradient_of(const A* grad, const A* panel, int64_t width, int64_t count, const int32_t* columns, A* sums) {
+  constexpr int64_t kRows = kStripVectors * kLanes<A>;
+  const A* x[kEntries];
+  Vector<A> totals[kEntries][kStripVectors];
+  for (int e = 0; e < kEntries; ++e) {
+    x[e] = panel + columns[e] * width;
+    for (int v = 0; v < kStripVectors; ++v) {
+      totals[e][v] = csr::load(sums + e * kRows + v * kLanes<A>);
+    }
+  }
+  for (int64_t j = 0; j < count; ++j) {
+    for (int v = 0; v < kStripVectors; ++v) {
+      const Vector<A> g = csr::load(grad + j * kRows + v * kLanes<A>);
+      for (int e = 0; e < kEntries; ++e) {
+        totals[e][v] += g * csr::splat<A>(x[e][j]);
+      }
+    }
+  }
+  for (int e = 0; e < kEntries; ++e) {
+    for (int v = 0; v < kStripVectors; ++v) {
+      csr::store(sums + e * kRows + v * kLanes<A>, totals[e][v]);
+    }
+  }
+}
+
+template <class T>
+void gradient(const T* grad_output, int64_t stride, int64_t rows, const Accumulate<T>* panel, int64_t width, int64_t count,
+              const int32_t* columns, int64_t entries, Accumulate<T>* sums) {
+  using A = Accumulate<T>;
+  constexpr int64_t kRows = kStripRows<T>;
+  constexpr int kGroup = 8 / kStripVectors;  // entries whose sums fit into registers beside the pointers to their activations
+  alignas(64) A grad[kWidth * kRows];
+  for (int64_t j = 0; j < count; ++j) {
+    for (int64_t i = 0; i < kRows; ++i) {
+      grad[j * kRows + i] = i < rows ? widen(grad_output[j * stride + i]) : A{0};
+    }
+  }
+  int64_t k = 0;
+  for (; k + kGroup <= entries; k += kGroup) {
+    gradient_of<A, kGroup>(grad, panel, width, count, columns + k, sums + k * kRows);
+  }
+  for (; k < entries; ++k) {
+    gradient_of<A, 1>(grad, panel, width, count, columns + k, sums + k * kRows);
+  }
+}
+
 template <class T>
 constexpr StripKernels<T> make_strip_kernels() {
-  return {kWidth, width_for, pack<T>, multiply<T, MultiplyAdd>};
+  return {kWidth, width_for, pack<T>, multiply<T, MultiplyAdd>, gradient<T>};
 }
 constexpr StripTables make_strip_tables() {
   return {make_strip_kernels<float>(), make_strip_kernels<double>(), make_strip_kernels<BFloat16>(), make_strip_kernels<Half>()};

@@ -32,4 +32,12 @@ template <class T>
 std::shared_ptr<const StripForm<T>> strip_form(PackedForms* forms, const formats::BsrView& bsr, const T* blocks, Side side,
                                                bool pairs);
 
+/// The form without values; requires has_strips for Side::kForward.
+template <class T>
+std::shared_ptr<const StripForm<T>> strip_structure(const formats::BsrView& bsr);
+
+/// sums [entries, kStripRows] in the order of strip_structure -> blocks; 0 in the padding.
+template <class T>
+void store_strips(const formats::BsrView& bsr, const Accumulate<T>* sums, T* blocks);
+
 }  // namespace jouleprune::kernels::bsr

@@ -40,13 +40,17 @@ struct StripKernels {
   void (*pack)(const T* x, int64_t stride, int64_t count, int64_t cols, int64_t width, A* panel);
   /// output[j * strips.rows + i] for the rows i of strip `strip` and j < count: activation(start[i] + sum of w[i, c] panel[c, j]).
   void (*multiply)(const Strips<T>& strips, int64_t strip, const A* panel, int64_t width, int64_t count, T* output);
+  /// sums[k * kStripRows + i] += sum over j < count of grad_output[j * stride + i] panel[columns[k] * width + j] for k < entries and
+  /// i < rows, which is at most kStripRows: the gradient of a strip's weights.
+  void (*gradient)(const T* grad_output, int64_t stride, int64_t rows, const A* panel, int64_t width, int64_t count,
+                   const int32_t* columns, int64_t entries, A* sums);
 };
 
 /// The table of a supported instruction set; Isa::kReference has none (std::logic_error).
 template <class T>
 const StripKernels<T>& strip_kernels(Isa isa);
 
-/// Products of bfloat16 pairs, two multiply-adds per lane and cycle; requires csr::bfloat16_pairs_supported().
+/// Products of bfloat16 pairs, without `gradient`, two multiply-adds per lane and cycle; requires csr::bfloat16_pairs_supported().
 const StripKernels<BFloat16>& pair_strip_kernels();
 
 struct StripTables {
