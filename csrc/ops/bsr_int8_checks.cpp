@@ -73,7 +73,8 @@ BsrInt8Weight check_int8_weight(const char* op, const at::Tensor& blocks, const 
     check_tensor(op, "key", *key, at::kLong, "int64");
     TORCH_CHECK_VALUE(key->dim() == 1 && key->numel() == 2, op, ": key: expected [2], got ", key->sizes());
   }
-  BsrInt8Weight weight{blocks.contiguous(), block_columns.contiguous(), block_row_offsets.contiguous(), scales.contiguous(), {}, {}};
+  BsrInt8Weight weight{blocks.contiguous(), block_columns.contiguous(), block_row_offsets.contiguous(), scales.contiguous(),
+                       {}, {}};
   weight.quads = {rows, kernels::bsr_int8::quads_of(cols), block_columns.numel(),
                   weight.block_columns.const_data_ptr<int32_t>(), weight.block_row_offsets.const_data_ptr<int32_t>()};
   weight.key = checked_key(op, weight, key);

@@ -78,7 +78,7 @@ class PanelProduct {
 
  private:
   static constexpr int64_t kLineFloats = 16;    // of a cache line
-  static constexpr int64_t kUnitRows = 32;      // at least the 30 of generated code
+  static_assert(kUnitRows >= 30, "generated code has groups of up to 30 rows");
   static constexpr int64_t kWaitingRows = 128;  // 8 KB of sums, in a first-level cache
 
   int64_t count_of(int64_t panel) const { return std::min(widest_, p_.n - panel * widest_); }
@@ -112,7 +112,9 @@ class PanelProduct {
       const auto& block = code->block(unit, 0);
       block.run(words, form_.values(), sums, reinterpret_cast<const uint32_t*>(form_.start() + block.row_begin));
     } else {
-      kernels_.multiply({p_.weight.quads.row_offsets, p_.weight.quads.col_indices, form_.values(), form_.start()}, row_of(unit),
+      const auto& quads = p_.weight.quads;
+      const int64_t block = column_block(quads, kernels_.words * 4 * width);
+      kernels_.multiply({quads.row_offsets, quads.col_indices, form_.values(), form_.start(), quads.cols, block}, row_of(unit),
                         row_of(unit + 1), words, width, sums);
     }
   }

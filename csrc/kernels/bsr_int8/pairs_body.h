@@ -120,21 +120,33 @@ template <int kVectors>
 void multiply_rows(const PanelWeight& weight, int64_t begin, int64_t end, const int32_t* panel, int32_t* sums) {
   constexpr int64_t kWidth = kVectors * kWords;
   const auto* values = reinterpret_cast<const int32_t*>(weight.values);
-  for (int64_t r = begin; r < end; ++r, sums += kWidth) {
-    Words sum[kVectors];
-    for (int q = 0; q < kVectors; ++q) {
-      sum[q] = splat(weight.start[r]);
-    }
-    const int64_t last = weight.row_offsets[r + 1];
-    for (int64_t k = weight.row_offsets[r]; k < last; ++k) {
-      const int32_t* x = panel + weight.columns[k] * 2 * kWidth;
-      const Words first = splat(values[2 * k]), second = splat(values[2 * k + 1]);
+  int64_t next[kUnitRows];
+  for (int64_t r = begin; r < end; ++r) {
+    next[r - begin] = weight.row_offsets[r];
+  }
+  for (int64_t block = 0; block == 0 || block < weight.cols; block += weight.column_block) {
+    const bool last_block = block + weight.column_block >= weight.cols;
+    for (int64_t r = begin; r < end; ++r) {
+      int32_t* to = sums + (r - begin) * kWidth;
+      Words sum[kVectors];
       for (int q = 0; q < kVectors; ++q) {
-        sum[q] += multiply_pairs(load(x + q * kWords), first) + multiply_pairs(load(x + kWidth + q * kWords), second);
+        sum[q] = block == 0 ? splat(weight.start[r]) : load(to + q * kWords);
       }
-    }
-    for (int q = 0; q < kVectors; ++q) {
-      store(sums + q * kWords, sum[q]);
+      int64_t k = next[r - begin], last = weight.row_offsets[r + 1];
+      if (!last_block) {
+        last = first_beyond(weight.columns, k, last, block + weight.column_block);
+      }
+      next[r - begin] = last;
+      for (; k < last; ++k) {
+        const int32_t* x = panel + weight.columns[k] * 2 * kWidth;
+        const Words first = splat(values[2 * k]), second = splat(values[2 * k + 1]);
+        for (int q = 0; q < kVectors; ++q) {
+          sum[q] += multiply_pairs(load(x + q * kWords), first) + multiply_pairs(load(x + kWidth + q * kWords), second);
+        }
+      }
+      for (int q = 0; q < kVectors; ++q) {
+        store(to + q * kWords, sum[q]);
+      }
     }
   }
 }

@@ -4,6 +4,8 @@
 #include <new>
 #include <system_error>
 
+#include "kernels/bsr_int8/quantise.h"
+
 namespace jouleprune::kernels::bsr_int8 {
 namespace {
 
@@ -11,11 +13,11 @@ namespace {
 std::vector<int32_t> starts(const Weight& weight, bool unsigned_activations) {
   std::vector<int32_t> start(static_cast<size_t>(weight.quads.rows), 0);
   for (int64_t r = 0; unsigned_activations && r < weight.quads.rows; ++r) {
-    int32_t sum = 0;
+    int64_t sum = 0;
     for (int64_t i = weight.quads.row_offsets[r] * kQuad; i < weight.quads.row_offsets[r + 1] * kQuad; ++i) {
       sum += weight.blocks[i];
     }
-    start[static_cast<size_t>(r)] = -128 * sum;
+    start[static_cast<size_t>(r)] = start_of_sum(sum);
   }
   return start;
 }

@@ -21,7 +21,12 @@ struct PanelWeight {
   const int32_t* columns = nullptr;      ///< [nnz]
   const uint32_t* values = nullptr;      ///< [nnz * words]
   const int32_t* start = nullptr;        ///< [rows] what the sums begin with
+  int64_t cols = 0;                      ///< quads of inputs
+  int64_t column_block = 0;              ///< quads that all rows of a call meet before the next ones; at least 1
 };
+
+/// Most rows of one call of `multiply`.
+inline constexpr int64_t kUnitRows = 32;
 
 /// Batch rows of floats to be quantised into one panel.
 struct PanelInput {
@@ -44,7 +49,7 @@ struct PanelKernels {
 
   /// Writes the panel, `width` >= count, and each row's scale.
   void (*quantise)(const PanelInput& input, int64_t width, void* panel, float* scales);
-  /// sums[(r - begin) * width + j] of rows [begin, end)
+  /// sums[(r - begin) * width + j] of rows [begin, end), at most kUnitRows
   void (*multiply)(const PanelWeight& weight, int64_t begin, int64_t end, const void* panel, int64_t width, int32_t* sums);
   void (*store)(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput& output);
 

@@ -133,32 +133,43 @@ void quantise_panel(const PanelInput& in, int64_t width, void* panel, float* sca
 template <int kVectors>
 void multiply_rows(const PanelWeight& weight, int64_t begin, int64_t end, const uint8_t* panel, int32_t* sums) {
   constexpr int64_t kWidth = kVectors * kSide;
-  for (int64_t r = begin; r < end; ++r, sums += kWidth) {
-    __m512i even[kVectors], odd[kVectors];
-    for (int q = 0; q < kVectors; ++q) {
-      even[q] = _mm512_set1_epi32(weight.start[r]);
-      odd[q] = _mm512_setzero_si512();
-    }
-    int64_t k = weight.row_offsets[r];
-    const int64_t last = weight.row_offsets[r + 1];
-    for (; k + 2 <= last; k += 2) {
-      const uint8_t *x0 = panel + weight.columns[k] * 4 * kWidth, *x1 = panel + weight.columns[k + 1] * 4 * kWidth;
-      const __m512i w0 = _mm512_set1_epi32(static_cast<int>(weight.values[k]));
-      const __m512i w1 = _mm512_set1_epi32(static_cast<int>(weight.values[k + 1]));
+  int64_t next[kUnitRows];
+  for (int64_t r = begin; r < end; ++r) {
+    next[r - begin] = weight.row_offsets[r];
+  }
+  for (int64_t block = 0; block == 0 || block < weight.cols; block += weight.column_block) {
+    const bool last_block = block + weight.column_block >= weight.cols;
+    for (int64_t r = begin; r < end; ++r) {
+      int32_t* sum = sums + (r - begin) * kWidth;
+      __m512i even[kVectors], odd[kVectors];
       for (int q = 0; q < kVectors; ++q) {
-        even[q] = _mm512_dpbusd_epi32(even[q], _mm512_loadu_si512(x0 + q * 64), w0);
-        odd[q] = _mm512_dpbusd_epi32(odd[q], _mm512_loadu_si512(x1 + q * 64), w1);
+        even[q] = block == 0 ? _mm512_set1_epi32(weight.start[r]) : _mm512_loadu_si512(sum + q * kSide);
+        odd[q] = _mm512_setzero_si512();
       }
-    }
-    if (k < last) {
-      const uint8_t* x = panel + weight.columns[k] * 4 * kWidth;
-      const __m512i w = _mm512_set1_epi32(static_cast<int>(weight.values[k]));
+      int64_t k = next[r - begin], last = weight.row_offsets[r + 1];
+      if (!last_block) {
+        last = first_beyond(weight.columns, k, last, block + weight.column_block);
+      }
+      next[r - begin] = last;
+      for (; k + 2 <= last; k += 2) {
+        const uint8_t *x0 = panel + weight.columns[k] * 4 * kWidth, *x1 = panel + weight.columns[k + 1] * 4 * kWidth;
+        const __m512i w0 = _mm512_set1_epi32(static_cast<int>(weight.values[k]));
+        const __m512i w1 = _mm512_set1_epi32(static_cast<int>(weight.values[k + 1]));
+        for (int q = 0; q < kVectors; ++q) {
+          even[q] = _mm512_dpbusd_epi32(even[q], _mm512_loadu_si512(x0 + q * 64), w0);
+          odd[q] = _mm512_dpbusd_epi32(odd[q], _mm512_loadu_si512(x1 + q * 64), w1);
+        }
+      }
+      if (k < last) {
+        const uint8_t* x = panel + weight.columns[k] * 4 * kWidth;
+        const __m512i w = _mm512_set1_epi32(static_cast<int>(weight.values[k]));
+        for (int q = 0; q < kVectors; ++q) {
+          even[q] = _mm512_dpbusd_epi32(even[q], _mm512_loadu_si512(x + q * 64), w);
+        }
+      }
       for (int q = 0; q < kVectors; ++q) {
-        even[q] = _mm512_dpbusd_epi32(even[q], _mm512_loadu_si512(x + q * 64), w);
+        _mm512_storeu_si512(sum + q * kSide, _mm512_add_epi32(even[q], odd[q]));
       }
-    }
-    for (int q = 0; q < kVectors; ++q) {
-      _mm512_storeu_si512(sums + q * kSide, _mm512_add_epi32(even[q], odd[q]));
     }
   }
 }

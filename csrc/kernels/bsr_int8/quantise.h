@@ -33,6 +33,10 @@ struct RowScale {
 
 [[gnu::always_inline]] inline uint32_t magnitude_bits(float x) { return __builtin_bit_cast(uint32_t, x) & kMagnitudeBits; }
 
+/// What a sum of unsigned activations (128 added to each) starts with so that it ends right: -128 times the sum of the row's
+/// weights, modulo 2^32 as the sums are.
+inline int32_t start_of_sum(int64_t sum_of_weights) { return static_cast<int32_t>(static_cast<uint32_t>(-128 * sum_of_weights)); }
+
 /// Rounds to nearest, ties to even; NaN (whose row's scale is NaN anyway) becomes -127.
 [[gnu::always_inline]] inline int32_t quantise(float x, float inverse) {
   float v = x * inverse;

@@ -8,6 +8,11 @@ namespace {
 
 constexpr int kLanes = 16;
 
+/// Modulo 2^32, as the vectors add: only the end result is known to fit.
+[[gnu::always_inline]] inline int32_t wrapped_sum(int32_t a, int32_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+}
+
 /// Batch rows beyond the count repeat the first; their sums are not written.
 template <int kRows>
 struct Inputs {
@@ -73,7 +78,7 @@ void multiply_bitmap(const SmallCall& call, int64_t begin, int64_t end, int32_t*
       for (int chain = 1; chain < n; ++chain) {
         total = _mm512_add_epi32(total, sum[j][chain]);
       }
-      sums[j * stride + r - begin] = _mm512_reduce_add_epi32(total) + weight.start[r];
+      sums[j * stride + r - begin] = wrapped_sum(_mm512_reduce_add_epi32(total), weight.start[r]);
     }
   }
 }
@@ -149,7 +154,7 @@ void multiply_csr(const SmallCall& call, int64_t begin, int64_t end, int32_t* su
     for (int j = 0; j < kRows && j < call.count; ++j) {
       int32_t total = weight.start[r];
       for (int chain = 0; chain < n; ++chain) {
-        total += _mm_cvtsi128_si32(sum[j][chain]);
+        total = wrapped_sum(total, _mm_cvtsi128_si32(sum[j][chain]));
       }
       sums[j * stride + r - begin] = total;
     }

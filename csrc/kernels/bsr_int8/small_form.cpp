@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/bsr_int8/quantise.h"
+
 namespace jouleprune::kernels::bsr_int8 {
 namespace {
 
@@ -56,9 +58,9 @@ SmallCounts count_small(const formats::CsrView& quads) {
 }
 
 SmallOrder choose_small_order(const SmallCounts& counts) {
-  // 4096 x 4096, one batch row, in cache / from DRAM: bitmap 253 / 604, 236 / 446, 234 / 410, 233 / 325, 233 / 311 us at 50, 70, 80,
-  // 90, 95 % of the quads; sell 333 / 820, 190 / 454, 137 / 425, 75 / 225, 49 / 166; csr 833 / 1017, 495 / 608, 340 / 410, 181 / 251,
-  // 89 / 150. Work and traffic are added, which weighs both cases.
+  // 4096 x 4096, one batch row, in cache / from DRAM, us at 50, 70, 80, 90, 95 % zeros:
+  //   bitmap 253 / 604, 236 / 446, 234 / 410, 233 / 325, 233 / 311;  sell 333 / 820, 190 / 454, 137 / 425, 75 / 225, 49 / 166;
+  //   csr 833 / 1017, 495 / 608, 340 / 410, 181 / 251, 89 / 150.  Work and traffic are added, which weighs both cases.
   constexpr double kGigabytes = 20;                             // a second, of one core from DRAM
   constexpr double kMaskNs = 0.9, kStepNs = 1.3, kQuadNs = 0.45;  // of the loops when everything is in cache
   const auto cost = [&](double steps, double ns, double bytes) { return steps * ns + bytes / kGigabytes; };
@@ -70,7 +72,8 @@ SmallOrder choose_small_order(const SmallCounts& counts) {
   return bitmap <= sell && bitmap <= csr ? SmallOrder::kBitmap : sell <= csr ? SmallOrder::kSell : SmallOrder::kCsr;
 }
 
-SmallForm::SmallForm(const Weight& weight, SmallOrder order) : order_(order), rows_(weight.quads.rows), quads_(weight.quads.cols) {
+SmallForm::SmallForm(const Weight& weight, SmallOrder order)
+    : order_(order), rows_(weight.quads.rows), quads_(weight.quads.cols) {
   add_rows(weight);
   if (order_ == SmallOrder::kSell) {
     add_sell_steps(weight);
@@ -91,7 +94,7 @@ void SmallForm::add_rows(const Weight& weight) {
     columns_.assign(static_cast<size_t>(rows_ * masks), 0);
   }
   for (int64_t r = 0; r < rows_; ++r) {
-    int32_t sum = 0;
+    int64_t sum = 0;
     for (int64_t k = csr.row_offsets[r]; k < csr.row_offsets[r + 1]; ++k) {
       for (int64_t i = 0; i < kQuad; ++i) {
         sum += weight.blocks[k * kQuad + i];
@@ -106,7 +109,7 @@ void SmallForm::add_rows(const Weight& weight) {
         values_.push_back(word_of(weight, k));
       }
     }
-    start_.push_back(-128 * sum);
+    start_.push_back(start_of_sum(sum));
   }
 }
 

@@ -14,6 +14,19 @@ using csr::store;
 using csr::transpose;
 using csr::Vector;
 
+/// The first of the ascending columns [begin, end) that is not below `column`.
+[[gnu::always_inline]] inline int64_t first_beyond(const int32_t* columns, int64_t begin, int64_t end, int64_t column) {
+  while (begin < end) {
+    const int64_t middle = begin + (end - begin) / 2;
+    if (columns[middle] < column) {
+      begin = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return begin;
+}
+
 template <class T>
 void widen_all(const T* x, int64_t count, float* to) {
   constexpr int kStep = kLanes<float>;
