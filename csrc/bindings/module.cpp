@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -13,6 +14,9 @@
 #include "energy/profile_data.h"
 #include "errors.h"
 #include "kernels/isa.h"
+#include "kernels/jit/executable_memory.h"
+#include "kernels/peak/peak.h"
+#include "plan/tuning.h"
 
 namespace py = pybind11;
 
@@ -32,6 +36,21 @@ std::string price_entries(const std::string& entries_json, const Profile& profil
   Workload workload = Workload::parse(R"({"schema": 1, "entries": )" + entries_json + "}");
   workload.count = count;
   return nlohmann::json::parse(estimate(workload, profile).to_json()).at("layers").dump();
+}
+
+/// {op, dtype, rows, cols, n, groups, geometry, density, threads}
+plan::TunedCall call_of(const std::string& json) {
+  const auto call = nlohmann::json::parse(json);
+  return {call.at("op"),     call.at("dtype"),    call.at("rows"),    call.at("cols"),   call.at("n"),
+          call.at("groups"), call.at("geometry"), call.at("density"), call.at("threads")};
+}
+
+std::optional<double> find_time(const plan::TuningTable& table, const std::string& call_json, const std::string& kernel) {
+  return table.find(call_of(call_json), kernel);
+}
+
+void put_time(plan::TuningTable& table, const std::string& call_json, const std::string& kernel, double seconds) {
+  table.put(call_of(call_json), kernel, seconds);
 }
 
 py::dict build_info() {
@@ -88,8 +107,21 @@ PYBIND11_MODULE(_C, m) {
         return energy::candidates(bindings::entry_of(entry_json), profile);
       },
       py::arg("entry_json"), py::arg("profile"));
+  py::class_<plan::TuningTable>(m, "TuningTable")
+      .def(py::init([] { return plan::TuningTable(plan::this_machine()); }))
+      .def("load", &plan::TuningTable::load, py::arg("path"))
+      .def("save", &plan::TuningTable::save, py::arg("path"))
+      .def("find", &bindings::find_time, py::arg("call_json"), py::arg("kernel"))
+      .def("put", &bindings::put_time, py::arg("call_json"), py::arg("kernel"), py::arg("seconds"))
+      .def("__len__", &plan::TuningTable::size)
+      .def_property_readonly("hash", &plan::TuningTable::hash);
+  m.def("tuning_path", &plan::tuning_path);
   m.def("version", [] { return std::string(version()); });
   m.def("build_info", &bindings::build_info);
   m.def("active_isa", [] { return std::string(kernels::isa_name(kernels::active_isa())); });
   m.def("supported_isas", &bindings::supported_isas);
+  m.def("generates_code", &kernels::jit::available);
+  m.def(
+      "peak_gflops", [](double seconds) { return kernels::peak::fused_multiply_add_gflops(kernels::active_isa(), seconds); },
+      py::arg("seconds"), py::call_guard<py::gil_scoped_release>());
 }

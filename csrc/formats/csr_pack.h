@@ -41,4 +41,14 @@ void csr_scatter(const CsrView& csr, const T* values, T* dense) {
   }
 }
 
+/// Reads the kept entries of dense [rows, cols], in canonical order, into values [nnz].
+template <class T>
+void csr_sample(const CsrView& csr, const T* dense, T* values) {
+  for (int64_t r = 0; r < csr.rows; ++r) {
+    for (int64_t k = csr.row_offsets[r]; k < csr.row_offsets[r + 1]; ++k) {
+      values[k] = dense[r * csr.cols + csr.col_indices[k]];
+    }
+  }
+}
+
 }  // namespace jouleprune::formats

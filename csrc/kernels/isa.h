@@ -9,7 +9,7 @@ enum class Isa {
   kReference,  ///< slow loops that sum in double: what the others are tested against
   kPortable,   ///< what every machine of the architecture has
   kAvx2,       ///< AVX2, FMA, F16C
-  kAvx512,     ///< AVX-512 F, BW, DQ, VL
+  kAvx512,     ///< AVX-512 F, BW, DQ, VL; BMI2
 };
 
 /// "reference", "portable", "avx2", "avx512"

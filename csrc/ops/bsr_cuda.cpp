@@ -6,7 +6,7 @@ namespace jouleprune::ops {
 namespace {
 
 void refuse_cuda(const c10::OperatorHandle& op, torch::jit::Stack*) {
-  TORCH_CHECK_NOT_IMPLEMENTED(false, op.schema().name(), ": layout bsr runs on the CPU; on CUDA use layout csr");
+  TORCH_CHECK_NOT_IMPLEMENTED(false, op.schema().name(), ": layout bsr runs on the CPU; on CUDA use layout csr in a float type");
 }
 
 }  // namespace
@@ -14,7 +14,7 @@ void refuse_cuda(const c10::OperatorHandle& op, torch::jit::Stack*) {
 
 TORCH_LIBRARY_IMPL(jouleprune, CUDA, m) {
   for (const char* op : {"pack_bsr", "unpack_bsr", "prepack_bsr", "linear_bsr", "linear_bsr_backward_input",
-                         "linear_bsr_backward_values"}) {
+                         "linear_bsr_backward_values", "pack_bsr_int8", "unpack_bsr_int8", "linear_bsr_int8"}) {
     m.impl(op, torch::CppFunction::makeFromBoxedFunction<&jouleprune::ops::refuse_cuda>());
   }
 }

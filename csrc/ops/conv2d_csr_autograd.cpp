@@ -5,6 +5,7 @@
 
 #include "ops/csr_autograd.h"
 #include "ops/csr_checks.h"
+#include "ops/packed_forms.h"
 #include "ops/signatures.h"
 
 namespace jouleprune::ops {
@@ -41,6 +42,7 @@ struct Conv2dCsrFunction : torch::autograd::Function<Conv2dCsrFunction> {
     context->saved_data["dilation"] = dilation.vec();
     context->saved_data["groups"] = groups;
     context->saved_data["has_bias"] = bias.has_value() && bias->defined();
+    const FreshValues fresh;
     return conv2d_below(input, values, col_indices, row_offsets, key, std::nullopt, bias, std::move(in_channels), kernel_size,
                         stride, padding, dilation, groups, "none");
   }

@@ -26,17 +26,16 @@ Tensor conv2d_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
   const auto format = input.suggest_memory_format() == at::MemoryFormat::ChannelsLast ? at::MemoryFormat::ChannelsLast
                                                                                       : at::MemoryFormat::Contiguous;
-  const auto planes = input.contiguous();
+  const auto dense = input.contiguous(format);
+  const bool channels_last = format == at::MemoryFormat::ChannelsLast;
   auto output = at::empty({shape.batch, shape.out_channels, shape.out_height(), shape.out_width()}, input.options(), format);
   auto forms = weight.forms();
   with_element_type(input.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    csr::conv2d(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act == Activation::kRelu,
-                                   shape, data_of<T>(planes), mutable_data_of<T>(output),
-                                   format == at::MemoryFormat::ChannelsLast, &forms},
+    csr::conv2d(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act, shape, data_of<T>(dense), mutable_data_of<T>(output), channels_last, &forms, channels_last},
                 torch_threads(), active_isa());
   });
-  return act == Activation::kRelu ? output : activate(act, output);
+  return output;
 }
 
 Tensor conv2d_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,
@@ -49,10 +48,11 @@ Tensor conv2d_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& va
   check_grad_output(op, grad_output, shape);
   const auto planes = grad_output.contiguous();
   auto grad_input = at::empty(input_size, grad_output.options());
+  const FreshValues fresh;
   auto forms = weight.forms();
   with_element_type(grad_output.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    csr::conv2d_backward_input(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), nullptr, false, shape,
+    csr::conv2d_backward_input(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), nullptr, Activation::kNone, shape,
                                                   data_of<T>(planes), mutable_data_of<T>(grad_input), false, &forms},
                                torch_threads(), active_isa());
   });

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "formats/csr.h"
+#include "kernels/activation.h"
 #include "kernels/csr/csr_kernels.h"
 #include "kernels/isa.h"
 #include "ops/packed_forms.h"
@@ -46,10 +47,9 @@ at::Tensor check_bias(const char* op, const std::optional<at::Tensor>& bias, int
 /// Present only as prepack_<layout>, `from`, makes it: int32 [0].
 void check_prepacked(const char* op, const std::optional<at::Tensor>& prepacked, const char* from = "prepack_csr");
 
-/// What comes after the product. Relu is fused into the kernel, the others are torch's.
-enum class Activation { kNone, kRelu, kGelu, kSilu };
+using kernels::Activation;
 Activation parse_activation(const char* op, std::string_view name);
-/// Applies it to a result without one; `output` may be overwritten.
+/// Applies it to a result without one, by torch: where gradients are recorded, and where no kernel has it fused.
 at::Tensor activate(Activation activation, const at::Tensor& output);
 
 /// Sizes of conv2d_csr with `rows` output channels, every number checked. `input_size` [4].

@@ -28,11 +28,11 @@ Tensor linear_bsr_cpu(const Tensor& input, const Tensor& blocks, const Tensor& b
   auto forms = weight.forms();
   with_element_type(input.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    bsr::linear(bsr::LinearParams<T>{weight.bsr, data_of<T>(weight.blocks), data_of<T>(checked_bias), act == Activation::kRelu,
+    bsr::linear(bsr::LinearParams<T>{weight.bsr, data_of<T>(weight.blocks), data_of<T>(checked_bias), act,
                                      rows.size(0), data_of<T>(rows), rows.stride(0), mutable_data_of<T>(output), &forms},
                 torch_threads(), active_isa());
   });
-  return act == Activation::kRelu ? output : activate(act, output);
+  return output;
 }
 
 Tensor linear_bsr_backward_input_cpu(const Tensor& grad_output, const Tensor& blocks, const Tensor& block_columns,
@@ -46,7 +46,7 @@ Tensor linear_bsr_backward_input_cpu(const Tensor& grad_output, const Tensor& bl
   auto forms = weight.forms();
   with_element_type(grad_output.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    bsr::linear_backward_input(bsr::LinearParams<T>{weight.bsr, data_of<T>(weight.blocks), nullptr, false, rows.size(0),
+    bsr::linear_backward_input(bsr::LinearParams<T>{weight.bsr, data_of<T>(weight.blocks), nullptr, Activation::kNone, rows.size(0),
                                                     data_of<T>(rows), rows.stride(0), mutable_data_of<T>(grad_input), &forms},
                                torch_threads(), active_isa());
   });

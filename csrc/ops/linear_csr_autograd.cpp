@@ -6,6 +6,7 @@
 
 #include "ops/csr_autograd.h"
 #include "ops/csr_checks.h"
+#include "ops/packed_forms.h"
 #include "ops/signatures.h"
 
 namespace jouleprune::ops {
@@ -35,6 +36,7 @@ struct LinearCsrFunction : torch::autograd::Function<LinearCsrFunction> {
                                 row_offsets, key});
     context->saved_data["in_features"] = in_features;
     context->saved_data["has_bias"] = bias.has_value() && bias->defined();
+    const FreshValues fresh;
     return linear_below(input, values, col_indices, row_offsets, key, std::nullopt, bias, std::move(in_features), "none");
   }
 

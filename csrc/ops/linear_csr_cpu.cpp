@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include "formats/csr_pack.h"
 #include "ops/csr_checks.h"
 #include "ops/parallel.h"
 #include "ops/signatures.h"
@@ -25,11 +26,11 @@ Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
   auto forms = weight.forms();
   with_element_type(input.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    csr::linear(csr::LinearParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act == Activation::kRelu,
-                                     rows.size(0), data_of<T>(rows), rows.stride(0), mutable_data_of<T>(output), &forms},
+    csr::linear(csr::LinearParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act, rows.size(0),
+                                     data_of<T>(rows), rows.stride(0), mutable_data_of<T>(output), &forms},
                 torch_threads(), active_isa());
   });
-  return act == Activation::kRelu ? output : activate(act, output);
+  return output;
 }
 
 Tensor linear_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,
@@ -38,11 +39,13 @@ Tensor linear_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& va
   const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, grad_output, "grad_output");
   const auto rows = as_rows(op, "grad_output", grad_output, weight.csr.rows);
   auto grad_input = at::empty(resized_last(grad_output, in_features), grad_output.options());
+  const FreshValues fresh;
   auto forms = weight.forms();
   with_element_type(grad_output.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    csr::linear_backward_input(csr::LinearParams<T>{weight.csr, data_of<T>(weight.values), nullptr, false, rows.size(0),
-                                                    data_of<T>(rows), rows.stride(0), mutable_data_of<T>(grad_input), &forms},
+    csr::linear_backward_input(csr::LinearParams<T>{weight.csr, data_of<T>(weight.values), nullptr, Activation::kNone,
+                                                    rows.size(0), data_of<T>(rows), rows.stride(0),
+                                                    mutable_data_of<T>(grad_input), &forms},
                                torch_threads(), active_isa());
   });
   return grad_input;
@@ -56,6 +59,14 @@ Tensor linear_csr_backward_values_cpu(const Tensor& grad_output, const Tensor& i
   const auto inputs = as_rows(op, "input", input, in_features);
   check_same_rows(op, grad_output, input, grads, inputs);
   auto grad_values = at::empty({weight.csr.nnz}, grad_output.options());
+  if (csr::dense_values_gradient(weight.csr, grad_output.scalar_type() == at::kBFloat16)) {
+    const auto dense = grads.t().matmul(inputs);
+    with_element_type(grad_output.scalar_type(), [&](auto element) {
+      using T = decltype(element);
+      formats::csr_sample(weight.csr, data_of<T>(dense), mutable_data_of<T>(grad_values));
+    });
+    return grad_values;
+  }
   with_element_type(grad_output.scalar_type(), [&](auto element) {
     using T = decltype(element);
     csr::linear_backward_values(

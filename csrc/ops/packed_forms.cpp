@@ -19,30 +19,44 @@ namespace {
 using kernels::FormName;
 using kernels::PackedForm;
 
-/// A few of the values, by bytes.
+/// All values of a small weight, a few of a large one, by bytes: reading a large one whole would take as long as a product with it.
 class Sample {
  public:
-  explicit Sample(const at::Tensor& values) : bytes_(take(values)) {}
-  bool matches(const at::Tensor& values) const { return bytes_ == take(values); }
-
- private:
-  static constexpr int64_t kCount = 32;
-  static constexpr int64_t kMaxElement = 8;
-  using Bytes = std::array<char, kCount * kMaxElement>;
-
-  static Bytes take(const at::Tensor& values) {
-    Bytes bytes{};
-    const int64_t size = values.numel(), element = static_cast<int64_t>(values.element_size());
-    const char* data = static_cast<const char*>(values.const_data_ptr());
-    for (int64_t i = 0; i < kCount && size > 0; ++i) {
-      // Spread over the whole, at odd places within each part.
-      const int64_t at = std::min(size - 1, size * i / kCount + i * 7 % std::max<int64_t>(1, size / kCount));
-      std::memcpy(bytes.data() + i * kMaxElement, data + at * element, static_cast<size_t>(element));
-    }
-    return bytes;
+  explicit Sample(const at::Tensor& values) : bytes_(static_cast<size_t>(count_of(values)) * values.element_size()) {
+    visit(values, [&](size_t at, const char* element, size_t size) {
+      std::memcpy(bytes_.data() + at, element, size);
+      return true;
+    });
+  }
+  bool matches(const at::Tensor& values) const {
+    return visit(values, [&](size_t at, const char* element, size_t size) {
+      return std::memcmp(bytes_.data() + at, element, size) == 0;
+    });
   }
 
-  Bytes bytes_;
+ private:
+  static constexpr int64_t kWhole = 2048, kFew = 32;
+  static int64_t count_of(const at::Tensor& values) { return values.numel() <= kWhole ? values.numel() : kFew; }
+
+  /// Calls visit(place in bytes_, bytes of the values, their number) until it returns false; returns what it returned last.
+  template <class Visit>
+  static bool visit(const at::Tensor& values, const Visit& visit) {
+    const int64_t size = values.numel(), count = count_of(values);
+    const auto element = static_cast<size_t>(values.element_size());
+    const char* const data = static_cast<const char*>(values.const_data_ptr());
+    if (count == size) {
+      return size == 0 || visit(0, data, static_cast<size_t>(size) * element);
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t at = size * i / count + i * 7 % (size / count);  // spread over the whole, at odd places within each part
+      if (!visit(static_cast<size_t>(i) * element, data + static_cast<size_t>(at) * element, element)) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  std::vector<char> bytes_;
 };
 
 struct Kept {
@@ -159,7 +173,17 @@ int64_t Place::version_of(const at::Tensor& tensor) {
   return tensor.is_inference() ? -1 : static_cast<int64_t>(tensor._version());
 }
 
+namespace {
+thread_local int fresh_values = 0;
+}  // namespace
+
+FreshValues::FreshValues() { ++fresh_values; }
+FreshValues::~FreshValues() { --fresh_values; }
+
 std::shared_ptr<const PackedForm> WeightForms::get(const FormName& name, const Make& make) {
+  if (name.of_values && fresh_values > 0) {
+    return make();
+  }
   const size_t hash = hash_of(name, values_, col_indices_, row_offsets_);
   if (auto kept = form_store().find(hash, name, values_, col_indices_, row_offsets_)) {
     return kept;

@@ -28,9 +28,19 @@ class Place {
   int64_t version_;
 };
 
+/// While it lives, forms that depend on values are made for each call on this thread. For training: there the values change with
+/// each step anyway, and are changed behind torch's back one at a time (gradcheck), which a sample of them does not show.
+class FreshValues {
+ public:
+  FreshValues();
+  ~FreshValues();
+  FreshValues(const FreshValues&) = delete;
+  FreshValues& operator=(const FreshValues&) = delete;
+};
+
 /// Forms of the weight whose canonical tensors are given; `key`: the checked content key of the structure. Values changed in
-/// place through torch are noticed by their version; changes behind torch's back (`.data`, raw pointers) by comparing 32 of them.
-/// Cheap to make; lives for one call.
+/// place through torch are noticed by their version; changes behind torch's back (`.data`, raw pointers) by comparing: all of up to
+/// 2048 values, else 32 of them. Cheap to make; lives for one call.
 class WeightForms : public kernels::PackedForms {
  public:
   WeightForms(const at::Tensor& values, const at::Tensor& col_indices, const at::Tensor& row_offsets,

@@ -22,6 +22,8 @@ void lstm(const Call& call, Recording& recording);
 void gru(const Call& call, Recording& recording);
 void rnn(const Call& call, Recording& recording);
 void lstm_cell(const Call& call, Recording& recording);  ///< (input, hx, w_ih, w_hh, ...)
+void lstm_csr(const Call& call, Recording& recording);
+void gru_csr(const Call& call, Recording& recording);
 void gru_cell(const Call& call, Recording& recording);
 void rnn_cell(const Call& call, Recording& recording);
 
@@ -53,5 +55,8 @@ void elementwise_of(Recording& recording, const std::vector<at::Tensor>& inputs,
 // sparse.cpp
 void linear_csr(const Call& call, Recording& recording);
 void conv2d_csr(const Call& call, Recording& recording);
+/// `sizes`: those of the dense weight of which `values` are kept.
+void mark_csr(Entry& entry, const at::Tensor& values, std::vector<int64_t> sizes);
+void linear_bsr_int8(const Call& call, Recording& recording);
 
 }  // namespace jouleprune::record

@@ -35,6 +35,9 @@ void layers(Table& table) {
                   "aten::_scaled_dot_product_fused_attention_overrideable"});
   add(linear_csr, {"jouleprune::linear_csr"});
   add(conv2d_csr, {"jouleprune::conv2d_csr"});
+  add(lstm_csr, {"jouleprune::lstm_csr"});
+  add(gru_csr, {"jouleprune::gru_csr"});
+  add(linear_bsr_int8, {"jouleprune::linear_bsr_int8"});
 }
 
 void products(Table& table) {

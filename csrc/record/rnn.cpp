@@ -17,13 +17,22 @@ constexpr Kind kLstm{"lstm", 13};  // 4 sums of both products, 5 nonlinearities,
 constexpr Kind kGru{"gru", 10};    // 3 sums, 3 nonlinearities, the reset gate, the blend of old and new state (3)
 constexpr Kind kRnn{"rnn", 2};     // a sum, a nonlinearity
 
+/// A dense weight, or the values of one in layout csr.
+struct Matrix {
+  at::Tensor weight;
+  int64_t rows = 0, cols = 0;
+  bool csr = false;
+};
+
+Matrix dense(const at::Tensor& weight) { return {weight, weight.size(0), weight.size(1), false}; }
+
 /// W[rows, cols] used n times: reads n columns, writes n rows' worth.
-void add(const Kind& kind, const at::Tensor& weight, int64_t n, int64_t ops, const at::Tensor& input,
+void add(const Kind& kind, const Matrix& matrix, int64_t n, int64_t ops, const at::Tensor& input,
          const at::Tensor& output, Recording& recording) {
-  const int64_t rows = weight.size(0), cols = weight.size(1);
-  Entry entry = recording.weighted(kind.op, {rows, cols, n, 1}, weight, input, output);
-  entry.input_elements = cols * n;
-  entry.output_elements = rows * n;
+  Entry entry = recording.weighted(kind.op, {matrix.rows, matrix.cols, n, 1}, matrix.weight, input, output);
+  if (matrix.csr) mark_csr(entry, matrix.weight, {matrix.rows, matrix.cols});
+  entry.input_elements = matrix.cols * n;
+  entry.output_elements = matrix.rows * n;
   entry.ops = ops;
   recording.add(std::move(entry));
 }
@@ -46,9 +55,9 @@ void layers(const Call& call, Recording& recording, const Kind& kind) {
     const bool sees_input = first < per_cell * static_cast<size_t>(directions);
     const at::Tensor& recurrent = params[first + 1];
     const int64_t hidden = projected ? params[first + per_cell - 1].size(1) : recurrent.size(1);
-    add(kind, params[first], n, 0, sees_input ? input : at::Tensor(), output, recording);
-    add(kind, recurrent, n, kind.ops * hidden * n, {}, output, recording);
-    if (projected) add(kind, params[first + per_cell - 1], n, 0, {}, output, recording);
+    add(kind, dense(params[first]), n, 0, sees_input ? input : at::Tensor(), output, recording);
+    add(kind, dense(recurrent), n, kind.ops * hidden * n, {}, output, recording);
+    if (projected) add(kind, dense(params[first + per_cell - 1]), n, 0, {}, output, recording);
   }
 }
 
@@ -56,14 +65,41 @@ void cell(const Call& call, Recording& recording, const Kind& kind) {
   const at::Tensor input = call.tensor(0), recurrent = call.tensor(3), output = call.output();
   const std::vector<at::Tensor> state = call.tensors(1);
   const int64_t n = quotient(input.numel(), input.size(-1));
-  add(kind, call.tensor(2), n, 0, input, output, recording);
-  add(kind, recurrent, n, kind.ops * recurrent.size(1) * n, state.empty() ? at::Tensor() : state[0], output, recording);
+  add(kind, dense(call.tensor(2)), n, 0, input, output, recording);
+  add(kind, dense(recurrent), n, kind.ops * recurrent.size(1) * n, state.empty() ? at::Tensor() : state[0], output,
+      recording);
+}
+
+/// Ours: (input, batch_sizes, states ..., matrices, counts, layers, bidirectional, ...): see csrc/library.cpp.
+void csr_layers(const Call& call, Recording& recording, const Kind& kind, size_t matrices_at, int64_t gates) {
+  const at::Tensor input = call.tensor(0), state = call.tensor(2), output = call.output();
+  const std::vector<at::Tensor> tensors = call.tensors(matrices_at);
+  const std::vector<int64_t> counts = call.integers(matrices_at + 1);
+  const int64_t directions = call.boolean(matrices_at + 3) ? 2 : 1;
+  const auto cells = static_cast<size_t>(call.integer(matrices_at + 2) * directions);
+  const size_t per_cell = counts.size() / cells;
+  const int64_t n = quotient(input.numel(), input.size(-1)), width = state.size(-1);
+  size_t first = 0, next = 0;
+  const auto matrix = [&](int64_t cols) {
+    const auto count = static_cast<size_t>(counts[next++]), at = std::exchange(first, first + count);
+    return count >= 4 ? Matrix{tensors[at], tensors[at + 2].numel() - 1, cols, true} : dense(tensors[at]);
+  };
+  for (size_t cell = 0; cell < cells; ++cell) {
+    const bool sees_input = cell < static_cast<size_t>(directions);
+    const Matrix from_input = matrix(sees_input ? input.size(-1) : width * directions), recurrent = matrix(width);
+    const int64_t hidden = quotient(recurrent.rows, gates);
+    add(kind, from_input, n, 0, sees_input ? input : at::Tensor(), output, recording);
+    add(kind, recurrent, n, kind.ops * hidden * n, {}, output, recording);
+    if (per_cell == 3) add(kind, matrix(hidden), n, 0, {}, output, recording);
+  }
 }
 
 }  // namespace
 
 void lstm(const Call& call, Recording& recording) { layers(call, recording, kLstm); }
 void gru(const Call& call, Recording& recording) { layers(call, recording, kGru); }
+void lstm_csr(const Call& call, Recording& recording) { csr_layers(call, recording, kLstm, 4, 4); }
+void gru_csr(const Call& call, Recording& recording) { csr_layers(call, recording, kGru, 3, 3); }
 void rnn(const Call& call, Recording& recording) { layers(call, recording, kRnn); }
 void lstm_cell(const Call& call, Recording& recording) { cell(call, recording, kLstm); }
 void gru_cell(const Call& call, Recording& recording) { cell(call, recording, kGru); }

@@ -1,4 +1,5 @@
-// Our own sparse ops: the weight is named after the parameter `values`, its kept entries are counted by the layout.
+// Our own sparse ops: the weight is named after the tensor `values` or `blocks`, its kept entries are counted by the layout.
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -12,22 +13,42 @@ void add_csr(const Call& call, Recording& recording, std::string op, const Produ
              const std::string& activation) {
   const at::Tensor input = call.tensor(0), values = call.tensor(1), output = call.output();
   Entry entry = recording.weighted(std::move(op), product, values, input, output);
-  entry.shape = std::move(sizes);
-  entry.weight_elements = product.rows * product.cols * product.groups;
-  entry.nnz = values.numel();
-  if (activation == "relu") entry.ops = output.numel();  // fused
-  entry.pattern = "unstructured";
-  entry.layout = "csr";
-  entry.kernel = "csr";
+  mark_csr(entry, values, std::move(sizes));
+  if (activation != "none") entry.ops = output.numel();  // fused
   recording.add(std::move(entry));
 }
 
 }  // namespace
 
+void mark_csr(Entry& entry, const at::Tensor& values, std::vector<int64_t> sizes) {
+  entry.weight_elements = 1;
+  for (const int64_t size : sizes) entry.weight_elements *= size;
+  entry.shape = std::move(sizes);
+  entry.nnz = values.numel();
+  entry.pattern = "unstructured";
+  entry.layout = "csr";
+  entry.kernel = "csr";
+}
+
 void linear_csr(const Call& call, Recording& recording) {
   const int64_t rows = call.tensor(3).numel() - 1, cols = call.integer(7);
   const int64_t n = quotient(call.output().numel(), rows);
   add_csr(call, recording, "linear", {rows, cols, n, 1}, {rows, cols}, std::string(call.inputs.at(8).toStringView()));
+}
+
+void linear_bsr_int8(const Call& call, Recording& recording) {
+  const at::Tensor input = call.tensor(0), blocks = call.tensor(1), output = call.output();
+  const int64_t rows = call.tensor(5).numel(), cols = call.integer(9);
+  Entry entry = recording.weighted("linear", {rows, cols, quotient(output.numel(), rows), 1}, blocks, input, output);
+  entry.shape = {rows, cols};
+  entry.weight_elements = rows * cols;
+  entry.nnz = std::min(blocks.numel(), rows * cols);  // the last block of a row may reach beyond it
+  if (call.inputs.at(10).toStringView() == "relu") entry.ops = output.numel();  // fused
+  entry.dtype = "int8";
+  entry.pattern = "unstructured";
+  entry.layout = "bsr";
+  entry.kernel = "bsr-int8";
+  recording.add(std::move(entry));
 }
 
 void conv2d_csr(const Call& call, Recording& recording) {

@@ -21,6 +21,14 @@ bool parametrized(std::string& name) {
   return true;
 }
 
+/// Sparse modules of several weights hold each as a layer: "lstm.weight_ih_l0.weight" is "lstm.weight_ih_l0".
+std::string of_layer(const std::string& name) {
+  std::string layer = name;
+  if (!strip(layer, ".weight")) return name;
+  const std::string last = layer.substr(layer.rfind('.') + 1);
+  return last.starts_with("weight_") || last.ends_with("_weight") ? layer : name;
+}
+
 }  // namespace
 
 std::string weight_name(const std::string& name, const std::set<std::string>& all) {
@@ -34,9 +42,9 @@ std::string weight_name(const std::string& name, const std::set<std::string>& al
   base = name;
   if (base == "values" || base.ends_with(".values")) {
     strip(base, "values");
-    if (all.contains(base + "col_indices") && all.contains(base + "row_offsets")) return base + "weight";
+    if (all.contains(base + "col_indices") && all.contains(base + "row_offsets")) return of_layer(base + "weight");
   }
-  return name;
+  return of_layer(name);
 }
 
 std::string layer_name(const std::string& weight) {

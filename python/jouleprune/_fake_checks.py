@@ -19,6 +19,7 @@ __all__ = [
     "check_element_type",
     "check_extras",
     "check_grad_output",
+    "check_int8_weight",
     "check_last",
     "check_packable",
     "check_pair",
@@ -101,10 +102,11 @@ def check_weight(
 
 
 def check_packable(op: str, weight: Tensor, mask: Tensor | None) -> None:
-    """A dense weight [rows, cols] or more dimensions, and its mask."""
+    """A dense weight, and what is to be kept of it."""
     check_element_type(op, "weight", weight)
     torch._check_value(
-        weight.dim() >= 2, lambda: f"{op}: weight: expected [rows, cols] or more dimensions, got {list(weight.shape)}"
+        weight.dim() >= 2,
+        lambda: f"{op}: weight: expected [rows, cols] or more dimensions, got {list(weight.shape)}",
     )
     if mask is not None:
         shape = list(mask.shape)
@@ -116,58 +118,41 @@ def check_packable(op: str, weight: Tensor, mask: Tensor | None) -> None:
         check_alike(op, "mask", mask, weight, "weight")
 
 
-def check_block_size(op: str, block_size: Sequence[int]) -> None:
-    torch._check_value(
-        len(block_size) == 2 and block_size[0] >= 1 and block_size[1] >= 1,
-        lambda: f"{op}: block_size: expected two numbers of at least 1, got {list(block_size)}",
-    )
-
-
-def _check_list(op: str, name: str, tensor: Tensor) -> None:
-    torch._check_value(tensor.dim() == 1, lambda: f"{op}: {name}: expected 1 dimension, got {list(tensor.shape)}")
-
-
-def _check_size(op: str, name: str, size: int) -> None:
-    torch._check_value(size >= 0, lambda: f"{op}: {name}: expected at least 0, got {size}")
-
-
-def check_bsr_weight(
+def check_int8_weight(
     op: str,
-    blocks: Tensor | None,
-    block_size: Sequence[int] | None,
+    blocks: Tensor,
     block_columns: Tensor,
     block_row_offsets: Tensor,
     key: Tensor | None,
-    rows: int,
-    cols: int,
+    scales: Tensor,
     like: Tensor,
     like_name: str,
 ) -> None:
-    """The tensors of a weight in blocks, as far as data do not matter; ``block_size`` where there are no blocks."""
-    for name, listed in (("block_columns", block_columns), ("block_row_offsets", block_row_offsets)):
-        check_dtype(op, name, listed, torch.int32)
-        _check_list(op, name, listed)
-        check_alike(op, name, listed, like, like_name)
-    for name, size in (("out_features", rows), ("in_features", cols)):
-        _check_size(op, name, size)
-    if blocks is not None:
-        check_element_type(op, "blocks", blocks)
-        torch._check_value(
-            blocks.dim() == 3 and blocks.shape[0] == block_columns.shape[0],
-            lambda: (
-                f"{op}: blocks: expected [{block_columns.shape[0]}, r, c] as block_columns, got {list(blocks.shape)}"
-            ),
-        )
-        check_alike(op, "blocks", blocks, like, like_name, same_dtype=True)
-        block_size = blocks.shape[1:]
-    assert block_size is not None
-    check_block_size(op, block_size)
-    offsets = (rows + block_size[0] - 1) // block_size[0] + 1
+    """The tensors of an int8 weight, as far as their data do not matter."""
+    for name, tensor, dtype in (
+        ("blocks", blocks, torch.int8),
+        ("block_columns", block_columns, torch.int32),
+        ("block_row_offsets", block_row_offsets, torch.int32),
+        ("scales", scales, torch.float32),
+    ):
+        check_dtype(op, name, tensor, dtype)
+        check_alike(op, name, tensor, like, like_name)
     torch._check_value(
-        block_row_offsets.shape[0] == offsets,
+        block_columns.dim() == 1, lambda: f"{op}: block_columns: expected [blocks], got {list(block_columns.shape)}"
+    )
+    torch._check_value(
+        blocks.dim() == 3 and list(blocks.shape[1:]) == [1, 4],
+        lambda: f"{op}: blocks: expected [blocks, 1, 4], got {list(blocks.shape)}",
+    )
+    torch._check_value(
+        blocks.shape[0] == block_columns.shape[0],
+        lambda: f"{op}: blocks: expected [{block_columns.shape[0]}, 1, 4] as block_columns, got {list(blocks.shape)}",
+    )
+    torch._check_value(
+        block_row_offsets.dim() == 1 and scales.dim() == 1 and block_row_offsets.shape[0] == scales.shape[0] + 1,
         lambda: (
-            f"{op}: block_row_offsets: expected [ceil({rows} / {block_size[0]}) + 1 = {offsets}], got "
-            f"{list(block_row_offsets.shape)}"
+            f"{op}: block_row_offsets, scales: expected [rows + 1] and [rows], got {list(block_row_offsets.shape)} "
+            f"and {list(scales.shape)}"
         ),
     )
     if key is not None:
@@ -259,3 +244,64 @@ def check_bits(op: str, bits: Tensor, count: int) -> None:
         shape[0] == (count + 7) // 8,
         lambda: f"{op}: bits: expected [ceil(numel / 8) = {(count + 7) // 8}] for {count} elements, got {shape}",
     )
+
+
+def check_block_size(op: str, block_size: Sequence[int]) -> None:
+    torch._check_value(
+        len(block_size) == 2 and block_size[0] >= 1 and block_size[1] >= 1,
+        lambda: f"{op}: block_size: expected two numbers of at least 1, got {list(block_size)}",
+    )
+
+
+def _check_list(op: str, name: str, tensor: Tensor) -> None:
+    torch._check_value(tensor.dim() == 1, lambda: f"{op}: {name}: expected 1 dimension, got {list(tensor.shape)}")
+
+
+def _check_size(op: str, name: str, size: int) -> None:
+    torch._check_value(size >= 0, lambda: f"{op}: {name}: expected at least 0, got {size}")
+
+
+def check_bsr_weight(
+    op: str,
+    blocks: Tensor | None,
+    block_size: Sequence[int] | None,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor | None,
+    rows: int,
+    cols: int,
+    like: Tensor,
+    like_name: str,
+) -> None:
+    """The tensors of a weight in blocks, as far as data do not matter; ``block_size`` where there are no blocks."""
+    for name, listed in (("block_columns", block_columns), ("block_row_offsets", block_row_offsets)):
+        check_dtype(op, name, listed, torch.int32)
+        _check_list(op, name, listed)
+        check_alike(op, name, listed, like, like_name)
+    for name, size in (("out_features", rows), ("in_features", cols)):
+        _check_size(op, name, size)
+    if blocks is not None:
+        check_element_type(op, "blocks", blocks)
+        torch._check_value(
+            blocks.dim() == 3 and blocks.shape[0] == block_columns.shape[0],
+            lambda: (
+                f"{op}: blocks: expected [{block_columns.shape[0]}, r, c] as block_columns, got {list(blocks.shape)}"
+            ),
+        )
+        check_alike(op, "blocks", blocks, like, like_name, same_dtype=True)
+        block_size = blocks.shape[1:]
+    assert block_size is not None
+    check_block_size(op, block_size)
+    offsets = (rows + block_size[0] - 1) // block_size[0] + 1
+    torch._check_value(
+        block_row_offsets.shape[0] == offsets,
+        lambda: (
+            f"{op}: block_row_offsets: expected [ceil({rows} / {block_size[0]}) + 1 = {offsets}], got "
+            f"{list(block_row_offsets.shape)}"
+        ),
+    )
+    if key is not None:
+        check_dtype(op, "key", key, torch.int64)
+        torch._check_value(
+            key.dim() == 1 and key.shape[0] == 2, lambda: f"{op}: key: expected [2], got {list(key.shape)}"
+        )

@@ -21,6 +21,7 @@ from ._fake_checks import (
     check_element_type,
     check_extras,
     check_grad_output,
+    check_int8_weight,
     check_last,
     check_packable,
     check_weight,
@@ -171,6 +172,59 @@ def conv2d_csr_backward_values(
     size = conv_output_size(op, input.shape, rows, kernel_size, stride, padding, dilation, groups)
     check_grad_output(op, grad_output, size)
     return grad_output.new_empty(col_indices.shape[0])
+
+
+def pack_bsr_int8(weight: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    check_packable("pack_bsr_int8", weight, mask)
+    blocks = torch.library.get_ctx().new_dynamic_size(min=0)
+    return (
+        weight.new_empty((blocks, 1, 4), dtype=torch.int8),
+        weight.new_empty(blocks, dtype=torch.int32),
+        weight.new_empty(weight.shape[0] + 1, dtype=torch.int32),
+        weight.new_empty(2, dtype=torch.int64),
+        weight.new_empty(weight.shape[0], dtype=torch.float32),
+    )
+
+
+def unpack_bsr_int8(
+    blocks: Tensor, block_columns: Tensor, block_row_offsets: Tensor, scales: Tensor, cols: int
+) -> Tensor:
+    op = "unpack_bsr_int8"
+    check_int8_weight(op, blocks, block_columns, block_row_offsets, None, scales, blocks, "blocks")
+    torch._check_value(cols >= 0, lambda: f"{op}: columns of the weight: expected at least 0, got {cols}")
+    return scales.new_empty(scales.shape[0], cols)
+
+
+def linear_bsr_int8(
+    input: Tensor,
+    blocks: Tensor,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor,
+    scales: Tensor,
+    input_scale: Tensor | None,
+    prepacked: Tensor | None,
+    bias: Tensor | None,
+    in_features: int,
+    activation: str,
+) -> Tensor:
+    op = "linear_bsr_int8"
+    check_last(op, "input", input, in_features)
+    torch._check_type(
+        input.dtype != torch.float64,
+        lambda: f"{op}: input: expected float32, bfloat16 or float16, got {input.dtype}",
+    )
+    check_int8_weight(op, blocks, block_columns, block_row_offsets, key, scales, input, "input")
+    rows = scales.shape[0]
+    if input_scale is not None:
+        check_dtype(op, "input_scale", input_scale, torch.float32)
+        torch._check_value(
+            input_scale.numel() == 1,
+            lambda: f"{op}: input_scale: expected one number, got {list(input_scale.shape)}",
+        )
+    float_bias = bias is not None and bias.dtype == torch.float32
+    check_extras(op, input.float() if float_bias else input, rows, prepacked, bias, activation)
+    return input.new_empty(*input.shape[:-1], rows)
 
 
 def pack_bsr(weight: Tensor, mask: Tensor | None, block_size: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -328,6 +382,9 @@ FAKES: dict[str, Callable[..., Any]] = {
         linear_bsr,
         linear_bsr_backward_input,
         linear_bsr_backward_values,
+        pack_bsr_int8,
+        unpack_bsr_int8,
+        linear_bsr_int8,
         pack_mask,
         unpack_mask,
         apply_mask_,
@@ -335,5 +392,5 @@ FAKES: dict[str, Callable[..., Any]] = {
     )
 }
 VMAPS: dict[str, Callable[..., Any]] = {
-    name: _map_the_input(name) for name in ("linear_csr", "conv2d_csr", "linear_bsr")
+    name: _map_the_input(name) for name in ("linear_csr", "conv2d_csr", "linear_bsr", "linear_bsr_int8")
 }

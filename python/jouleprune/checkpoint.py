@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,16 +19,17 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from . import _library
-from . import nn as sparse_nn
 from .convert import _ATTRIBUTE, Decision, decisions
-from .layers import replace_module
+from .fuse import give_bias
+from .layers import SPARSE, replace_module, sparse_twin, unit_weights
+from .nn import SparseLinear
 from .plan import Plan
 
 __all__ = ["load", "read_plan", "save"]
 
 _SCHEMA = 1
 _MASK = "mask:"
-_SPARSE = (sparse_nn.SparseLinear, sparse_nn.SparseConv2d)
+_ACTIVATIONS = ("none", "relu", "gelu", "silu")
 
 
 def save(model: torch.nn.Module, path: str | os.PathLike[str], *, plan: Plan | None = None) -> None:
@@ -50,6 +52,12 @@ def save(model: torch.nn.Module, path: str | os.PathLike[str], *, plan: Plan | N
         "version": _library.version,
         "model_class": type(model).__qualname__,
         "layers": json.dumps({name: type(module).__name__ for name, module in _sparse_modules(model)}),
+        "activations": json.dumps(
+            {name: module.activation for name, module in _sparse_modules(model) if hasattr(module, "activation")}
+        ),
+        "identities": json.dumps(
+            {name: "Identity" for name, module in model.named_modules() if type(module) is torch.nn.Identity}
+        ),
         "decisions": json.dumps([vars(decision) for decision in decisions(model)]),
     }
     if plan is not None:
@@ -75,6 +83,13 @@ def load(model: torch.nn.Module, path: str | os.PathLike[str]) -> torch.nn.Modul
         prefix = name + "."
         own = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
         replacements[name] = _sparse_layer(model, name, class_name, own, path)
+    for name, activation in _json_object(metadata, "activations", path).items():
+        if name not in replacements or activation not in _ACTIVATIONS:
+            raise ValueError(
+                f"load: metadata 'activations' of {path}: {activation!r} of {name!r} is none of a sparse layer"
+            )
+        replacements[name].activation = activation  # type: ignore[assignment]
+    replacements |= _identities(model, _json_object(metadata, "identities", path), path)
     _check_fits(model, state, set(replacements), path)
 
     for name, module in replacements.items():
@@ -97,7 +112,12 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | None:
 
 
 def _sparse_modules(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
-    return [(name, module) for name, module in model.named_modules() if isinstance(module, _SPARSE)]
+    """Sparse modules, without those inside another one."""
+    found: list[tuple[str, torch.nn.Module]] = []
+    for name, module in model.named_modules():  # parents first
+        if isinstance(module, SPARSE) and not any(name.startswith(f"{outer}.") for outer, _ in found):
+            found.append((name, module))
+    return found
 
 
 def _plain_tensors(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
@@ -111,13 +131,15 @@ def _plain_tensors(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def _write_whole(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> None:
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")  # with the user's permissions, unlike mkstemp's
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
         beside.touch(exist_ok=False)
+        permissions = stat.S_IMODE(beside.stat().st_mode)  # as the user's other files; safetensors makes it private
     except OSError as error:
         raise ValueError(f"save: path: cannot write into {path.parent}: {error}") from error
     try:
         save_file(tensors, beside, metadata=metadata)
+        beside.chmod(permissions)
         os.replace(beside, path)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"save: path: cannot write {path}: {error}") from error
@@ -168,14 +190,9 @@ def _sparse_layer(
         here = model.get_submodule(name)
     except AttributeError as error:
         raise ValueError(f"load: {path} holds the layer {name!r}, which {type(model).__name__} lacks") from error
-    dense = here.to_dense() if isinstance(here, _SPARSE) else here
-    if class_name == "SparseLinearCSR" and isinstance(dense, torch.nn.Linear):
-        nothing = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
-        sparse: torch.nn.Module = sparse_nn.SparseLinear.from_dense(dense, layout="csr", mask=nothing)
-    elif class_name == "SparseConv2dCSR" and isinstance(dense, torch.nn.Conv2d):
-        nothing = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
-        sparse = sparse_nn.SparseConv2d.from_dense(dense, layout="csr", mask=nothing)
-    else:
+    dense = here.to_dense() if isinstance(here, SPARSE) else here
+    sparse = _empty_twin(dense, own, class_name)
+    if sparse is None or type(sparse).__name__ != class_name:
         raise ValueError(f"load: layer {name!r} of {path}: no {class_name} can take the place of {type(here).__name__}")
     for key, value in own.items():
         mine = sparse.state_dict().get(key)
@@ -186,6 +203,44 @@ def _sparse_layer(
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"load: layer {name!r} of {path}: {error}") from error
     return sparse.train(here.training)
+
+
+def _empty_twin(dense: torch.nn.Module, own: Mapping[str, torch.Tensor], class_name: str) -> torch.nn.Module | None:
+    """A sparse module that keeps nothing yet; of several weights those are sparse that are so in the file."""
+    if class_name == "SparseLinearInt8":
+        if not isinstance(dense, torch.nn.Linear):
+            return None
+        none_kept = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
+        return SparseLinear.from_dense(dense, dtype="int8", mask=none_kept)
+    weights = unit_weights(dense)
+    sparse = {weight for weight in weights if f"{weight.removesuffix('.weight')}.values" in own}
+    nothing = {
+        weight: torch.zeros(parameter.shape, dtype=torch.bool, device=parameter.device)
+        for weight, parameter in dense.named_parameters()
+        if weight in weights
+    }
+    try:
+        twin = sparse_twin(dense, nothing, sparse)
+    except (TypeError, ValueError):  # PatternError too: such a module was never sparse
+        return None
+    if "bias" in own and hasattr(twin, "activation"):  # of a batch norm that was folded into it
+        give_bias(twin)
+    return twin
+
+
+def _identities(
+    model: torch.nn.Module, names: Mapping[str, str], path: str | os.PathLike[str]
+) -> dict[str, torch.nn.Module]:
+    """Modules that a sparse layer has taken over: batch norms and activations."""
+    found: dict[str, torch.nn.Module] = {}
+    for name in names:
+        try:
+            here = model.get_submodule(name)
+        except AttributeError as error:
+            raise ValueError(f"load: {path} holds the layer {name!r}, which {type(model).__name__} lacks") from error
+        if type(here) is not torch.nn.Identity:
+            found[name] = torch.nn.Identity()
+    return found
 
 
 def _check_fits(

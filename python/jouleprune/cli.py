@@ -14,14 +14,15 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit code: 0, 1 when the work failed, 2 when the command line is wrong."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
     try:
-        text: str = options.run(options)
+        text, code = _bench(options, given) if options.command == "bench" else (options.run(options), 0)
     except (ValueError, OSError, ImportError) as error:
         print(f"jouleprune {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     print(text)
-    return 0
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,6 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     estimate.add_argument("--json", action="store_true", help="JSON on stdout")
     estimate.set_defaults(run=_estimate)
+
+    from .bench.options import add_arguments
+
+    bench = commands.add_parser("bench", help="speed of sparse layers on this machine, against torch and others")
+    add_arguments(bench)
     return parser
 
 
@@ -96,6 +102,12 @@ def _estimate(options: argparse.Namespace) -> str:
     model, example_inputs = load_model(options.model, options.input)
     report = estimate(model, example_inputs, profile=options.profile, batch=options.batch)
     return _indented(report.to_json()) if options.json else str(report)
+
+
+def _bench(options: argparse.Namespace, arguments: Sequence[str]) -> tuple[str, int]:
+    from .bench.command import bench
+
+    return bench(options, arguments)
 
 
 def _indented(text: str) -> str:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from . import nn as sparse_nn
 from .energy import Profile, price_workload
-from .errors import BudgetError, PatternError, ProfileError
+from .errors import BudgetError, ProfileError
 from .estimate import as_profile
-from .layers import layer_of, owners, replace_module, why_not_convertible
+from .fuse import fused
+from .layers import Unit, layer_of, replace_module, sparse_twin, unit_of, why_not_convertible
 from .ops import unpack_mask
 from .plan import LayerPlan, Plan
+from .quantize import Int8Layer, int8_layers
 from .race import Race, Timer, race, race_by_cost
 from .record import record
 
 __all__ = ["Decision", "convert", "decisions", "explain"]
 
 _ATTRIBUTE = "_jouleprune_decisions"
+_SPARSE_OPS = ("linear", "conv1d", "conv2d", "lstm", "gru")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,11 @@ def convert(
     plan: Plan | None = None,
     profile: Profile | str | Mapping[str, Any] | None = None,
     force: bool = False,
+    fuse: bool = False,
     allow_over_budget: bool = False,
     timer: Timer | None = None,
+    dtype: str | None = None,
+    calibration: Iterable[Any] | None = None,
 ) -> torch.nn.Module:
     """A new model whose pruned layers run sparse where that wins; ``model`` is not changed.
 
@@ -63,23 +68,44 @@ def convert(
         plan: the pruner's plan, replayed with its masks. Without one every layer with zeros is a candidate.
         profile: without a plan: the device that prices the candidates; without either the clock decides.
         force: convert every pruned layer whatever its speed.
+        fuse: fold batch norms into sparse layers before them, and let sparse layers apply the ReLU, GELU (exact) or
+            SiLU module that follows. Only for a model in eval mode, and kept only if the outputs on
+            ``example_inputs`` stay the same. Off unless asked for: a fused network takes fewer joules than planned.
         allow_over_budget: keep a result above the plan's budget instead of raising.
         timer: seconds of one call of a callable; a monotonic clock unless given.
+        dtype: "int8" lets pruned Linear layers run in int8 (:class:`jouleprune.nn.SparseLinearInt8`, for inference)
+            where the clock says that it beats dense and csr. The result is close, not equal: ``explain`` tells the
+            error of each layer, and what torch's dense int8 would take. Not together with ``plan`` or ``profile``.
+        calibration: with ``dtype="int8"``: batches that fix one input scale per layer (the largest magnitude seen);
+            without them each row of an input gets its own at run time.
     Returns:
         The converted copy.
     Raises:
         BudgetError: a layer had to deviate from the plan and the joules exceed the budget.
-        ValueError: the plan names layers that the model lacks, or the weights do not hold the plan's zeros.
+        ValueError: the plan names layers that the model lacks, the weights do not hold the plan's zeros, or an
+            argument that does not go with another.
     """
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    _check_dtype(dtype, calibration, plan, profile)
     device = _profile_for(plan, profile)
     candidates = _planned(model, plan) if plan is not None else _with_zeros(model, device, example_inputs)
-    converted = copy.deepcopy(model)
-    timed = _races(model, example_inputs, candidates, plan, device, force, timer)
-    made = []
-    for layer in candidates:
-        made.append(_convert_layer(converted, layer, plan, timed.get(layer.weight), force))
+    int8 = {} if dtype is None else _in_int8(model, example_inputs, candidates, calibration, force, timer)
+    taken = {weight: layer for weight, layer in int8.items() if layer.wanted}
+    others = [layer for layer in candidates if layer.weight not in taken]
+    timed = _races(model, example_inputs, others, plan, device, force, timer)
+    made = [
+        _int8_decision(model, layer, taken[layer.weight])
+        if layer.weight in taken
+        else _told(_decided(model, layer, timed.get(layer.weight), force), int8.get(layer.weight))
+        for layer in candidates
+    ]
+    converted = _with_sparse_modules(model, [decision.weight for decision in made if decision.layout == "csr"], plan)
+    for weight, layer in taken.items():
+        replace_module(converted, layer_of(weight), layer.module)
+    if fuse:
+        converted, fusions = fused(converted, example_inputs)
+        made = [replace(decision, reason=decision.reason + fusions.get(decision.name, "")) for decision in made]
     setattr(converted, _ATTRIBUTE, tuple(made))
     if plan is not None and device is not None:
         _check_budget(converted, example_inputs, plan, device, allow_over_budget)
@@ -102,6 +128,49 @@ def explain(model: torch.nn.Module) -> str:
         f"{decision.name:<{width}}  {decision.layout:<6} density {decision.density:.3f}  {decision.reason}"
         for decision in made
     )
+
+
+def _check_dtype(dtype: str | None, calibration: object, plan: object, profile: object) -> None:
+    if dtype not in (None, "int8"):
+        raise ValueError(f"dtype: expected None or 'int8', got {dtype!r}")
+    if dtype is None and calibration is not None:
+        raise ValueError("calibration: only for dtype='int8'")
+    if dtype is not None and (plan is not None or profile is not None):
+        raise ValueError(
+            "dtype: 'int8' is decided by the clock alone: leave out plan and profile (the weights hold the zeros)"
+        )
+
+
+def _in_int8(
+    model: torch.nn.Module,
+    example_inputs: Any,
+    candidates: list[_Candidate],
+    calibration: Iterable[Any] | None,
+    force: bool,
+    timer: Timer | None,
+) -> dict[str, Int8Layer]:
+    """The int8 twins of the candidates that are Linear layers on the CPU."""
+    linear = [
+        layer.weight
+        for layer in candidates
+        if not why_not_convertible(model, layer.weight)
+        and isinstance(_known_unit(model, layer.weight).module, torch.nn.Linear)
+        and model.get_parameter(layer.weight).device.type == "cpu"
+        and model.get_parameter(layer.weight).dtype != torch.float64
+    ]
+    return int8_layers(model, example_inputs, linear, calibration=calibration, force=force, timer=timer)
+
+
+def _int8_decision(model: torch.nn.Module, layer: _Candidate, chosen: Int8Layer) -> Decision:
+    weight = model.get_parameter(layer.weight)
+    density = float((weight != 0).sum()) / max(1, weight.numel())
+    times = {"dense_s": chosen.dense_s, "sparse_s": chosen.sparse_s}
+    return Decision(layer.name, layer.weight, "bsr", "bsr-int8", density, chosen.reason, **times)
+
+
+def _told(decision: Decision, refused: Int8Layer | None) -> Decision:
+    """The decision, and why int8 does not run the layer."""
+    return decision if refused is None else replace(decision, reason=f"{decision.reason}; {refused.reason}")
 
 
 def _profile_for(plan: Plan | None, profile: Profile | str | Mapping[str, Any] | None) -> Profile | None:
@@ -162,9 +231,7 @@ def _with_zeros(model: torch.nn.Module, device: Profile | None, example_inputs: 
     wanted = _cheaper_sparse(model, device, example_inputs) if device is not None and device.kind != "asic" else None
     found = []
     for name, parameter in model.named_parameters():
-        holders = owners(model, name)
-        plain = any(type(module) in (torch.nn.Linear, torch.nn.Conv2d) and at == "weight" for _, module, at in holders)
-        if not plain or not bool((parameter == 0).any()):
+        if unit_of(model, name) is None or not bool((parameter == 0).any()):
             continue
         if wanted is None:
             found.append(_Candidate(layer_of(name), name, "csr", False, ""))
@@ -181,7 +248,7 @@ def _cheaper_sparse(model: torch.nn.Module, device: Profile, example_inputs: Any
     workload = json.loads(record(model, example_inputs))
     joules: dict[str, list[float]] = {}
     for entry in workload["entries"]:
-        if entry["weight"] and entry["op"] in ("linear", "conv2d") and entry["layout"] == "dense":
+        if entry["weight"] and entry["op"] in _SPARSE_OPS and entry["layout"] == "dense":
             sparse = {**entry, "pattern": "unstructured", "layout": "csr", "kernel": "csr"}
             both = joules.setdefault(entry["weight"], [0.0, 0.0])
             both[0] += price_entry(entry, device, workload["count"]).energy_j
@@ -202,47 +269,67 @@ def _races(
     force: bool,
     timer: Timer | None,
 ) -> dict[str, Race]:
-    """Times dense against sparse for the layers that no joules have decided."""
-    open_layers = {} if force else {layer.weight: layer for layer in candidates if not layer.wanted}
-    open_layers = {weight: layer for weight, layer in open_layers.items() if not why_not_convertible(model, weight)}
-    if not open_layers:
+    """Times dense against sparse for the modules with weights that no joules have decided; by weight."""
+    open_weights = [] if force else [layer.weight for layer in candidates if not layer.wanted]
+    modules: dict[str, list[str]] = {}
+    for weight in open_weights:
+        unit = unit_of(model, weight)
+        if unit is not None and not why_not_convertible(model, weight):
+            modules.setdefault(unit.name, []).append(weight)
+    if not modules:
         return {}
-    sparse = {weight: _sparse_module(model, layer, plan) for weight, layer in open_layers.items()}
     if os.environ.get("JOULEPRUNE_TUNE") == "off":
-        return race_by_cost(model, example_inputs, sparse)
-    return race(model, example_inputs, sparse, timer)
+        results = race_by_cost(model, example_inputs, modules)
+    else:
+        stand_ins = {name: _sparse_module(model, weights, plan) for name, weights in modules.items()}
+        results = race(model, example_inputs, stand_ins, timer)
+    return {weight: results[name] for name, weights in modules.items() for weight in weights}
 
 
-def _sparse_module(model: torch.nn.Module, layer: _Candidate, plan: Plan | None) -> torch.nn.Module:
-    name, module, _ = owners(model, layer.weight)[0]
-    bits = None if plan is None else plan.masks.get(layer.weight)
+def _sparse_module(model: torch.nn.Module, weights: list[str], plan: Plan | None) -> torch.nn.Module:
+    """The stand-in for the module that holds these weights."""
+    masks: dict[str, torch.Tensor] = {}
+    units = [_known_unit(model, weight) for weight in weights]
+    for weight, unit in zip(weights, units, strict=True):
+        bits = None if plan is None else plan.masks.get(weight)
+        if bits is not None:
+            parameter = model.get_parameter(weight)
+            masks[unit.weight] = unpack_mask(bits.to(parameter.device), list(parameter.shape))
+    return sparse_twin(units[0].module, masks, {unit.weight for unit in units})
+
+
+def _known_unit(model: torch.nn.Module, weight: str) -> Unit:
+    unit = unit_of(model, weight)
+    if unit is None:
+        raise ValueError(f"convert: no sparse module knows the weight {weight!r}")
+    return unit
+
+
+def _decided(model: torch.nn.Module, layer: _Candidate, timed: Race | None, force: bool) -> Decision:
     weight = model.get_parameter(layer.weight)
-    mask = None if bits is None else unpack_mask(bits.to(weight.device), list(weight.shape))
-    if isinstance(module, torch.nn.Linear):
-        return sparse_nn.SparseLinear.from_dense(module, layout="csr", mask=mask)
-    if isinstance(module, torch.nn.Conv2d):
-        return sparse_nn.SparseConv2d.from_dense(module, layout="csr", mask=mask)
-    raise PatternError(f"convert: {name}: expected Linear or Conv2d, got {type(module).__name__}")
-
-
-def _convert_layer(
-    converted: torch.nn.Module, layer: _Candidate, plan: Plan | None, timed: Race | None, force: bool
-) -> Decision:
-    weight = converted.get_parameter(layer.weight)
     density = float((weight != 0).sum()) / max(1, weight.numel())
     times = {} if timed is None else {"dense_s": timed.dense_s, "sparse_s": timed.sparse_s}
-    obstacle = why_not_convertible(converted, layer.weight)
+    obstacle = why_not_convertible(model, layer.weight)
     if obstacle:
         return Decision(layer.name, layer.weight, "dense", "dense", density, f"dense: {obstacle}")
     if not (force or layer.wanted or (timed is not None and timed.sparse_wins)):
         reason = "dense" if timed is None else f"dense: {timed.sentence}"
         return Decision(layer.name, layer.weight, "dense", "dense", density, reason, **times)
-    module = _sparse_module(converted, layer, plan)
-    replace_module(converted, owners(converted, layer.weight)[0][0], module)
     reason = "csr: forced" if timed is None else f"csr: {timed.sentence}"
     if layer.wanted:
         reason = layer.reason
     return Decision(layer.name, layer.weight, "csr", "csr", density, reason, **times)
+
+
+def _with_sparse_modules(model: torch.nn.Module, weights: list[str], plan: Plan | None) -> torch.nn.Module:
+    """A copy in which these weights run sparse."""
+    converted = copy.deepcopy(model)
+    modules: dict[str, list[str]] = {}
+    for weight in weights:
+        modules.setdefault(_known_unit(model, weight).name, []).append(weight)
+    for name, held in modules.items():
+        replace_module(converted, name, _sparse_module(converted, held, plan))
+    return converted
 
 
 def _check_budget(

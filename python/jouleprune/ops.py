@@ -21,14 +21,23 @@ Layout bsr of a weight ``[rows, cols]`` keeps blocks of r x c entries ("vector":
 - ``block_row_offsets`` [ceil(rows / r) + 1]: int32, first 0, last ``blocks``
 - ``key`` [2]: int64, content key of the structure; it covers rows, cols, r and c
 
+Layout bsr in int8 keeps blocks of four neighbouring inputs ("1x4") of a row, with one scale per row:
+
+- ``blocks`` [nb, 1, 4]: int8; rows ascending, columns ascending in a row; weight = block * scale of its row
+- ``block_columns`` [nb]: int32, in [0, ceil(cols / 4)); what a block holds beyond the last column counts as zero
+- ``block_row_offsets`` [rows + 1]: int32, first 0, last nb
+- ``key`` [2]: int64, content key of that structure
+- ``scales`` [rows]: float32
+
 The structure is checked in full when its storage is first seen (and again after a change in place), not on each call.
 
 Errors: ``ValueError`` for shapes, sizes, names, devices and unsound structures, ``TypeError`` for dtypes. Each names
 the op, the argument, what was expected and what came.
 
-``torch.vmap``: ``linear_csr``, ``linear_bsr`` and ``conv2d_csr`` over the input alone (the mapped dimension joins the
-batch); over weights it is refused, and so are forward-mode derivatives. ``torch.func.grad`` and its relatives refuse
-C++ autograd; use ``torch.autograd``.
+``torch.vmap``: ``linear_csr``, ``linear_bsr``, ``linear_bsr_int8`` and ``conv2d_csr`` over the input alone (the mapped
+dimension joins the batch); over weights it is refused, and so are forward-mode derivatives. ``torch.func.grad`` and
+its relatives
+refuse C++ autograd; use ``torch.autograd``.
 """
 
 from __future__ import annotations
@@ -45,13 +54,16 @@ __all__ = [
     "conv2d_csr",
     "importance",
     "linear_bsr",
+    "linear_bsr_int8",
     "linear_csr",
     "pack_bsr",
+    "pack_bsr_int8",
     "pack_csr",
     "pack_mask",
     "prepack_bsr",
     "prepack_csr",
     "unpack_bsr",
+    "unpack_bsr_int8",
     "unpack_csr",
     "unpack_mask",
 ]
@@ -188,6 +200,81 @@ def conv2d_csr(
     out: Tensor = _ops.conv2d_csr(
         input, values, col_indices, row_offsets, key, prepacked, bias, in_channels,
         list(kernel_size), list(stride), list(padding), list(dilation), groups, activation,
+    )  # fmt: skip
+    return out
+
+
+def pack_bsr_int8(weight: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Quantises a dense weight to int8 with one scale per row, and packs it into blocks of 1 x 4.
+
+    Args:
+        weight: [rows, ...], at least 2-d, flattened to [rows, cols]; float32, float64, bfloat16 or float16.
+        mask: bool of the weight's shape and device, True = kept; without one every non-zero is kept. A block is kept
+            if any of its four weights is; the others in it are zeros.
+    Returns:
+        (blocks, block_columns, block_row_offsets, key, scales). The scale of a row is its largest kept magnitude / 127
+        (1 for a row without any); values are rounded to nearest, ties to even.
+    Raises:
+        TypeError: dtype of weight or mask.
+        ValueError: shapes or devices disagree, or a kept weight is NaN or infinite.
+    Not differentiable. CPU only.
+    """
+    packed: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = _ops.pack_bsr_int8(weight, mask)
+    return packed
+
+
+def unpack_bsr_int8(
+    blocks: Tensor, block_columns: Tensor, block_row_offsets: Tensor, scales: Tensor, cols: int
+) -> Tensor:
+    """The dense weight [rows, cols], float32, that :func:`pack_bsr_int8` made these tensors of, as int8 could hold it.
+
+    Raises:
+        TypeError: a dtype.
+        ValueError: shapes or devices disagree, or the structure is unsound (checked on each call).
+    Not differentiable. CPU only.
+    """
+    dense: Tensor = _ops.unpack_bsr_int8(blocks, block_columns, block_row_offsets, scales, cols)
+    return dense
+
+
+def linear_bsr_int8(
+    input: Tensor,
+    blocks: Tensor,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor,
+    scales: Tensor,
+    bias: Tensor | None = None,
+    *,
+    in_features: int,
+    input_scale: Tensor | None = None,
+    prepacked: Tensor | None = None,
+    activation: str = "none",
+) -> Tensor:
+    """``activation(input @ W.T + bias)`` in int8 for a weight W [rows, in_features] in layout bsr.
+
+    Args:
+        input: [..., in_features], float32, bfloat16 or float16; any leading dimensions and strides.
+        blocks, block_columns, block_row_offsets, key, scales: as :func:`pack_bsr_int8` made them.
+        bias: [rows], float32 or the dtype of ``input``.
+        in_features: columns of the weight, at most 131072 (sums of products are kept in int32).
+        input_scale: one positive float32: inputs are rounded to its multiples, from -127 to 127 of them. None or 0:
+            each row of the input has a scale of its own, its largest magnitude / 127.
+        prepacked: None, or int32 [0].
+        activation: "none", "relu", "gelu" or "silu".
+    Returns:
+        [..., rows], contiguous, dtype of ``input``. Sums are exact; scaling and bias are float32 operations in one
+        order: results are bit-equal for any number of threads and any instruction set.
+    Raises:
+        TypeError: a dtype.
+        ValueError: shapes or devices disagree, the structure is unsound, or the key belongs to another one.
+        RuntimeError: a tensor requires grad and grad mode is on: int8 layers are for inference.
+    A row of the input with a NaN gives NaN in all its outputs; so does one with an infinity unless ``input_scale`` is
+    given, when it counts as 127 steps. CPU only.
+    """
+    out: Tensor = _ops.linear_bsr_int8(
+        input, blocks, block_columns, block_row_offsets, key, scales, input_scale, prepacked, bias, in_features,
+        activation,
     )  # fmt: skip
     return out
 

@@ -144,8 +144,8 @@ def plan(
     """Chooses what to remove so that one inference takes at most ``energy``, and changes nothing.
 
     Args:
-        model: the network; layers whose weights the kernels can run sparse are prunable: Linear, Conv2d (and Conv1d on
-            devices whose hardware skips zeros).
+        model: the network; layers whose weights the kernels can run sparse are prunable: Linear, Conv1d, Conv2d, LSTM,
+            GRU, MultiheadAttention.
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
         energy: "N%" of the unmasked dense network, or joules per inference.
         profile: device profile: a ``Profile``, a built-in name, a path, or a dict.

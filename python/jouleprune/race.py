@@ -6,13 +6,15 @@ import copy
 import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 
 from .record import record
+from .untouched import has_no_data
 
 __all__ = ["Race", "Timer", "race", "race_by_cost"]
 
@@ -46,38 +48,41 @@ class Race:
 def race(
     model: torch.nn.Module, example_inputs: Any, sparse: Mapping[str, torch.nn.Module], timer: Timer | None
 ) -> dict[str, Race]:
-    """Times each layer's dense module and its sparse stand-in in turn, on random inputs of the recorded shapes."""
-    shapes = _input_shapes(model, example_inputs, {weight.removesuffix(".weight") for weight in sparse})
+    """Times each module against its sparse stand-in in turn, on random inputs of the recorded shapes. ``sparse``: the
+    stand-ins by name of the module."""
+    calls = _calls(model, example_inputs, set(sparse))
     clock = _seconds if timer is None else timer
     results = {}
     with torch.no_grad():
-        for weight, stand_in in sparse.items():
-            layer = weight.removesuffix(".weight")
-            dense = copy.deepcopy(model.get_submodule(layer)).eval()
+        for layer, stand_in in sparse.items():
+            dense, sparse_one = copy.deepcopy(model.get_submodule(layer)).eval(), stand_in.eval()
             dense_s = sparse_s = 0.0
-            for shape, dtype, device in shapes.get(layer, []):
-                x = torch.rand(shape, dtype=torch.float32).to(device=device, dtype=dtype)
-                pair = _interleaved(lambda x=x, m=dense: m(x), lambda x=x, m=stand_in: m(x), clock)  # type: ignore[misc]
+            for args, kwargs in calls[layer]:
+                pair = _interleaved(partial(dense, *args, **kwargs), partial(sparse_one, *args, **kwargs), clock)
                 dense_s, sparse_s = dense_s + pair[0], sparse_s + pair[1]
-            results[weight] = Race(dense_s, sparse_s, "measured")
+            results[layer] = Race(dense_s, sparse_s, "measured")
     return results
 
 
-def race_by_cost(model: torch.nn.Module, example_inputs: Any, sparse: Mapping[str, torch.nn.Module]) -> dict[str, Race]:
-    """The same question answered by the cost entries of ``generic-cpu``, without a clock."""
+def race_by_cost(
+    model: torch.nn.Module, example_inputs: Any, weights: Mapping[str, Collection[str]]
+) -> dict[str, Race]:
+    """The same question answered by the cost entries of ``generic-cpu``, without a clock. ``weights``: by name of the
+    module, those that would run sparse."""
     from .energy import load_profile
     from .estimate import price_entry
 
     profile = load_profile("generic-cpu")
-    seconds = {weight: [0.0, 0.0] for weight in sparse}
+    module_of = {weight: module for module, names in weights.items() for weight in names}
+    seconds = {module: [0.0, 0.0] for module in weights}
     for entry in json.loads(record(model, example_inputs))["entries"]:
-        if entry["weight"] in seconds:
-            pair = seconds[entry["weight"]]
+        if entry["weight"] in module_of:
+            pair = seconds[module_of[entry["weight"]]]
             pair[0] += price_entry(entry, profile, 1).latency_s
             pair[1] += price_entry(
                 {**entry, "pattern": "unstructured", "layout": "csr", "kernel": "csr"}, profile, 1
             ).latency_s
-    return {weight: Race(pair[0], pair[1], "modelled, generic-cpu") for weight, pair in seconds.items()}
+    return {module: Race(pair[0], pair[1], "modelled, generic-cpu") for module, pair in seconds.items()}
 
 
 def _seconds(call: Callable[[], object]) -> float:
@@ -103,23 +108,45 @@ def _interleaved(a: Callable[[], object], b: Callable[[], object], clock: Timer)
     return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
 
 
-def _input_shapes(
-    model: torch.nn.Module, example_inputs: Any, layers: set[str]
-) -> dict[str, list[tuple[torch.Size, torch.dtype, torch.device]]]:
-    """Input shapes of each call of the named layers in one forward pass, which leaves no trace."""
-    seen: dict[str, list[tuple[torch.Size, torch.dtype, torch.device]]] = {layer: [] for layer in layers}
+_Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _calls(model: torch.nn.Module, example_inputs: Any, layers: set[str]) -> dict[str, list[_Call]]:
+    """Arguments like those of each call of the named modules in one forward pass, which leaves no trace."""
+    seen: dict[str, list[_Call]] = {layer: [] for layer in layers}
 
     def watch(layer: str) -> Any:
-        def hook(_: torch.nn.Module, args: tuple[Any, ...]) -> None:
-            if args and isinstance(args[0], torch.Tensor):
-                seen[layer].append((args[0].shape, args[0].dtype, args[0].device))
+        def hook(_: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            alike: dict[int, Any] = {}  # self-attention passes one tensor three times
+            seen[layer].append((_random_like(args, alike), _random_like(kwargs, alike)))
 
         return hook
 
-    handles = [model.get_submodule(layer).register_forward_pre_hook(watch(layer)) for layer in layers]
+    handles = [model.get_submodule(layer).register_forward_pre_hook(watch(layer), with_kwargs=True) for layer in layers]
     try:
         record(model, example_inputs)
     finally:
         for handle in handles:
             handle.remove()
     return seen
+
+
+def _random_like(value: Any, seen: dict[int, Any]) -> Any:
+    """Nested arguments with random numbers in place of floating-point ones; masks of bools and lengths stay."""
+    if id(value) in seen:
+        return seen[id(value)]
+    result = value
+    if isinstance(value, torch.Tensor):
+        unknown = has_no_data(value)
+        if value.is_floating_point() and (unknown or not bool(value.isinf().any())):  # -inf is a mask
+            result = torch.rand(value.shape, dtype=torch.float32).to(device=value.device, dtype=value.dtype)
+        else:
+            result = torch.zeros(value.shape, dtype=value.dtype, device=value.device) if unknown else value.clone()
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        result = type(value)(*(_random_like(item, seen) for item in value))
+    elif isinstance(value, tuple | list):
+        result = type(value)(_random_like(item, seen) for item in value)
+    elif isinstance(value, dict):
+        result = {key: _random_like(item, seen) for key, item in value.items()}
+    seen[id(value)] = result
+    return result

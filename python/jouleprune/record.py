@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from .untouched import copied, has_no_data, tensors_in, untouched
 
-__all__ = ["record"]
+__all__ = ["arguments", "record"]
 
 _MEASURED = "measured"
 _PER = ("inference", "token", "request")
@@ -63,7 +63,7 @@ def record(
     roots = _roots(model)
     named = _named_tensors(roots)
     with untouched(list(roots.values())), _eager():
-        args, kwargs = _arguments(copied(example_inputs))
+        args, kwargs = arguments(copied(example_inputs))
         torch.ops.jouleprune.record_begin(
             list(named), list(named.values()), _batch(example_inputs) if batch is None else batch, True, measure
         )
@@ -129,7 +129,7 @@ def _batch(example_inputs: Any) -> int:
     return int(first.shape[0]) if isinstance(first, torch.Tensor) and first.dim() > 0 else 0
 
 
-def _arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(example_inputs, Mapping):
         return (), dict(example_inputs)
     return (example_inputs if type(example_inputs) is tuple else (example_inputs,)), {}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["PATTERNS", "Selector"]
 
 PATTERNS = ("unstructured", "auto")
-_PRUNABLE_OPS = ("linear", "conv1d", "conv2d")
+_PRUNABLE_OPS = ("linear", "conv1d", "conv2d", "lstm", "gru")
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def test_a_layer_that_cannot_follow_the_plan_is_over_budget():
     assert "shared by" in jp.explain(kept)
 
 
-def test_modules_that_read_their_childrens_weights_are_left_alone():
+def test_modules_that_read_their_childrens_weights_call_them_instead():
     torch.manual_seed(0)
     model, x = (
         nn.Sequential(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0)).eval(),
@@ -123,6 +123,7 @@ def test_modules_that_read_their_childrens_weights_are_left_alone():
     pruner = jp.Pruner(model, x, energy="50%", profile="eyeriss-65nm")
     pruner.prune_now()
     converted = jp.convert(model, x, plan=pruner.plan, force=True).eval()
+    assert {decision.layout for decision in decisions(converted)} == {"csr"}
     torch.testing.assert_close(converted(x), model(x))
     assert jp.estimate(converted, x, profile="eyeriss-65nm").energy_j == pruner.energy_j
 

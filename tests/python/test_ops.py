@@ -83,6 +83,22 @@ def conv_arguments(
     return (x, values, *structure, None, b, channels, *lists, groups, activation)
 
 
+def recurrent_arguments(gates: int, dense=False, bias=True, layers=1, bidirectional=False, grad=True):
+    """3 features, 4 hidden values, 2 sequences of 5 steps; an LSTM has 4 gates, a GRU 3."""
+    matrices, counts = [], []
+    for layer in range(layers):
+        for _ in range(2 if bidirectional else 1):
+            for cols in (3 if layer == 0 else 4 * (2 if bidirectional else 1), 4):
+                weight = masked(4 * gates, cols)
+                parts = [weight] if dense else list(jp.ops.pack_csr(weight))
+                parts[0].requires_grad_(grad)
+                matrices += [*parts, torch.randn(4 * gates, requires_grad=grad)] if bias else parts
+                counts.append(len(parts) + bias)
+    x = torch.randn(5, 2, 3, requires_grad=grad)
+    states = [torch.randn(layers * (2 if bidirectional else 1), 2, 4) for _ in range(2 if gates == 4 else 1)]
+    return (x, None, *states, matrices, counts, layers, bidirectional, 0.0, False)
+
+
 def backward_linear(which: str):
     x, values, col_indices, row_offsets, key, _, _, cols, _ = linear_arguments(grad=False)
     grad = torch.randn(3, 5)
@@ -103,6 +119,18 @@ def backward_conv(which: str):
 def unpack_arguments(weight=None, grad=False):
     values, col_indices, row_offsets, _ = jp.ops.pack_csr(masked(5, 7) if weight is None else weight)
     return (values.requires_grad_(grad), col_indices, row_offsets, 7)
+
+
+def int8_arguments(n=3, rows=5, cols=7, bias=True, activation="none", scale=None, dtype=torch.float32, weight=None):
+    packed = jp.ops.pack_bsr_int8(masked(rows, cols) if weight is None else weight)
+    b = torch.randn(rows) if bias else None
+    given = None if scale is None else torch.tensor([scale])
+    return (torch.randn(n, cols, dtype=dtype), *packed, given, None, b, cols, activation)
+
+
+def int8_packed(weight):
+    blocks, block_columns, block_row_offsets, _, scales = jp.ops.pack_bsr_int8(weight)
+    return (blocks, block_columns, block_row_offsets, scales, weight.shape[1])
 
 
 def laid_out(arguments, transform):
@@ -170,6 +198,15 @@ CASES = {
         nothing_kept(conv_arguments()),
         prepacked(conv_arguments(grad=False)),
     ],
+    **{
+        op: lambda gates=gates: [
+            recurrent_arguments(gates),
+            recurrent_arguments(gates, dense=True, bias=False),
+            recurrent_arguments(gates, layers=2, bidirectional=True),
+            recurrent_arguments(gates, bias=False, grad=False),
+        ]
+        for op, gates in (("lstm_csr", 4), ("gru_csr", 3))
+    },
     "linear_bsr": lambda: [
         bsr_arguments(),
         bsr_arguments(bias=False, activation="relu"),
@@ -216,6 +253,29 @@ CASES = {
     ],
     "unpack_csr": lambda: [unpack_arguments(), unpack_arguments(grad=True), unpack_arguments(torch.zeros(3, 7))],
     "prepack_csr": lambda: [unpack_arguments()],
+    "pack_bsr_int8": lambda: [
+        (masked(5, 7), None),
+        (masked(4, 6), torch.rand(4, 6) < 0.5),
+        (masked(6, 36).view(6, 4, 3, 3), None),
+        (masked(4, 6).t(), None),
+        (torch.zeros(3, 4, dtype=torch.bfloat16), None),
+        (torch.zeros(0, 4), None),
+    ],
+    "unpack_bsr_int8": lambda: [int8_packed(masked(5, 7)), int8_packed(torch.zeros(3, 7))],
+    "linear_bsr_int8": lambda: [
+        int8_arguments(),
+        int8_arguments(bias=False, activation="relu"),
+        int8_arguments(activation="gelu", scale=0.02),
+        int8_arguments(n=0),
+        int8_arguments(rows=1, cols=1),
+        int8_arguments(n=40, rows=33, cols=70),
+        int8_arguments(dtype=torch.bfloat16),
+        int8_arguments(dtype=torch.float16),
+        int8_arguments(weight=torch.zeros(5, 7)),
+        laid_out(int8_arguments(), strided),
+        laid_out(int8_arguments(), lambda x: x[0]),
+        laid_out(int8_arguments(), lambda x: x.repeat(2, 2, 1, 1)),
+    ],
     "pack_mask": lambda: [(odd_mask(),), (odd_mask().t(),), (torch.zeros(0, dtype=torch.bool),)],
     "unpack_mask": lambda: [(jp.ops.pack_mask(odd_mask()), [5, 7]), (torch.zeros(0, dtype=torch.uint8), [0, 7])],
     "apply_mask_": lambda: [
@@ -248,6 +308,7 @@ def test_every_op_has_a_row():
 @pytest.mark.filterwarnings(
     r"ignore:The \.grad attribute of a Tensor that is not a leaf:UserWarning:torch\._subclasses\.meta_utils"
 )
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of what an op made of others computes on its way
 @pytest.mark.parametrize("op", CASES)
 def test_opcheck(op):
     torch.manual_seed(0)

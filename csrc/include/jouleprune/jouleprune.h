@@ -3,7 +3,9 @@
 #include <jouleprune/energy.h>
 #include <jouleprune/error.h>
 #include <jouleprune/nn.h>
+#include <jouleprune/nn_sequence.h>
 #include <jouleprune/ops.h>
+#include <jouleprune/ops_recurrent.h>
 #include <jouleprune/plan.h>
 #include <jouleprune/prune.h>
 #include <jouleprune/value_errors.h>

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "formats/bsr.h"
+#include "kernels/activation.h"
 #include "kernels/isa.h"
 #include "kernels/packed_forms.h"
 #include "kernels/parallel.h"
@@ -13,13 +14,13 @@
 
 namespace jouleprune::kernels::bsr {
 
-/// output[j, i] = relu?(bias[i] + sum over c of w[i, c] input[j, c])
+/// output[j, i] = activation(bias[i] + sum over c of w[i, c] input[j, c])
 template <class T>
 struct LinearParams {
   formats::BsrView bsr;          ///< weight [rows, cols]
   const T* blocks = nullptr;     ///< [bsr.blocks, r, c]
   const T* bias = nullptr;       ///< [rows] or null
-  bool relu = false;
+  Activation activation = Activation::kNone;
   int64_t n = 0;                 ///< batch rows
   const T* input = nullptr;      ///< [n, cols]
   int64_t input_stride = 0;      ///< elements from one batch row of the input to the next
@@ -33,7 +34,7 @@ template <class T>
 void linear(const LinearParams<T>& params, const ParallelFor& parallel, Isa isa);
 
 /// grad_input[j, c] = sum over i of w[i, c] grad_output[j, i]. `params.input` is the gradient of the output [n, rows], and
-/// `params.output` the gradient of the input [n, cols]; bias and relu are not looked at.
+/// `params.output` the gradient of the input [n, cols]; bias and activation are not looked at.
 template <class T>
 void linear_backward_input(const LinearParams<T>& params, const ParallelFor& parallel, Isa isa);
 

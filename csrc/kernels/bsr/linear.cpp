@@ -19,8 +19,8 @@ void through_csr(const LinearParams<T>& p, Side side, const ParallelFor& paralle
     forms.emplace(*p.forms, p.bsr, side, form->key);
   }
   const bool forward = side == Side::kForward;
-  csr::linear(csr::LinearParams<T>{form->structure.view(), form->values.data(), forward ? p.bias : nullptr, forward && p.relu, p.n,
-                                   p.input, p.input_stride, p.output, forms.has_value() ? &*forms : nullptr, p.generated_code},
+  csr::linear(csr::LinearParams<T>{form->structure.view(), form->values.data(), forward ? p.bias : nullptr,
+                                   forward ? p.activation : Activation::kNone, p.n, p.input, p.input_stride, p.output, forms.has_value() ? &*forms : nullptr, p.generated_code},
               parallel, isa);
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/csr/linear_code.h"
 #include "kernels/csr/panels.h"
 #include "kernels/csr/scratch.h"
+#include "kernels/denormals.h"
 
 namespace jouleprune::kernels::bsr {
 namespace {
@@ -53,6 +54,7 @@ void run(const Call<T>& call, const StripForm<T>& form, const ParallelFor& paral
   const auto bounds = csr::balanced_rows(form.offsets.get(), 0, form.strips, chunks);
   const int64_t grain = grain_of(panel_work / chunks);
   const auto run_chunks = [&](int64_t begin, int64_t end, int64_t panel, const A* packed) {
+    const FlushDenormals flush;
     call.multiply(bounds[begin], bounds[end], panel, packed);
   };
   if constexpr (std::is_same_v<T, A>) {
@@ -103,7 +105,7 @@ void linear_strips(const LinearParams<T>& p, Side side, const ParallelFor& paral
   if constexpr (std::is_same_v<T, BFloat16>) {
     kernels = pairs ? &pair_strip_kernels() : kernels;
   }
-  const Strips<T> strips{rows, form->offsets.get(), form->columns.get(), form->values.get(), start.data(), forward && p.relu};
+  const Strips<T> strips{rows, form->offsets.get(), form->columns.get(), form->values.get(), start.data(), forward ? p.activation : Activation::kNone};
   run(Call<T>{p, *kernels, strips, cols, pairs ? (cols + 1) / 2 : cols}, *form, parallel);
 }
 

@@ -5,6 +5,8 @@
 
 #include "formats/bsr_pack.h"
 
+#include "kernels/reference_activation.h"
+
 namespace jouleprune::kernels::bsr::reference {
 namespace {
 
@@ -24,7 +26,7 @@ void linear(const LinearParams<T>& p) {
     });
     for (int64_t row = 0; row < p.bsr.rows; ++row) {
       const double sum = sums[row] + (p.bias == nullptr ? 0 : widen(p.bias[row]));
-      p.output[j * p.bsr.rows + row] = round_to<T>(p.relu && sum < 0 ? 0 : sum);
+      p.output[j * p.bsr.rows + row] = round_to<T>(reference_activation(sum, p.activation));
     }
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 #include "kernels/bsr/strip_kernels.h"
 #include "kernels/csr/code_tiles_body.h"
+#include "kernels/csr/vector_activate.h"
 
 namespace jouleprune::kernels::bsr {
 namespace {
@@ -100,7 +101,7 @@ void multiply_tile(const Strips<T>& s, int64_t strip, const Accumulate<T>* panel
       for (int chain = 1; chain < kChains; ++chain) {
         sum += sums[chain][j][v];
       }
-      sum = s.relu ? (sum < Vector<A>{} ? Vector<A>{} : sum) : sum;
+      sum = csr::activated<A>(s.activation, sum);
       const int64_t left = rows - v * kLanes<A>;
       if (left > 0) {
         Add::template store<T>(to + j * s.rows + v * kLanes<A>, sum, left < kLanes<A> ? left : kLanes<A>);

@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/activation.h"
 #include "kernels/isa.h"
 #include "kernels/scalar_types.h"
 
@@ -22,7 +23,7 @@ struct Strips {
   const int32_t* columns = nullptr;  ///< [entries], ascending in a strip; in pairs: columns 2c and 2c + 1
   const T* values = nullptr;         ///< [entries, kStripRows]; in pairs [entries, kStripRows, 2]
   const Accumulate<T>* start = nullptr;  ///< [strips * kStripRows]: what sums begin with
-  bool relu = false;                 ///< clamp at 0; NaN stays NaN
+  Activation activation = Activation::kNone;
 };
 
 /// Most elements of a panel that `pack` writes beyond it.
@@ -37,7 +38,7 @@ struct StripKernels {
   /// panel[c * width + j] = x[j * stride + c] for c < cols and j < count, 0 for count <= j < width. In pairs: an element is the
   /// neighbours x[j, 2c] and x[j, 2c + 1] as 4 bytes, 0 past the end; still `cols` columns of x.
   void (*pack)(const T* x, int64_t stride, int64_t count, int64_t cols, int64_t width, A* panel);
-  /// output[j * strips.rows + i] for the rows i of strip `strip` and j < count: relu?(start[i] + sum of w[i, c] panel[c, j]).
+  /// output[j * strips.rows + i] for the rows i of strip `strip` and j < count: activation(start[i] + sum of w[i, c] panel[c, j]).
   void (*multiply)(const Strips<T>& strips, int64_t strip, const A* panel, int64_t width, int64_t count, T* output);
   /// sums[k * kStripRows + i] += sum over j < count of grad_output[j * stride + i] panel[columns[k] * width + j] for k < entries and
   /// i < rows, which is at most kStripRows: the gradient of a strip's weights.

@@ -1,57 +1,74 @@
 // A weight in layout csr as generated code and its stream of values.
 #pragma once
-#include <array>
-#include <cmath>
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "kernels/denormals.h"
 #include "kernels/jit/pattern_code.h"
 #include "kernels/packed_forms.h"
 #include "kernels/scalar_types.h"
 
 namespace jouleprune::kernels::csr {
 
+/// Keeps generated code alive as long as its structure lives, whatever becomes of the values.
+struct CodeOfStructure : PackedForm {
+  explicit CodeOfStructure(std::shared_ptr<const jit::PatternCode> made) : code(std::move(made)) {}
+  std::shared_ptr<const jit::PatternCode> code;
+  int64_t bytes() const override { return code->bytes(); }
+};
+
+/// The code called (kernel, details) of the structure that `forms` belong to. `spec` is called when it does not exist yet; it may
+/// depend on the structure and on `details` only.
+std::shared_ptr<const jit::PatternCode> code_of_structure(PackedForms* forms, std::string_view kernel,
+                                                          std::span<const int64_t> details,
+                                                          const std::function<jit::PatternSpec()>& spec);
+
+/// Code, and values in its order.
 struct CodeForm : PackedForm {
   std::shared_ptr<const jit::PatternCode> code;
   std::unique_ptr<uint32_t[]> values;  ///< [kept values], float32 bits in the order of the code
 
-  int64_t bytes() const override {
-    return code->bytes() + static_cast<int64_t>(code->value_order().size() * sizeof(uint32_t));
-  }
+  int64_t bytes() const override { return static_cast<int64_t>(code->value_order().size() * sizeof(uint32_t)); }
 };
 
-/// Tiny weights make each multiplication many times slower; below the least normal number they count as zero.
+/// float32 bits; denormals and -0.0 become 0.
 template <class T>
 [[gnu::always_inline]] inline uint32_t stream_value(T value) {
-  const float wide = widen(value);
-  return __builtin_bit_cast(uint32_t, std::fabs(wide) < 0x1p-126f ? 0.0f : wide);
+  return __builtin_bit_cast(uint32_t, flushed(widen(value)) + 0.0f);
 }
 
-/// The form called (kernel, details) of a weight. `spec` is called when the code does not exist yet; it may depend on the structure
-/// and on `details` only.
+/// values[order] or, with `positions`, values[positions[order]]: as a stream.
+template <class T>
+std::unique_ptr<uint32_t[]> stream_of(const T* values, const std::vector<int32_t>& order, const int32_t* positions = nullptr) {
+  auto stream = std::make_unique_for_overwrite<uint32_t[]>(order.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    stream[i] = stream_value(values[positions == nullptr ? order[i] : positions[order[i]]]);
+  }
+  return stream;
+}
+
+inline FormName form_name(std::string_view kernel, std::span<const int64_t> details, bool of_values) {
+  FormName name{kernel, {}, of_values};
+  std::copy(details.begin(), details.end(), name.details.begin());
+  return name;
+}
+
+/// The form called (kernel, details) of a weight; `spec` as in code_of_structure. `positions`: where among `values` each entry of the
+/// structure in `spec` is; null: in its own place.
 template <class T>
 std::shared_ptr<const CodeForm> code_form(PackedForms* forms, std::string_view kernel, std::span<const int64_t> details,
-                                          const T* values, const std::function<jit::PatternSpec()>& spec) {
-  FormName name{kernel, {}, true};
-  std::copy(details.begin(), details.end(), name.details.begin());
-  return form_of<CodeForm>(forms, name, [&] {
+                                          const T* values, const std::function<jit::PatternSpec()>& spec,
+                                          const int32_t* positions = nullptr) {
+  return form_of<CodeForm>(forms, form_name(kernel, details, true), [&] {
     auto form = std::make_shared<CodeForm>();
-    if (forms == nullptr) {
-      form->code = std::make_shared<const jit::PatternCode>(spec());
-    } else {
-      jit::CodeName code_name{forms->structure_key(), {}};
-      code_name.details[0] = static_cast<int64_t>(std::hash<std::string_view>{}(kernel));
-      std::copy(details.begin(), details.end(), code_name.details.begin() + 1);
-      form->code = jit::shared_code(code_name, spec);
-    }
-    const auto& order = form->code->value_order();
-    form->values = std::make_unique_for_overwrite<uint32_t[]>(order.size());
-    for (size_t i = 0; i < order.size(); ++i) {
-      form->values[i] = stream_value(values[order[i]]);
-    }
+    form->code = code_of_structure(forms, kernel, details, spec);
+    form->values = stream_of(values, form->code->value_order(), positions);
     return form;
   });
 }

@@ -60,11 +60,14 @@ void pack(const T* x, int64_t stride, int64_t count, int64_t cols, float* panel)
   for (int64_t c = 0; c < cols; c += kSide) {
     const int64_t width = cols - c < kSide ? cols - c : kSide;
     Vector<float> block[kSide];
-    for (int j = 0; j < kSide; ++j) {
-      const T* from = x + j * stride + c;
-      block[j] = j >= count ? Vector<float>{} : width == kSide ? load_wide(from) : load_part(from, width);
+    if (count == kSide && width == kSide) {
+      load_transposed(x + c, stride, block);
+    } else {
+      for (int j = 0; j < kSide; ++j) {
+        block[j] = j < count ? load_part(x + j * stride + c, width) : Vector<float>{};
+      }
+      transpose<float>(block);
     }
-    transpose<float>(block);
     for (int64_t i = 0; i < width; ++i) {
       store(panel + (c + i) * kSide, block[i]);
     }

@@ -1,5 +1,7 @@
 #include <algorithm>
 
+#include "kernels/csr/conv_plan.h"
+#include "kernels/csr/conv_raster.h"
 #include "kernels/csr/csr_kernels.h"
 #include "kernels/csr/im2col.h"
 #include "kernels/csr/panels.h"
@@ -13,16 +15,17 @@ namespace {
 
 /// A pointwise convolution sees a plane as one long row: longer runs, the same products.
 ConvShape flattened(ConvShape s) {
-  if (s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.padding_h == 0 && s.padding_w == 0) {
+  if (is_pointwise(s)) {
     s.width *= s.height;
     s.height = 1;
   }
   return s;
 }
 
+constexpr int64_t kManyGroups = 8;
+
 /// Calls body(group, threads): many groups are spread over the threads, few leave the threads to the work inside.
 void for_each_group(int64_t groups, const ParallelFor& parallel, const std::function<void(int64_t, const ParallelFor&)>& body) {
-  constexpr int64_t kManyGroups = 8;
   if (groups >= kManyGroups) {
     const ParallelFor inside = serial;
     parallel(0, groups, 1, [&](int64_t begin, int64_t end) {
@@ -33,24 +36,6 @@ void for_each_group(int64_t groups, const ParallelFor& parallel, const std::func
   } else {
     for (int64_t group = 0; group < groups; ++group) {
       body(group, parallel);
-    }
-  }
-}
-
-/// Copies result rows into planes [batch, out_channels, plane].
-template <class T>
-void store_planes(const ConvShape& s, const Panel& panel, int64_t row_begin, int64_t row_end, const Accumulate<T>* tile,
-                  T* output) {
-  const int64_t plane = s.out_height() * s.out_width();
-  for (int64_t row = row_begin; row < row_end; ++row, tile += panel.width) {
-    for (int64_t at = 0; at < panel.count;) {
-      const int64_t image = (panel.begin + at) / plane, pixel = (panel.begin + at) % plane;
-      const int64_t count = std::min(plane - pixel, panel.count - at);
-      T* to = output + (image * s.out_channels + row) * plane + pixel;
-      for (int64_t i = 0; i < count; ++i) {
-        to[i] = narrow<T>(tile[at + i]);
-      }
-      at += count;
     }
   }
 }
@@ -99,25 +84,15 @@ void conv2d(const ConvParams<T>& p, const ParallelFor& parallel, Isa isa) {
   if (isa == Isa::kReference) {
     return reference::conv2d(p);
   }
-  const auto& kernels = vector_kernels<T>(isa);
-  const ConvShape s = flattened(p.shape);
-  const Weight<T> weight{p.values, p.csr.col_indices, p.csr.row_offsets, p.bias, p.relu};
-  const int64_t rows_per_group = s.out_channels / s.groups;
-  for_each_group(s.groups, parallel, [&](int64_t group, const ParallelFor& threads) {
-    PanelProblem<T> problem{weight, group * rows_per_group, (group + 1) * rows_per_group, p.csr.cols, s.pixels(), {}, {}};
-    problem.fill = [&](const Panel& panel, int64_t begin, int64_t end, Accumulate<T>* to) {
-      fill_im2col(s, p.input, group, panel, begin, end, to);
-    };
-    problem.store = [&](const Panel& panel, int64_t begin, int64_t end, const Accumulate<T>* tile) {
-      if (p.channels_last) {
-        kernels.unpack(tile, end - begin, panel.width, panel.count, p.output + panel.begin * s.out_channels + begin,
-                       s.out_channels);
-      } else {
-        store_planes(s, panel, begin, end, tile, p.output);
-      }
-    };
-    multiply_panels(problem, kernels, threads);
-  });
+  const ConvShape& s = p.shape;
+  if (s.pixels() == 0 || s.out_channels == 0) {
+    return;
+  }
+  if (is_pointwise(s) && s.groups == 1 && p.input_channels_last && p.channels_last) {  // each pixel is a batch row
+    return linear(LinearParams<T>{p.csr, p.values, p.bias, p.activation, s.pixels(), p.input, s.in_channels, p.output, p.forms},
+                  parallel, isa);
+  }
+  conv2d_raster(p, plan_conv(s, p.csr.nnz, conv_machine(p, isa)), parallel, isa);
 }
 
 template <class T>
@@ -133,7 +108,9 @@ void conv2d_backward_input(const ConvParams<T>& p, const ParallelFor& parallel, 
   if (s.batch == 0 || s.in_channels == 0 || in_plane == 0) {
     return;
   }
-  const auto transposed = transpose(p.csr, p.values, s.groups);
+  const auto transposed = transposed_form(p.forms, p.csr, s.groups);
+  const auto values = transposed->gather(p.values);
+  const Weight<T> weight{values.data(), transposed->view().col_indices, transposed->view().row_offsets};
   const auto panels = image_panels(out_plane, kernels.lanes);
   const int64_t panel_count = static_cast<int64_t>(panels.size());
   const int64_t group_elements = panel_count * rows_per_group * kMaxVectors * kernels.lanes;
@@ -158,7 +135,7 @@ void conv2d_backward_input(const ConvParams<T>& p, const ParallelFor& parallel, 
       for (int64_t unit = begin; unit < end; ++unit) {
         const int64_t image = unit / s.in_channels, channel = unit % s.in_channels, group = channel / channels_per_group;
         std::fill_n(plane.data(), in_plane, A{0});
-        backward_channel(s, kernels, transposed.weight(), group * p.csr.cols + channel % channels_per_group * s.taps(), panels,
+        backward_channel(s, kernels, weight, group * p.csr.cols + channel % channels_per_group * s.taps(), panels,
                          packed.data() + image * image_elements + group * group_elements, panel_elements, plane.data());
         T* to = p.output + ((first + image) * s.in_channels + channel) * in_plane;
         std::transform(plane.data(), plane.data() + in_plane, to, [](A x) { return narrow<T>(x); });
@@ -172,7 +149,6 @@ void conv2d_backward_values(const ConvValuesParams<T>& p, const ParallelFor& par
   if (isa == Isa::kReference) {
     return reference::conv2d_backward_values(p);
   }
-  const auto& kernels = vector_kernels<T>(isa);
   const ConvShape s = flattened(p.shape);
   const int64_t rows_per_group = s.out_channels / s.groups, out_plane = s.out_height() * s.out_width();
   for_each_group(s.groups, parallel, [&](int64_t group, const ParallelFor& threads) {
@@ -185,7 +161,7 @@ void conv2d_backward_values(const ConvValuesParams<T>& p, const ParallelFor& par
     problem.fill_cols = [&](const Panel& panel, int64_t begin, int64_t end, Accumulate<T>* to) {
       fill_im2col(s, p.input, group, panel, begin, end, to);
     };
-    sampled_dots(problem, kernels, threads);
+    sampled_dots(problem, isa, threads);
   });
 }
 

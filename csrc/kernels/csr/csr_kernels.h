@@ -1,6 +1,8 @@
 // Products with a weight in layout csr, on the CPU: linear and conv2d, forward and backward. Sums of 16-bit types are kept in
-// float32 and rounded once. Each result is summed in an order that depends on the shapes alone: bit-equal for any threads. A
-// removed weight does not multiply, with one exception: where bfloat16 is multiplied in pairs (linear_code.h), the neighbour of a
+// float32 and rounded once. Each result is summed in an order that depends on shapes and structure alone: bit-equal for any
+// threads. Kernels of different kinds (with patterns, without, generated code) sum in different orders: equal within rounding.
+// Denormal numbers are read and written as 0, in weights, activations and results; see kernels/denormals.h.
+// A removed weight does not multiply, with one exception: where bfloat16 is multiplied in pairs (linear_code.h), the neighbour of a
 // kept weight (columns 2c, 2c + 1) multiplies as a zero, which infinity and NaN turn into NaN, as in a dense product.
 // Arguments are trusted (structure within range, pointers of the stated sizes); the callers check them.
 // T: float, double, BFloat16, Half.
@@ -8,6 +10,7 @@
 #include <cstdint>
 
 #include "formats/csr.h"
+#include "kernels/activation.h"
 #include "kernels/isa.h"
 #include "kernels/packed_forms.h"
 #include "kernels/parallel.h"
@@ -15,13 +18,13 @@
 
 namespace jouleprune::kernels::csr {
 
-/// output[j, r] = relu?(bias[r] + sum over c of w[r, c] input[j, c])
+/// output[j, r] = activation(bias[r] + sum over c of w[r, c] input[j, c])
 template <class T>
 struct LinearParams {
   formats::CsrView csr;          ///< weight [rows, cols]
   const T* values = nullptr;     ///< [nnz]
   const T* bias = nullptr;       ///< [rows] or null
-  bool relu = false;
+  Activation activation = Activation::kNone;
   int64_t n = 0;                 ///< batch rows
   const T* input = nullptr;      ///< [n, cols]
   int64_t input_stride = 0;      ///< elements from one batch row of the input to the next
@@ -48,21 +51,22 @@ struct ConvParams {
   formats::CsrView csr;       ///< weight [out_channels, cols()]
   const T* values = nullptr;  ///< [nnz]
   const T* bias = nullptr;    ///< [out_channels] or null
-  bool relu = false;
+  Activation activation = Activation::kNone;
   ConvShape shape;
   const T* input = nullptr;   ///< [batch, in_channels, height, width], contiguous
   T* output = nullptr;        ///< [batch, out_channels, out_height, out_width], contiguous, or, with channels_last, [batch,
                               ///< out_height, out_width, out_channels]
   bool channels_last = false;
   PackedForms* forms = nullptr;  ///< as in LinearParams
-  bool generated_code = true;    ///< as in LinearParams
+  bool input_channels_last = false;  ///< conv2d only: the input is [batch, height, width, in_channels]
+  bool generated_code = true;        ///< as in LinearParams
 };
 
 template <class T>
 void linear(const LinearParams<T>& params, const ParallelFor& parallel, Isa isa);
 
 /// grad_input[j, c] = sum over r of w[r, c] grad_output[j, r]. `params.input` is the gradient of the output [n, rows], and
-/// `params.output` the gradient of the input [n, cols]; bias and relu are not looked at.
+/// `params.output` the gradient of the input [n, cols]; bias and activation are not looked at.
 template <class T>
 void linear_backward_input(const LinearParams<T>& params, const ParallelFor& parallel, Isa isa);
 
@@ -80,11 +84,15 @@ struct LinearValuesParams {
 template <class T>
 void linear_backward_values(const LinearValuesParams<T>& params, const ParallelFor& parallel, Isa isa);
 
+/// Whether a dense product, of which the kept entries are read, costs less than linear_backward_values. `bfloat16`: of that type,
+/// whose dense products run at twice the rate.
+bool dense_values_gradient(const formats::CsrView& csr, bool bfloat16);
+
 template <class T>
 void conv2d(const ConvParams<T>& params, const ParallelFor& parallel, Isa isa);
 
 /// `params.input` is the gradient of the output [batch, out_channels, out_height, out_width], `params.output` the gradient of the
-/// input [batch, in_channels, height, width], both contiguous; bias, relu, channels_last are not looked at.
+/// input [batch, in_channels, height, width], both contiguous; bias, activation, channels_last are not looked at.
 template <class T>
 void conv2d_backward_input(const ConvParams<T>& params, const ParallelFor& parallel, Isa isa);
 

@@ -9,6 +9,8 @@
 #include "kernels/csr/code_form.h"
 #include "kernels/csr/panels.h"
 #include "kernels/csr/scratch.h"
+#include "kernels/csr/vector_kernels.h"
+#include "kernels/denormals.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
@@ -19,39 +21,46 @@ constexpr int64_t kMaxGroupRows = 32;  // room for the sums of one group, whole 
 template <class T>
 struct Call {
   const LinearParams<T>& p;
+  formats::CsrView csr;   // of the weight that runs: given, or transposed
   const jit::PatternCode& code;
   const uint32_t* values;
   const uint32_t* start;  // [rows] float32 bits: the bias, or zeros
+  const VectorKernels<T>& kernels;
   const CodeTiles<T>& tiles;
   int64_t lanes;
   bool pairs;
 
   int64_t panels() const { return (p.n + lanes - 1) / lanes; }
   int64_t count(int64_t panel) const { return std::min(lanes, p.n - panel * lanes); }
-  int64_t panel_elements() const { return (pairs ? (p.csr.cols + 1) / 2 : p.csr.cols) * lanes; }
-  T* output(int64_t panel, int64_t row) const { return p.output + panel * lanes * p.csr.rows + row; }
+  int64_t panel_elements() const { return (pairs ? (csr.cols + 1) / 2 : csr.cols) * lanes; }
+  T* output(int64_t panel, int64_t row) const { return p.output + panel * lanes * csr.rows + row; }
 
   void pack(int64_t panel, float* to) const {
     const auto pack_panel = pairs ? tiles.pack_pairs : tiles.pack;
-    pack_panel(p.input + panel * lanes * p.input_stride, p.input_stride, count(panel), p.csr.cols, to);
+    pack_panel(p.input + panel * lanes * p.input_stride, p.input_stride, count(panel), csr.cols, to);
   }
   void run(const jit::PatternBlock& block, const float* x, float* sums) const {
     block.run(x, values, sums, start + block.row_begin);
   }
   void prefetch(const jit::PatternBlock& block, int64_t panel) const {
-    tiles.prefetch(output(panel, block.row_begin), block.rows, count(panel), p.csr.rows);
+    tiles.prefetch(output(panel, block.row_begin), block.rows, count(panel), csr.rows);
   }
-  void finish(const jit::PatternBlock& block, int64_t panel, const float* sums) const {
-    tiles.finish(sums, block.rows, count(panel), p.relu, output(panel, block.row_begin), p.csr.rows);
+  void finish(const jit::PatternBlock& block, int64_t panel, float* sums) const {
+    const bool relu = p.activation == Activation::kRelu;
+    if (!relu && p.activation != Activation::kNone) {
+      kernels.activate(p.activation, sums, block.rows * lanes);
+    }
+    tiles.finish(sums, block.rows, count(panel), relu, output(panel, block.row_begin), csr.rows);
   }
 };
 
 /// One thread's share of the panels: all code per panel.
 template <class T>
 void run_panels(const Call<T>& call, int64_t begin, int64_t end) {
+  const FlushDenormals flush;
   const bool blocked = call.code.column_blocks() > 1;
   Scratch<float> x(call.panel_elements());
-  Scratch<float> sums(((blocked ? call.p.csr.rows : 0) + kMaxGroupRows) * call.lanes);
+  Scratch<float> sums(((blocked ? call.csr.rows : 0) + kMaxGroupRows) * call.lanes);
   for (int64_t panel = begin; panel < end; ++panel) {
     call.pack(panel, x.data());
     for (int64_t column_block = 0; column_block < call.code.column_blocks(); ++column_block) {
@@ -70,6 +79,7 @@ void run_panels(const Call<T>& call, int64_t begin, int64_t end) {
 /// One thread's share of the groups on panels [first, first + count), packed in `x`.
 template <class T>
 void run_groups(const Call<T>& call, int64_t begin, int64_t end, int64_t first, int64_t count, const float* x) {
+  const FlushDenormals flush;
   const bool blocked = call.code.column_blocks() > 1;
   const int64_t panel_elements = call.panel_elements(), sum_elements = kMaxGroupRows * call.lanes;
   Scratch<float> sums((blocked ? count : 1) * sum_elements);
@@ -94,7 +104,7 @@ void group_outer(const Call<T>& call, const ParallelFor& parallel) {
   const int64_t panel_elements = call.panel_elements();
   const int64_t wave = std::clamp<int64_t>(kWaveBytes / std::max<int64_t>(1, panel_elements * 4), kMinWave, call.panels());
   Scratch<float> x(wave * panel_elements);
-  const int64_t nnz_per_group = call.p.csr.nnz / std::max<int64_t>(1, call.code.groups()) + 1;
+  const int64_t nnz_per_group = call.csr.nnz / std::max<int64_t>(1, call.code.groups()) + 1;
   for (int64_t first = 0; first < call.panels(); first += wave) {
     const int64_t count = std::min(wave, call.panels() - first);
     parallel(0, count, grain_of(panel_elements * 4), [&](int64_t begin, int64_t end) {
@@ -118,8 +128,9 @@ jit::PatternSpec spec_for(const formats::CsrView& csr, int64_t column_block, Isa
 }
 
 template <class T>
-std::shared_ptr<const CodeForm> form_for(const LinearParams<T>& p, const LinearCodeChoice& choice, Isa isa) {
-  const std::array<int64_t, 2> details = {static_cast<int64_t>(isa), choice.column_block};
+std::shared_ptr<const CodeForm> form_for(const LinearParams<T>& p, const LinearCodeChoice& choice, Isa isa,
+                                         const TransposedForm* transposed) {
+  const std::array<int64_t, 3> details = {static_cast<int64_t>(isa), choice.column_block, transposed != nullptr};
   if constexpr (std::is_same_v<T, BFloat16>) {
     if (choice.pairs) {
       return pair_form(p.forms, details, p.csr, p.values, [&](const formats::CsrView& pairs) {
@@ -127,8 +138,10 @@ std::shared_ptr<const CodeForm> form_for(const LinearParams<T>& p, const LinearC
       });
     }
   }
-  return code_form(p.forms, "linear code", details, p.values,
-                   [&] { return spec_for(p.csr, choice.column_block, isa, jit::MultiplyAdd::kFloat32); });
+  const formats::CsrView csr = transposed == nullptr ? p.csr : transposed->view();
+  return code_form(
+      p.forms, "linear code", details, p.values, [&] { return spec_for(csr, choice.column_block, isa, jit::MultiplyAdd::kFloat32); },
+      transposed == nullptr ? nullptr : transposed->positions().data());
 }
 
 }  // namespace
@@ -173,25 +186,34 @@ LinearCodeChoice choose_linear_code(const formats::CsrView& csr, int64_t n, Isa 
 }
 
 template <class T>
-void linear_code(const LinearParams<T>& p, const LinearCodeChoice& choice, const ParallelFor& parallel, Isa isa) {
+void linear_code(const LinearParams<T>& p, const LinearCodeChoice& choice, const ParallelFor& parallel, Isa isa,
+                 const TransposedForm* transposed) {
   const int64_t lanes = jit::lanes_of(isa);
-  const auto form = form_for(p, choice, isa);
-  Scratch<float> start(p.csr.rows);
-  for (int64_t row = 0; row < p.csr.rows; ++row) {
+  const formats::CsrView csr = transposed == nullptr ? p.csr : transposed->view();
+  const auto form = form_for(p, choice, isa, transposed);
+  Scratch<float> start(csr.rows);
+  for (int64_t row = 0; row < csr.rows; ++row) {
     start.data()[row] = p.bias == nullptr ? 0.0f : widen(p.bias[row]);
   }
-  const Call<T> call{p,     *form->code, form->values.get(), reinterpret_cast<const uint32_t*>(start.data()), code_tiles<T>(isa),
-                     lanes, choice.pairs};
+  const Call<T> call{p,
+                     csr,
+                     *form->code,
+                     form->values.get(),
+                     reinterpret_cast<const uint32_t*>(start.data()),
+                     vector_kernels<T>(isa),
+                     code_tiles<T>(isa),
+                     lanes,
+                     choice.pairs};
   if (choice.order == CodeOrder::kGroupOuter) {
     return group_outer(call, parallel);
   }
-  const int64_t panel_work = (p.csr.nnz + 4 * (p.csr.cols + p.csr.rows)) * lanes;
+  const int64_t panel_work = (csr.nnz + 4 * (csr.cols + csr.rows)) * lanes;
   parallel(0, call.panels(), grain_of(panel_work), [&](int64_t begin, int64_t end) { run_panels(call, begin, end); });
 }
 
 #define JOULEPRUNE_INSTANTIATE(T)          \
   template bool has_linear_code<T>(Isa);   \
-  template void linear_code(const LinearParams<T>&, const LinearCodeChoice&, const ParallelFor&, Isa);
+  template void linear_code(const LinearParams<T>&, const LinearCodeChoice&, const ParallelFor&, Isa, const TransposedForm*);
 JOULEPRUNE_INSTANTIATE(float)
 JOULEPRUNE_INSTANTIATE(BFloat16)
 JOULEPRUNE_INSTANTIATE(Half)

@@ -1,6 +1,7 @@
 // Linear over generated code (kernels/jit/pattern_code.h): batch rows along the vector, 16 (AVX-512) or 8 (AVX2) at a time.
 #pragma once
 #include "kernels/csr/csr_kernels.h"
+#include "kernels/csr/transpose.h"
 
 namespace jouleprune::kernels::csr {
 
@@ -30,8 +31,10 @@ bool bfloat16_pairs_supported();
 template <class T>
 bool has_linear_code(Isa isa);
 
-/// As linear(); requires has_linear_code<T>(isa) and n > 0.
+/// As linear(), or with the transposed weight as linear_backward_input() (then `choice.pairs` must be false); requires
+/// has_linear_code<T>(isa) and n > 0.
 template <class T>
-void linear_code(const LinearParams<T>& params, const LinearCodeChoice& choice, const ParallelFor& parallel, Isa isa);
+void linear_code(const LinearParams<T>& params, const LinearCodeChoice& choice, const ParallelFor& parallel, Isa isa,
+                 const TransposedForm* transposed = nullptr);
 
 }  // namespace jouleprune::kernels::csr

@@ -1,4 +1,3 @@
-#include <utility>
 #include <vector>
 
 #include "kernels/csr/code_form.h"
@@ -40,16 +39,11 @@ Pairs make_pairs(const formats::CsrView& csr, const BFloat16* values) {
 std::shared_ptr<const CodeForm> pair_form(PackedForms* forms, std::span<const int64_t> details, const formats::CsrView& csr,
                                           const BFloat16* values,
                                           const std::function<jit::PatternSpec(const formats::CsrView& pairs)>& spec) {
-  FormName name{"bfloat16 pairs", {}, true};
-  std::copy(details.begin(), details.end(), name.details.begin());
-  return form_of<CodeForm>(forms, name, [&] {
+  constexpr std::string_view kKernel = "bfloat16 pairs";
+  return form_of<CodeForm>(forms, form_name(kKernel, details, true), [&] {
     const Pairs pairs = make_pairs(csr, values);
-    const auto view = pairs.view(csr);
-    jit::CodeName code_name{formats::csr_key(view), {}};
-    code_name.details[0] = static_cast<int64_t>(std::hash<std::string_view>{}(name.kernel));
-    std::copy(details.begin(), details.end(), code_name.details.begin() + 1);
     auto form = std::make_shared<CodeForm>();
-    form->code = jit::shared_code(code_name, [&] { return spec(view); });
+    form->code = code_of_structure(forms, kKernel, details, [&] { return spec(pairs.view(csr)); });
     const auto& order = form->code->value_order();
     form->values = std::make_unique_for_overwrite<uint32_t[]>(order.size());
     for (size_t i = 0; i < order.size(); ++i) {

@@ -2,14 +2,20 @@
 
 #include <vector>
 
+#include "kernels/reference_activation.h"
+
 namespace jouleprune::kernels::csr::reference {
 namespace {
-
-double activate(double x, bool relu) { return relu && x < 0 ? 0 : x; }
 
 template <class T>
 T round_to(double x) {
   return narrow<T>(static_cast<Accumulate<T>>(x));
+}
+
+/// Where element `at` of [batch, channels, height, width] lies in [batch, height, width, channels].
+int64_t channels_last(const ConvShape& s, int64_t at) {
+  const int64_t plane = s.height * s.width;
+  return (at / plane / s.in_channels * plane + at % plane) * s.in_channels + at / plane % s.in_channels;
 }
 
 /// Calls visit(k, b, oc, oy, ox, ic, iy, ix) for each kept weight k and each output pixel whose input pixel is no padding.
@@ -46,7 +52,7 @@ void linear(const LinearParams<T>& p) {
       for (int64_t k = p.csr.row_offsets[r]; k < p.csr.row_offsets[r + 1]; ++k) {
         sum += static_cast<double>(widen(p.values[k])) * widen(p.input[j * p.input_stride + p.csr.col_indices[k]]);
       }
-      p.output[j * p.csr.rows + r] = round_to<T>(activate(sum, p.relu));
+      p.output[j * p.csr.rows + r] = round_to<T>(reference_activation(sum, p.activation));
     }
   }
 }
@@ -87,14 +93,14 @@ void conv2d(const ConvParams<T>& p) {
   const int64_t plane = s.out_height() * s.out_width();
   std::vector<double> sums(static_cast<size_t>(s.batch * s.out_channels * plane));
   for_each_product(p.csr, s, [&](int64_t k, int64_t out, int64_t in) {
-    sums[out] += static_cast<double>(widen(p.values[k])) * widen(p.input[in]);
+    sums[out] += static_cast<double>(widen(p.values[k])) * widen(p.input[p.input_channels_last ? channels_last(s, in) : in]);
   });
   for (int64_t b = 0; b < s.batch; ++b) {
     for (int64_t oc = 0; oc < s.out_channels; ++oc) {
       for (int64_t pixel = 0; pixel < plane; ++pixel) {
         const double bias = p.bias == nullptr ? 0 : widen(p.bias[oc]);
         const int64_t to = p.channels_last ? (b * plane + pixel) * s.out_channels + oc : (b * s.out_channels + oc) * plane + pixel;
-        p.output[to] = round_to<T>(activate(sums[(b * s.out_channels + oc) * plane + pixel] + bias, p.relu));
+        p.output[to] = round_to<T>(reference_activation(sums[(b * s.out_channels + oc) * plane + pixel] + bias, p.activation));
       }
     }
   }

@@ -16,6 +16,6 @@ struct SampledProblem {
 };
 
 template <class T>
-void sampled_dots(const SampledProblem<T>& problem, const VectorKernels<T>& kernels, const ParallelFor& parallel);
+void sampled_dots(const SampledProblem<T>& problem, Isa isa, const ParallelFor& parallel);
 
 }  // namespace jouleprune::kernels::csr

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace jouleprune::kernels::csr {
 
@@ -15,10 +16,12 @@ template <class A>
 class Scratch {
  public:
   explicit Scratch(int64_t elements) : memory_(acquire_scratch(static_cast<size_t>(elements) * sizeof(A))) {}
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  ~Scratch() { release_scratch(memory_); }
-  A* data() { return static_cast<A*>(memory_); }
+  Scratch(Scratch&& other) noexcept : memory_(std::exchange(other.memory_, nullptr)) {}
+  Scratch& operator=(Scratch&&) = delete;
+  ~Scratch() {
+    if (memory_ != nullptr) release_scratch(memory_);
+  }
+  A* data() const { return static_cast<A*>(memory_); }
 
  private:
   void* memory_;

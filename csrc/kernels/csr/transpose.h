@@ -1,48 +1,45 @@
-// The transposed weight, for gradients of the input.
+// The transposed weight, for gradients of the input. Its structure is a form, so that new values are only moved.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "formats/csr.h"
-#include "kernels/csr/vector_kernels.h"
+#include "kernels/packed_forms.h"
 
 namespace jouleprune::kernels::csr {
 
 /// The weight's rows are cut into `groups` equal parts; part g becomes rows [g * cols, (g + 1) * cols) of the transposed one, whose
-/// columns count rows within the part.
-template <class T>
-struct Transposed {
-  std::vector<T> values;             // [nnz]
-  std::vector<int32_t> col_indices;  // [nnz]
-  std::vector<int32_t> row_offsets;  // [groups * cols + 1]
+/// columns count rows within the part. Columns ascend in each row.
+class TransposedForm : public PackedForm {
+ public:
+  TransposedForm(const formats::CsrView& csr, int64_t groups);
 
-  Weight<T> weight() const { return {values.data(), col_indices.data(), row_offsets.data(), nullptr, false}; }
+  formats::CsrView view() const {
+    return {static_cast<int64_t>(row_offsets_.size()) - 1, cols_, static_cast<int64_t>(positions_.size()), col_indices_.data(),
+            row_offsets_.data()};
+  }
+  /// [nnz] where among the values of the weight each entry's value is.
+  const std::vector<int32_t>& positions() const { return positions_; }
+  /// values[positions]
+  template <class T>
+  std::vector<T> gather(const T* values) const {
+    std::vector<T> out(positions_.size());
+    for (size_t i = 0; i < out.size(); ++i) {
+      out[i] = values[positions_[i]];
+    }
+    return out;
+  }
+  int64_t bytes() const override {
+    return static_cast<int64_t>((col_indices_.size() + row_offsets_.size() + positions_.size()) * sizeof(int32_t));
+  }
+
+ private:
+  int64_t cols_;
+  std::vector<int32_t> col_indices_, row_offsets_, positions_;
 };
 
-template <class T>
-Transposed<T> transpose(const formats::CsrView& csr, const T* values, int64_t groups) {
-  Transposed<T> out{std::vector<T>(static_cast<size_t>(csr.nnz)), std::vector<int32_t>(static_cast<size_t>(csr.nnz)),
-                    std::vector<int32_t>(static_cast<size_t>(groups * csr.cols + 1))};
-  const int64_t rows_per_group = csr.rows / groups;
-  const auto each = [&](const auto& visit) {
-    for (int64_t r = 0; r < csr.rows; ++r) {
-      const int64_t first = r / rows_per_group * csr.cols;
-      for (int64_t k = csr.row_offsets[r]; k < csr.row_offsets[r + 1]; ++k) {
-        visit(first + csr.col_indices[k], static_cast<int32_t>(r % rows_per_group), k);
-      }
-    }
-  };
-  each([&](int64_t row, int32_t, int64_t) { ++out.row_offsets[row + 1]; });
-  for (size_t row = 1; row < out.row_offsets.size(); ++row) {
-    out.row_offsets[row] += out.row_offsets[row - 1];
-  }
-  std::vector<int32_t> next(out.row_offsets.begin(), out.row_offsets.end() - 1);
-  each([&](int64_t row, int32_t col, int64_t k) {
-    const int32_t to = next[row]++;
-    out.col_indices[to] = col;
-    out.values[to] = values[k];
-  });
-  return out;
-}
+/// The form of that weight, kept among `forms` (null: made for this call).
+std::shared_ptr<const TransposedForm> transposed_form(PackedForms* forms, const formats::CsrView& csr, int64_t groups);
 
 }  // namespace jouleprune::kernels::csr

@@ -58,6 +58,7 @@ PatternCode::PatternCode(const PatternSpec& spec) {
   value_order_.reserve(static_cast<size_t>(spec.csr.row_offsets[spec.row_end] - spec.csr.row_offsets[spec.row_begin]));
 
   std::vector<uint8_t> code;
+  code.reserve(value_order_.capacity() * 12 + 4096);  // what code takes down to 5 % density; growing copies
   std::vector<size_t> entries;
   ColumnLists lists;
   for (int64_t group = 0; group < groups_; ++group) {

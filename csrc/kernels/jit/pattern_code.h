@@ -9,7 +9,8 @@
 //       for each row that keeps it: sum[row] += broadcast(next value) * x
 //     store the sums
 //
-// Sums run over ascending columns from the start value: the same order, and so the same bits, as the kernels without code.
+// Sums run over ascending columns from the start value: the same order, and so the same bits, as the kernels without code where
+// those run over rows side by side (csr/panel_order.h).
 #pragma once
 #include <array>
 #include <cstdint>

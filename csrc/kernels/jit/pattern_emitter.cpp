@@ -43,32 +43,52 @@ MemoryTemplate encode_memory(int scale, const Encode& emit) {
   return {encode([&](auto& g) { emit(g, scale); }), encode([&](auto& g) { emit(g, kFarProbe); })};
 }
 
+constexpr size_t kBytesPerInstruction = 16;  // no x86 instruction is longer
+
+/// Appends instructions to code; room for `instructions` is made once, and what was not used is given back at the end.
 class Writer {
  public:
-  explicit Writer(std::vector<uint8_t>& code) : code_(code) {}
-  void put(const Template& t) { code_.insert(code_.end(), t.bytes.begin(), t.bytes.begin() + t.size); }
+  Writer(std::vector<uint8_t>& code, size_t instructions) : code_(code), at_(code.size()) {
+    code_.resize(at_ + instructions * kBytesPerInstruction);
+  }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+  ~Writer() { code_.resize(at_); }
+
+  void put(const Template& t) {
+    std::memcpy(&code_[at_], t.bytes.data(), kBytesPerInstruction);  // of fixed size: two vector moves
+    at_ += t.size;
+  }
   void put(const MemoryTemplate& t, int64_t displacement, int scale) {
     if (displacement % scale == 0 && displacement / scale >= -128 && displacement / scale <= 127) {
       put(t.near);
-      code_.back() = static_cast<uint8_t>(displacement / scale);
+      code_[at_ - 1] = static_cast<uint8_t>(displacement / scale);
     } else {
       put(t.far);
       const auto wide = static_cast<int32_t>(displacement);
-      std::memcpy(&code_.back() - 3, &wide, sizeof(wide));
+      std::memcpy(&code_[at_ - sizeof(wide)], &wide, sizeof(wide));
     }
   }
+  /// add base, imm32
+  void move_base(uint8_t base, int64_t step) {
+    const uint8_t bytes[] = {0x48, 0x81, static_cast<uint8_t>(0xc0 | base)};
+    const auto wide = static_cast<int32_t>(step);
+    std::memcpy(&code_[at_], bytes, sizeof(bytes));
+    std::memcpy(&code_[at_ + sizeof(bytes)], &wide, sizeof(wide));
+    at_ += sizeof(bytes) + sizeof(wide);
+  }
+  /// What Xbyak emits; into the code's own memory, for memory of Xbyak's would be mapped anew each time.
   template <class Emit>
-  void generate(size_t bytes, const Emit& emit) {
-    Xbyak::CodeGenerator generator(bytes);
+  void generate(const Emit& emit) {
+    Xbyak::CodeGenerator generator(code_.size() - at_, &code_[at_]);
     emit(generator);
-    code_.insert(code_.end(), generator.getCode(), generator.getCode() + generator.getSize());
+    at_ += generator.getSize();
   }
 
  private:
   std::vector<uint8_t>& code_;
+  size_t at_;
 };
-
-constexpr size_t kBytesPerInstruction = 16;
 
 /// Both instruction sets, over the register type.
 template <class Register, int kRegisters, int kMaxRows, int kVectorBytes>
@@ -79,7 +99,7 @@ class Emitter : public PatternEmitter {
   size_t begin(std::vector<uint8_t>& code, int64_t rows, bool continues, int64_t row_bytes) const override {
     code.resize((code.size() + 63) / 64 * 64, 0xcc);  // a cache line of its own; int3 between blocks
     const size_t at = code.size();
-    Writer(code).generate(static_cast<size_t>(rows + 1) * kBytesPerInstruction, [&](auto& g) {
+    Writer(code, static_cast<size_t>(rows) + 1).generate([&](auto& g) {
       for (int row = 0; row < rows; ++row) {
         if (continues) {
           g.vmovups(Register(row), g.ptr[g.rdx + static_cast<int>(row * row_bytes)]);
@@ -92,7 +112,7 @@ class Emitter : public PatternEmitter {
   }
 
   void end(std::vector<uint8_t>& code, int64_t rows, int64_t row_bytes) const override {
-    Writer(code).generate(static_cast<size_t>(rows + 2) * kBytesPerInstruction, [&](auto& g) {
+    Writer(code, static_cast<size_t>(rows) + 3).generate([&](auto& g) {
       for (int row = 0; row < rows; ++row) {
         g.vmovups(g.ptr[g.rdx + static_cast<int>(row * row_bytes)], Register(row));
       }
@@ -103,13 +123,13 @@ class Emitter : public PatternEmitter {
 
   void column(std::vector<uint8_t>& code, Cursor& cursor, int64_t column_bytes,
               std::span<const KeptValue> kept) const override {
-    Writer writer(code);
+    Writer writer(code, 3 * kept.size() + 2);
     const int x = cursor.next_register;
     cursor.next_register = (x + 1) % kInputs;
     int64_t offset = column_bytes - cursor.activation_bytes;
     if (offset % kVectorBytes == 0 && offset / load_scale_ > 127) {  // short displacements again for the next columns
       const int64_t step = offset + 128 * load_scale_;
-      move_base(code, kRdi, step);
+      writer.move_base(kRdi, step);
       cursor.activation_bytes += step;
       offset -= step;
     }
@@ -118,7 +138,7 @@ class Emitter : public PatternEmitter {
       int64_t at = cursor.values * 4 - cursor.value_bytes;
       if (at / value_scale_ > 127) {
         const int64_t step = at + 128 * value_scale_;
-        move_base(code, kRsi, step);
+        writer.move_base(kRsi, step);
         cursor.value_bytes += step;
         at -= step;
       }
@@ -139,17 +159,6 @@ class Emitter : public PatternEmitter {
   }
 
   virtual void put_multiply_add(Writer& writer, int row, int x, int64_t value_offset) const = 0;
-
-  /// add base, imm32
-  static void move_base(std::vector<uint8_t>& code, uint8_t base, int64_t step) {
-    const auto wide = static_cast<int32_t>(step);
-    const size_t at = code.size();
-    code.resize(at + 7);
-    code[at] = 0x48;
-    code[at + 1] = 0x81;
-    code[at + 2] = static_cast<uint8_t>(0xc0 | base);
-    std::memcpy(&code[at + 3], &wide, sizeof(wide));
-  }
 
   int load_scale_, value_scale_;
   std::array<MemoryTemplate, kInputs> loads_;

@@ -1,9 +1,14 @@
-"""Modules that run pruned weights sparse: ``SparseLinear`` and ``SparseConv2d``, one scriptable class per layout.
+"""Modules that run pruned weights sparse, one scriptable class per layout: ``SparseLinear``, ``SparseConv1d``,
+``SparseConv2d``, ``SparseLSTM``, ``SparseGRU``, ``SparseMultiheadAttention``.
 
 ``SparseLinear.from_dense(linear)`` gives the class of the layout (``SparseLinearCSR``). Weights are named plain
 tensors: the parameter ``values`` (trainable at the kept entries), int32 buffers ``col_indices`` and ``row_offsets``,
 the int64 buffer ``key``, the parameter ``bias`` (``docs/formats.md``). There is no ``weight``: read
-``to_dense().weight``.
+``to_dense().weight``. Modules of several weights hold each as a child under torch's name of the weight:
+``weight_ih_l0.values``.
+
+``SparseLinear.from_dense(linear, dtype="int8")`` gives a ``SparseLinearInt8``: an int8 weight in blocks of 1 x 4, for
+inference.
 
 ``SparseLinear.from_dense(linear, layout="bsr")`` and ``layout="vector"`` give a ``SparseLinearBSR``: a weight in
 blocks, with the parameter ``blocks`` in place of ``values``.
@@ -13,8 +18,28 @@ make an optimizer with state (momentum) anew. A module takes a state as a whole 
 the modules before the refused one (``jouleprune.load`` checks all first).
 """
 
+from .attention import SparseMultiheadAttention, SparseMultiheadAttentionCSR
 from .bsr import SparseLinearBSR
+from .conv1d import SparseConv1d, SparseConv1dCSR
 from .conv2d import SparseConv2d, SparseConv2dCSR
+from .gru import SparseGRU, SparseGRUCSR
+from .int8 import SparseLinearInt8
 from .linear import SparseLinear, SparseLinearCSR
+from .lstm import SparseLSTM, SparseLSTMCSR
 
-__all__ = ["SparseConv2d", "SparseConv2dCSR", "SparseLinear", "SparseLinearBSR", "SparseLinearCSR"]
+__all__ = [
+    "SparseConv1d",
+    "SparseConv1dCSR",
+    "SparseConv2d",
+    "SparseConv2dCSR",
+    "SparseGRU",
+    "SparseGRUCSR",
+    "SparseLSTM",
+    "SparseLSTMCSR",
+    "SparseLinear",
+    "SparseLinearBSR",
+    "SparseLinearCSR",
+    "SparseLinearInt8",
+    "SparseMultiheadAttention",
+    "SparseMultiheadAttentionCSR",
+]

@@ -29,8 +29,9 @@ class CsrWeight(nn.Module):
         key: Tensor
         prepacked: Tensor
         bias: nn.Parameter | None
+        activation: str
 
-    def _pack(self, dense: nn.Linear | nn.Conv2d, mask: Tensor | None) -> None:
+    def _pack(self, dense: nn.Linear | nn.Conv1d | nn.Conv2d, mask: Tensor | None) -> None:
         weight = dense.weight.detach()
         if mask is not None and not isinstance(mask, Tensor):
             raise ValueError(f"mask: expected a bool tensor, got {type(mask).__name__}")
@@ -49,6 +50,7 @@ class CsrWeight(nn.Module):
             self.register_parameter("bias", None)
         else:
             self.bias = nn.Parameter(dense.bias.detach().clone(), requires_grad=dense.bias.requires_grad)
+        self.activation = "none"  # what the op applies to its result: set by convert(fuse=True), gone in to_dense()
         self.train(dense.training)
 
     @property
@@ -60,6 +62,10 @@ class CsrWeight(nn.Module):
     def density(self) -> float:
         """Share of kept weights, 0 to 1."""
         return self.nnz / max(1, self.rows * self.cols)
+
+    def _kept_repr(self) -> str:
+        fused = "" if self.activation == "none" else f", activation={self.activation}"
+        return f"nnz={self.nnz}, density={self.density:.4f}{fused}"
 
     def _load_from_state_dict(
         self,
@@ -123,7 +129,7 @@ class CsrWeight(nn.Module):
     def _dense_weight(self) -> Tensor:
         return unpack_csr(self.values.detach(), self.col_indices, self.row_offsets, self.cols)
 
-    def _fill_dense(self, dense: nn.Linear | nn.Conv2d) -> None:
+    def _fill_dense(self, dense: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
         with torch.no_grad():
             dense.weight.copy_(self._dense_weight().view_as(dense.weight))
             if self.bias is not None and dense.bias is not None:

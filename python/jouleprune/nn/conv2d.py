@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..errors import PatternError
-from ._checks import check_dense
+from ._checks import check_dense, check_padding_mode, numeric_padding
 from ._csr_weight import CsrWeight
 
 __all__ = ["SparseConv2d", "SparseConv2dCSR"]
@@ -41,8 +40,7 @@ class SparseConv2d(CsrWeight):
             ValueError, TypeError: as :meth:`SparseLinear.from_dense`.
         """
         check_dense("SparseConv2d", module, nn.Conv2d, layout)
-        if module.padding_mode != "zeros":
-            raise PatternError(f"SparseConv2d: padding_mode: expected 'zeros', got {module.padding_mode!r}")
+        check_padding_mode("SparseConv2d", module)
         return SparseConv2dCSR(module, mask)
 
     def to_dense(self) -> nn.Conv2d:
@@ -66,7 +64,7 @@ class SparseConv2d(CsrWeight):
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}, "
             f"padding={self.padding}, dilation={self.dilation}, groups={self.groups}, bias={self.bias is not None}, "
-            f"nnz={self.nnz}, density={self.density:.4f}"
+            f"{self._kept_repr()}"
         )
 
 
@@ -79,29 +77,14 @@ class SparseConv2dCSR(SparseConv2d):
         self.kernel_size = (dense.kernel_size[0], dense.kernel_size[1])
         self.stride = (dense.stride[0], dense.stride[1])
         self.dilation = (dense.dilation[0], dense.dilation[1])
-        self.padding = _numeric_padding(dense)
+        padding = numeric_padding("SparseConv2d", dense)
+        self.padding = (padding[0], padding[1])
         self._pack(dense, mask)
 
     def forward(self, input: Tensor) -> Tensor:
         batched = input.unsqueeze(0) if input.dim() == 3 else input
         out: Tensor = torch.ops.jouleprune.conv2d_csr(
             batched, self.values, self.col_indices, self.row_offsets, self.key, self.prepacked, self.bias,
-            self.in_channels, self.kernel_size, self.stride, self.padding, self.dilation, self.groups, "none",
+            self.in_channels, self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.activation,
         )  # fmt: skip
         return out.squeeze(0) if input.dim() == 3 else out
-
-
-def _numeric_padding(dense: nn.Conv2d) -> tuple[int, int]:
-    """The numbers behind "same" and "valid"; "same" with an even reach pads one side more, which no symmetric padding
-    can."""
-    if not isinstance(dense.padding, str):
-        return (dense.padding[0], dense.padding[1])
-    if dense.padding == "valid":
-        return (0, 0)
-    reach = [dilation * (size - 1) for dilation, size in zip(dense.dilation, dense.kernel_size, strict=True)]
-    if any(total % 2 for total in reach):
-        raise PatternError(
-            f"SparseConv2d: padding='same' with kernel_size {dense.kernel_size} and dilation {dense.dilation} is "
-            "asymmetric: pad the input yourself and use padding=0"
-        )
-    return (reach[0] // 2, reach[1] // 2)

@@ -11,6 +11,7 @@ from ..errors import PatternError
 from ._checks import check_dense
 from ._csr_weight import CsrWeight
 from .bsr import SparseLinearBSR, sparse_linear_bsr
+from .int8 import SparseLinearInt8
 
 __all__ = ["SparseLinear", "SparseLinearCSR"]
 
@@ -25,28 +26,40 @@ class SparseLinear(CsrWeight):
     @staticmethod
     def from_dense(
         module: nn.Linear,
-        layout: str = "csr",
+        layout: str | None = None,
         *,
         mask: Tensor | None = None,
         block_size: tuple[int, int] | None = None,
-    ) -> SparseLinear | SparseLinearBSR:
+        dtype: str | None = None,
+    ) -> SparseLinear | SparseLinearBSR | SparseLinearInt8:
         """The sparse twin of ``module``, which is not changed.
 
         Args:
             module: its zeros are the mask; dtype, device, mode and ``requires_grad`` are kept.
-            layout: "csr"; "bsr" and "vector" keep whole blocks and give a :class:`SparseLinearBSR`.
+            layout: "csr", which is also what None stands for; "bsr" and "vector" keep whole blocks and give a
+                :class:`SparseLinearBSR`. With ``dtype="int8"``: "bsr" or None.
             mask: bool [out_features, in_features], True = kept, instead of the zeros (kept entries may then be zero).
             block_size: (r, c) of layout "bsr": a block is kept when any of its entries is. None looks for the largest
                 block size that stores no pruned entry. Of layout "vector": (r, 1), by default (16, 1).
+            dtype: None keeps that of the weight. "int8" quantises it in blocks of 1 x 4, one scale per output, and
+                gives a :class:`SparseLinearInt8`, which is for inference.
         Raises:
-            PatternError: another kind of module, one that has no weight yet, an unknown layout, a block size that does
-                not belong to it, or zeros that no known block size covers.
+            PatternError: another kind of module, one that has no weight yet, an unknown layout or dtype, a block size
+                that does not belong to it, or zeros that no known block size covers.
             ValueError: a mask of another shape or dtype, or a weight on the meta device.
             TypeError: a weight that is not float32, float64, bfloat16 or float16.
         """
-        check_dense("SparseLinear", module, nn.Linear, layout, ("csr", "bsr", "vector"))
-        if layout != "csr":
-            return sparse_linear_bsr(module, layout, block_size, mask)
+        if dtype not in (None, "int8"):
+            raise PatternError(f"dtype: expected None or 'int8', got {dtype!r}")
+        layouts = ("csr", "bsr", "vector") if dtype is None else ("bsr",)
+        chosen = layouts[0] if layout is None else layout
+        check_dense("SparseLinear", module, nn.Linear, chosen, layouts)
+        if dtype == "int8":
+            if block_size not in (None, (1, 4)):
+                raise PatternError(f"block_size: int8 has blocks of (1, 4), got {block_size}")
+            return SparseLinearInt8(module, mask)
+        if chosen != "csr":
+            return sparse_linear_bsr(module, chosen, block_size, mask)
         if block_size is not None:
             raise PatternError(f"block_size: layout 'csr' has none, got {block_size}")
         return SparseLinearCSR(module, mask)
@@ -66,7 +79,7 @@ class SparseLinear(CsrWeight):
     def extra_repr(self) -> str:
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, "
-            f"nnz={self.nnz}, density={self.density:.4f}"
+            f"{self._kept_repr()}"
         )
 
 
@@ -81,6 +94,12 @@ class SparseLinearCSR(SparseLinear):
     def forward(self, input: Tensor) -> Tensor:
         out: Tensor = torch.ops.jouleprune.linear_csr(
             input, self.values, self.col_indices, self.row_offsets, self.key, self.prepacked, self.bias,
-            self.in_features, "none",
+            self.in_features, self.activation,
         )  # fmt: skip
         return out
+
+    def _matrix(self) -> list[Tensor]:
+        """The tensors by which ops of several weights take this one."""
+        bias = self.bias
+        weight = [self.values, self.col_indices, self.row_offsets, self.key]
+        return weight if bias is None else weight + [bias]  # noqa: RUF005 (TorchScript)

@@ -77,6 +77,19 @@ inline Structure random_structure(int64_t rows, int64_t cols, double density, st
   return out;
 }
 
+template <class Real>
+Real activated(Real x, Activation activation) {
+  switch (activation) {
+    case Activation::kNone: return x;
+    case Activation::kRelu: return x < 0 ? 0 : x;
+    case Activation::kGelu: return x / 2 * std::erfc(-x / std::sqrt(Real{2}));
+    case Activation::kSilu: return x / (1 + std::exp(-x));
+  }
+  return x;
+}
+
+inline Activation random_activation(std::mt19937& random) { return static_cast<Activation>(random() % 4); }
+
 struct Triple {
   int64_t out, a, b;
 };
@@ -84,15 +97,15 @@ struct Triple {
 template <class T>
 struct Expected {
   std::vector<double> exact;
-  /// 2 x the error of the reordered sums, and a floor: one rounding of the largest result to T, and one, in the precision of the
-  /// sums, of the largest sum of magnitudes (a few short sums may happen to have no error at all in one order).
+  /// 2 x the error of the reordered sums, and a floor: one rounding of the largest sum or result to T, and one, in the precision
+  /// of the sums, of the largest sum of magnitudes (a few short sums may happen to have no error at all in one order).
   double tolerance = 0;
 };
 
 /// `start`: what each sum begins with, or empty.
 template <class T>
 Expected<T> expect_products(int64_t size, const std::vector<Triple>& triples, const std::vector<T>& a, const std::vector<T>& b,
-                            const std::vector<double>& start, bool relu) {
+                            const std::vector<double>& start, Activation activation = Activation::kNone) {
   using A = Accumulate<T>;
   const auto count = static_cast<size_t>(size);
   std::vector<long double> exact(start.begin(), start.end());
@@ -110,9 +123,9 @@ Expected<T> expect_products(int64_t size, const std::vector<Triple>& triples, co
   Expected<T> expected;
   double error = 0, largest = 0, largest_magnitude = 0;
   for (size_t i = 0; i < count; ++i) {
-    A sum = reordered[i] + static_cast<A>(start.empty() ? 0 : start[i]);
-    sum = relu && sum < 0 ? 0 : sum;
-    exact[i] = relu && exact[i] < 0 ? 0 : exact[i];
+    const A sum = static_cast<A>(activated<double>(reordered[i] + static_cast<A>(start.empty() ? 0 : start[i]), activation));
+    largest = std::max(largest, static_cast<double>(std::abs(exact[i])));
+    exact[i] = activated(exact[i], activation);
     error = std::max(error, static_cast<double>(std::abs(widen(narrow<T>(sum)) - exact[i])));
     largest = std::max(largest, static_cast<double>(std::abs(exact[i])));
     largest_magnitude = std::max(largest_magnitude, magnitude[i]);
@@ -143,6 +156,13 @@ void expect_on_every_isa(const Expected<T>& expected, const std::string& what, c
           << where << " with " << count << " threads";
     }
   }
+}
+
+/// All that have vector kernels.
+inline std::vector<Isa> vector_isas() {
+  auto isas = supported_isas();
+  isas.erase(isas.begin());  // the reference
+  return isas;
 }
 
 /// What results are filled with before a kernel runs: an element that is not written shows.

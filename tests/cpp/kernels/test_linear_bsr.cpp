@@ -21,7 +21,8 @@ struct Case {
   int64_t n, rows, cols, r, c;
   double density;
   int64_t gap = 0;  ///< unused elements between the batch rows of the dense arguments
-  bool bias = true, relu = false;
+  bool bias = true;
+  Activation activation = Activation::kNone;
 
   std::string name() const {
     std::ostringstream out;
@@ -80,7 +81,7 @@ void for_each_case(const Body& body) {
   for (int i = 0; i < 200; ++i) {
     const auto size = [&](int64_t limit) { return static_cast<int64_t>(random() % static_cast<uint64_t>(limit)); };
     body(Case{size(i % 4 == 0 ? 100 : 30), size(70), size(70), i % 2 == 0 ? 16 : sides[size(7)], sides[size(7)],
-              densities[size(4)], size(3), size(2) == 0, size(2) == 0},
+              densities[size(4)], size(3), size(2) == 0, static_cast<Activation>(size(4))},
          random);
   }
 }
@@ -101,12 +102,12 @@ TYPED_TEST(LinearBsr, ForwardMatches) {
         triples.push_back({j * c.rows + row, entry, j * stride + col});
       });
     }
-    const auto expected = expect_products<T>(c.n * c.rows, triples, values, input, start, c.relu);
+    const auto expected = expect_products<T>(c.n * c.rows, triples, values, input, start, c.activation);
     for (const auto& [code, pairs] : {std::pair{true, true}, {true, false}, {false, false}}) {
       const std::string what = c.name() + (code ? "" : " without code") + (pairs ? "" : " without pairs");
       expect_on_every_isa(expected, what, [&, code = code, pairs = pairs](Isa isa, const ParallelFor& parallel) {
         auto output = unwritten<T>(c.n * c.rows);
-        linear<T>({bsr, values.data(), c.bias ? bias.data() : nullptr, c.relu, c.n, input.data(), stride, output.data(), nullptr,
+        linear<T>({bsr, values.data(), c.bias ? bias.data() : nullptr, c.activation, c.n, input.data(), stride, output.data(), nullptr,
                    code, pairs},
                   parallel, isa);
         return output;
@@ -128,10 +129,10 @@ TYPED_TEST(LinearBsr, GradientOfTheInputMatches) {
         triples.push_back({j * c.cols + col, entry, j * stride + row});
       });
     }
-    const auto expected = expect_products<T>(c.n * c.cols, triples, values, grad, {}, false);
+    const auto expected = expect_products<T>(c.n * c.cols, triples, values, grad, {}, Activation::kNone);
     expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
       auto output = unwritten<T>(c.n * c.cols);
-      linear_backward_input<T>({bsr, values.data(), nullptr, false, c.n, grad.data(), stride, output.data()}, parallel, isa);
+      linear_backward_input<T>({bsr, values.data(), nullptr, Activation::kNone, c.n, grad.data(), stride, output.data()}, parallel, isa);
       return output;
     });
   });
@@ -150,7 +151,7 @@ TYPED_TEST(LinearBsr, GradientOfTheBlocksMatches) {
         triples.push_back({entry, j * grad_stride + row, j * input_stride + col});
       }
     });
-    const auto expected = expect_products<T>(bsr.blocks * bsr.r * bsr.c, triples, grad, input, {}, false);
+    const auto expected = expect_products<T>(bsr.blocks * bsr.r * bsr.c, triples, grad, input, {}, Activation::kNone);
     expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
       auto output = unwritten<T>(bsr.blocks * bsr.r * bsr.c);
       linear_backward_blocks<T>({bsr, c.n, grad.data(), grad_stride, input.data(), input_stride, output.data()}, parallel, isa);
@@ -181,7 +182,7 @@ TYPED_TEST(LinearBsr, NanAndInfinityGoThrough) {
         }
         for (const Isa isa : supported_isas()) {
           auto output = unwritten<T>(n * r);
-          linear<T>({blocks.view(), values.data(), nullptr, true, n, input.data(), 6, output.data()}, serial, isa);
+          linear<T>({blocks.view(), values.data(), nullptr, Activation::kRelu, n, input.data(), 6, output.data()}, serial, isa);
           for (int64_t j = 0; j < n; ++j) {
             for (int64_t i = 0; i < r; ++i) {
               const double got = widen(output[j * r + i]);

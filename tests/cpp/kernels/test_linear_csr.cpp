@@ -16,7 +16,8 @@ struct Case {
   int64_t n, rows, cols;
   double density;
   int64_t gap = 0;  ///< unused elements between the batch rows of the dense arguments
-  bool bias = true, relu = false;
+  bool bias = true;
+  Activation activation = Activation::kNone;
 
   std::string name() const {
     std::ostringstream out;
@@ -45,7 +46,7 @@ void for_each_case(const Body& body) {
     const double densities[] = {0, 0.02, 0.1, 0.3, 0.9};
     body(Case{static_cast<int64_t>(random() % (i % 4 == 0 ? 100 : 20)), static_cast<int64_t>(random() % 40),
               static_cast<int64_t>(random() % 60), densities[random() % 5], static_cast<int64_t>(random() % 3), random() % 2 == 0,
-              random() % 2 == 0},
+              random_activation(random)},
          random);
   }
 }
@@ -68,11 +69,11 @@ TYPED_TEST(LinearCsr, ForwardMatches) {
         }
       }
     }
-    const auto expected = expect_products<T>(c.n * c.rows, triples, values, input, start, c.relu);
+    const auto expected = expect_products<T>(c.n * c.rows, triples, values, input, start, c.activation);
     for (const bool generated_code : {true, false}) {
       expect_on_every_isa(expected, c.name() + (generated_code ? "" : " without code"), [&](Isa isa, const ParallelFor& parallel) {
         auto output = unwritten<T>(c.n * c.rows);
-        linear<T>({csr, values.data(), c.bias ? bias.data() : nullptr, c.relu, c.n, input.data(), stride, output.data(), nullptr,
+        linear<T>({csr, values.data(), c.bias ? bias.data() : nullptr, c.activation, c.n, input.data(), stride, output.data(), nullptr,
                    generated_code},
                   parallel, isa);
         return output;
@@ -96,10 +97,11 @@ TYPED_TEST(LinearCsr, GradientOfTheInputMatches) {
         }
       }
     }
-    const auto expected = expect_products<T>(c.n * c.cols, triples, values, grad, {}, false);
+    const auto expected = expect_products<T>(c.n * c.cols, triples, values, grad, {});
     expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
       auto output = unwritten<T>(c.n * c.cols);
-      linear_backward_input<T>({csr, values.data(), nullptr, false, c.n, grad.data(), stride, output.data()}, parallel, isa);
+      linear_backward_input<T>({csr, values.data(), nullptr, Activation::kNone, c.n, grad.data(), stride, output.data()}, parallel,
+                               isa);
       return output;
     });
   });
@@ -120,7 +122,7 @@ TYPED_TEST(LinearCsr, GradientOfTheValuesMatches) {
         }
       }
     }
-    const auto expected = expect_products<T>(csr.nnz, triples, grad, input, {}, false);
+    const auto expected = expect_products<T>(csr.nnz, triples, grad, input, {});
     expect_on_every_isa(expected, c.name(), [&](Isa isa, const ParallelFor& parallel) {
       auto output = unwritten<T>(csr.nnz);
       linear_backward_values<T>({csr, c.n, grad.data(), grad_stride, input.data(), input_stride, output.data()}, parallel, isa);
@@ -142,7 +144,7 @@ TYPED_TEST(LinearCsr, NanAndInfinityGoThrough) {
     }
     for (const Isa isa : supported_isas()) {
       auto output = unwritten<T>(n * 2);
-      linear<T>({structure.view(), values.data(), nullptr, true, n, input.data(), 5, output.data()}, serial, isa);
+      linear<T>({structure.view(), values.data(), nullptr, Activation::kRelu, n, input.data(), 5, output.data()}, serial, isa);
       for (int64_t j = 0; j < n; ++j) {
         EXPECT_TRUE(std::isnan(widen(output[2 * j]))) << isa_name(isa) << ": relu(NaN) is NaN";
         EXPECT_EQ(widen(output[2 * j + 1]), std::numeric_limits<A>::infinity()) << isa_name(isa);
@@ -171,11 +173,11 @@ TEST(LinearCsrPairs, MatchAndMultiplyNeighboursAsZeros) {
         }
       }
     }
-    const auto expected = expect_products<BFloat16>(c.n * c.rows, triples, values, input, start, false);
+    const auto expected = expect_products<BFloat16>(c.n * c.rows, triples, values, input, start, Activation::kNone);
     for (const auto order : {CodeOrder::kPanelOuter, CodeOrder::kGroupOuter}) {
       for (const int64_t column_block : {0, 16}) {
         auto output = unwritten<BFloat16>(c.n * c.rows);
-        linear_code<BFloat16>({csr, values.data(), bias.data(), false, c.n, input.data(), stride, output.data()},
+        linear_code<BFloat16>({csr, values.data(), bias.data(), Activation::kNone, c.n, input.data(), stride, output.data()},
                               {order, column_block, true}, threads(2), Isa::kAvx512);
         expect_near(expected, output, c.name() + " in pairs");
       }
@@ -185,7 +187,7 @@ TEST(LinearCsrPairs, MatchAndMultiplyNeighboursAsZeros) {
   const std::vector<BFloat16> value = {narrow<BFloat16>(1.0f)}, input = {narrow<BFloat16>(1.0f), narrow<BFloat16>(INFINITY)};
   auto output = unwritten<BFloat16>(1);
   output[0] = narrow<BFloat16>(0.0f);
-  linear_code<BFloat16>({one.view(), value.data(), nullptr, false, 1, input.data(), 2, output.data()},
+  linear_code<BFloat16>({one.view(), value.data(), nullptr, Activation::kNone, 1, input.data(), 2, output.data()},
                         {CodeOrder::kPanelOuter, 0, true}, serial, Isa::kAvx512);
   EXPECT_TRUE(std::isnan(widen(output[0])));
 }

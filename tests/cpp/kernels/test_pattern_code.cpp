@@ -94,7 +94,7 @@ TEST(PatternCode, SumsMatchForAnyPlaceOfTheColumns) {
   }
 }
 
-TEST(PatternCode, CodeAndNoCodeAgreeToTheBit) {
+TEST(PatternCode, OrdersOfTheLoopsAgreeToTheBit) {
   SKIP_WITHOUT_CODE();
   std::mt19937 random(3);
   const auto structure = random_structure(97, 211, 0.3, random);
@@ -103,16 +103,11 @@ TEST(PatternCode, CodeAndNoCodeAgreeToTheBit) {
   const auto input = random_vector<float>(n * 211, random);
   for (const Isa isa : isas_with_code()) {
     std::vector<std::vector<float>> results;
-    for (const bool generated_code : {true, false}) {
-      results.push_back(unwritten<float>(n * 97));
-      linear<float>({structure.view(), values.data(), bias.data(), true, n, input.data(), 211, results.back().data(), nullptr,
-                     generated_code},
-                    serial, isa);
-    }
     for (const auto order : {CodeOrder::kPanelOuter, CodeOrder::kGroupOuter}) {
       for (const int64_t column_block : {0, 64}) {
         results.push_back(unwritten<float>(n * 97));
-        linear_code<float>({structure.view(), values.data(), bias.data(), true, n, input.data(), 211, results.back().data()},
+        linear_code<float>({structure.view(), values.data(), bias.data(), Activation::kSilu, n, input.data(), 211,
+                            results.back().data()},
                            {order, column_block}, threads(3), isa);
       }
     }
@@ -160,7 +155,7 @@ TEST(PatternCode, RunsAfterFork) {
   const auto values = random_vector<float>(structure.view().nnz, random), input = random_vector<float>(16 * 30, random);
   auto form = std::make_shared<std::vector<float>>(unwritten<float>(16 * 20));
   const auto run = [&](std::vector<float>& output) {
-    linear<float>({structure.view(), values.data(), nullptr, false, 16, input.data(), 30, output.data()}, serial,
+    linear<float>({structure.view(), values.data(), nullptr, Activation::kNone, 16, input.data(), 30, output.data()}, serial,
                   isas_with_code().back());
   };
   run(*form);

@@ -1,0 +1,57 @@
+// Products with an int8 weight in layout bsr with blocks of 1 x 4 (four neighbouring inputs of an output, "quads"), on the CPU.
+// Activations come and go in floating point; they are quantised on the way, with one scale per batch row or one given scale:
+//
+//   q[j, c]  = round_to_nearest_even(clamp(input[j, c] / scale_j, -127, 127))
+//   output[j, r] = relu?(float(sum over the kept quads of q[j, c] w[r, c]) * (scales[r] * scale_j) + bias[r])
+//
+// The sums are whole numbers and the float operations come in this one order, each rounded: every instruction set, with
+// generated code or without, gives the same bits, for any number of threads.
+// Arguments are trusted (structure within range, in_features <= kMaxInFeatures); the callers check them.
+// T: float, BFloat16, Half.
+#pragma once
+#include <cstdint>
+
+#include "formats/csr.h"
+#include "kernels/isa.h"
+#include "kernels/packed_forms.h"
+#include "kernels/parallel.h"
+#include "kernels/scalar_types.h"
+
+namespace jouleprune::kernels::bsr_int8 {
+
+inline constexpr int64_t kQuad = 4;
+/// 127 x 128 x this many products still fit an int32.
+inline constexpr int64_t kMaxInFeatures = 1 << 17;
+
+inline int64_t quads_of(int64_t in_features) { return (in_features + kQuad - 1) / kQuad; }
+
+/// A weight, borrowed.
+struct Weight {
+  formats::CsrView quads;           ///< one entry per kept block; its columns are those of the weight divided by 4
+  const int8_t* blocks = nullptr;   ///< [nnz, 4]; what a block holds beyond the last input meets zeros
+  const float* scales = nullptr;    ///< [rows] weight = blocks * scale of the row
+  const float* bias = nullptr;      ///< [rows] or null
+  bool relu = false;                ///< clamp at 0; NaN stays NaN
+};
+
+/// A row with a NaN gives NaN in all its outputs. With its own scale per row so does an infinity, which has none; with a given
+/// scale an infinity saturates like any value beyond 127 scales.
+template <class T>
+struct LinearParams {
+  Weight weight;
+  int64_t in_features = 0;
+  int64_t n = 0;                 ///< batch rows
+  const T* input = nullptr;      ///< [n, in_features]
+  int64_t input_stride = 0;      ///< elements from one batch row of the input to the next
+  float input_scale = 0;         ///< 0: the largest magnitude of each row is 127 of its steps
+  T* output = nullptr;           ///< [n, rows], contiguous
+  PackedForms* forms = nullptr;  ///< of this weight; null: what kernels derive from it lives for this call
+  // For comparing kernels:
+  bool with_code = true;      ///< false: no generated code, even where the system allows it
+  bool small_kernels = true;  ///< false: panels for a small batch, too
+};
+
+template <class T>
+void linear(const LinearParams<T>& params, const ParallelFor& parallel, Isa isa);
+
+}  // namespace jouleprune::kernels::bsr_int8

@@ -1,0 +1,214 @@
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+
+#include "kernels/bsr_int8/bsr_int8_kernels.h"
+#include "kernels/bsr_int8/panel_form.h"
+#include "kernels/bsr_int8/panel_kernels.h"
+#include "kernels/bsr_int8/reference.h"
+#include "kernels/bsr_int8/small_batch.h"
+#include "kernels/bsr_int8/waves.h"
+#include "kernels/csr/panels.h"
+#include "kernels/csr/scratch.h"
+
+namespace jouleprune::kernels::bsr_int8 {
+namespace {
+
+using csr::Scratch;
+
+/// One product over panels: what a thread needs to work on any part of it.
+template <class T>
+class PanelProduct {
+ public:
+  PanelProduct(const LinearParams<T>& p, const PanelKernels& kernels, const PanelForm& form)
+      : p_(p), kernels_(kernels), form_(form), widest_(form.code() != nullptr ? kCodeWidth : kMaxVectors * kernels.lanes),
+        words_per_row_(p.weight.quads.cols * kernels.words) {}
+
+  int64_t panels() const { return (p_.n + widest_ - 1) / widest_; }
+  /// Rows of the weight come in units that a kernel multiplies at once.
+  int64_t units() const {
+    return form_.code() != nullptr ? form_.code()->groups() : (p_.weight.quads.rows + kUnitRows - 1) / kUnitRows;
+  }
+  int64_t panel_words() const { return words_per_row_ * widest_; }
+  int64_t widest() const { return widest_; }
+  /// Multiply-adds of vectors, roughly, that one panel takes.
+  int64_t panel_work() const { return (p_.weight.quads.nnz + 2 * (p_.weight.quads.rows + p_.weight.quads.cols)) * widest_; }
+
+  void quantise(int64_t panel, int32_t* words, float* scales) const {
+    const int64_t first = panel * widest_, count = count_of(panel);
+    if constexpr (std::is_same_v<T, float>) {
+      kernels_.quantise({p_.input + first * p_.input_stride, p_.input_stride, count, p_.in_features, p_.input_scale},
+                        width_of(panel), words, scales);
+    } else {
+      Scratch<float> wide(count * p_.in_features);
+      for (int64_t j = 0; j < count; ++j) {
+        widen_row(p_.input + (first + j) * p_.input_stride, wide.data() + j * p_.in_features);
+      }
+      kernels_.quantise({wide.data(), p_.in_features, count, p_.in_features, p_.input_scale}, width_of(panel), words, scales);
+    }
+  }
+
+  /// Units [unit_begin, unit_end) of `count` quantised panels from `panel` on, the weight passing by once. sums: count times
+  /// sums_words(). Sums wait in cache until there are enough of them for whole lines of the output.
+  void multiply(int64_t panel, int64_t count, int64_t unit_begin, int64_t unit_end, const int32_t* words, const float* scales,
+                int32_t* sums) const {
+    int64_t first = row_of(unit_begin);  // rows [first, row_of(unit)) wait
+    for (int64_t unit = unit_begin; unit < unit_end; ++unit) {
+      const int64_t end = row_of(unit + 1);
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t width = width_of(panel + i);
+        prefetch_input(panel + count + i, unit);
+        multiply_unit(unit, words + i * panel_words(), width, sums + i * sums_words() + (row_of(unit) - first) * width);
+      }
+      if (unit + 1 < unit_end && end - first < kWaitingRows) {
+        continue;
+      }
+      const int64_t ready = unit + 1 < unit_end ? (end - first) / kLineFloats * kLineFloats : end - first;
+      for (int64_t i = 0; i < count; ++i) {
+        int32_t* waiting = sums + i * sums_words();
+        const int64_t width = width_of(panel + i);
+        store(panel + i, first, ready, waiting, scales + i * widest_);
+        std::memmove(waiting, waiting + ready * width, static_cast<size_t>((end - first - ready) * width * 4));
+      }
+      first += ready;
+    }
+  }
+
+  int64_t sums_words() const { return (kWaitingRows + kUnitRows + kLineFloats) * widest_; }
+
+ private:
+  static constexpr int64_t kLineFloats = 16;    // of a cache line
+  static_assert(kUnitRows >= 30, "generated code has groups of up to 30 rows");
+  static constexpr int64_t kWaitingRows = 128;  // 8 KB of sums, in a first-level cache
+
+  int64_t count_of(int64_t panel) const { return std::min(widest_, p_.n - panel * widest_); }
+  int64_t width_of(int64_t panel) const { return (count_of(panel) + kernels_.lanes - 1) / kernels_.lanes * kernels_.lanes; }
+  int64_t row_of(int64_t unit) const {
+    const int64_t rows = p_.weight.quads.rows;
+    if (form_.code() == nullptr) {
+      return std::min(rows, unit * kUnitRows);
+    }
+    return unit < form_.code()->groups() ? form_.code()->block(unit, 0).row_begin : rows;
+  }
+
+  /// A share of the next panel's inputs, for the kernel reads no memory of its own: 1-3 % on Zen 4. (Fetching the lines of the
+  /// output for writing costs more than it saves.)
+  void prefetch_input(int64_t panel, int64_t unit) const {
+    if (panel >= panels()) {
+      return;
+    }
+    constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+    const int64_t begin = p_.in_features * unit / units(), end = p_.in_features * (unit + 1) / units();
+    for (int64_t j = 0; j < count_of(panel); ++j) {
+      const T* x = p_.input + (panel * widest_ + j) * p_.input_stride;
+      for (int64_t c = begin; c < end; c += kLine) {
+        __builtin_prefetch(x + c, 0, 2);
+      }
+    }
+  }
+
+  void multiply_unit(int64_t unit, const int32_t* words, int64_t width, int32_t* sums) const {
+    if (const auto* code = form_.code()) {
+      const auto& block = code->block(unit, 0);
+      block.run(words, form_.values(), sums, reinterpret_cast<const uint32_t*>(form_.start() + block.row_begin));
+    } else {
+      const auto& quads = p_.weight.quads;
+      const int64_t block = column_block(quads, kernels_.words * 4 * width);
+      kernels_.multiply({quads.row_offsets, quads.col_indices, form_.values(), form_.start(), quads.cols, block}, row_of(unit),
+                        row_of(unit + 1), words, width, sums);
+    }
+  }
+
+  void store(int64_t panel, int64_t row, int64_t rows, const int32_t* sums, const float* scales) const {
+    const auto& weight = p_.weight;
+    const int64_t first = panel * widest_, stride = weight.quads.rows;
+    PanelOutput out{nullptr, stride, count_of(panel), scales, weight.scales + row, weight.bias ? weight.bias + row : nullptr,
+                    weight.relu};
+    T* y = p_.output + first * stride + row;
+    if constexpr (std::is_same_v<T, float>) {
+      out.y = y;
+      kernels_.store(sums, rows, width_of(panel), out);
+    } else {
+      Scratch<float> wide(out.count * rows);
+      out.y = wide.data();
+      out.stride = rows;
+      kernels_.store(sums, rows, width_of(panel), out);
+      for (int64_t j = 0; j < out.count; ++j) {
+        narrow_row(wide.data() + j * rows, rows, y + j * stride);
+      }
+    }
+  }
+
+  void widen_row(const BFloat16* x, float* to) const { kernels_.widen_bfloat16(x, p_.in_features, to); }
+  void widen_row(const Half* x, float* to) const { kernels_.widen_half(x, p_.in_features, to); }
+  void narrow_row(const float* x, int64_t count, BFloat16* to) const { kernels_.narrow_bfloat16(x, count, to); }
+  void narrow_row(const float* x, int64_t count, Half* to) const { kernels_.narrow_half(x, count, to); }
+
+  const LinearParams<T>& p_;
+  const PanelKernels& kernels_;
+  const PanelForm& form_;
+  int64_t widest_, words_per_row_;
+};
+
+/// Many panels: each thread takes its own from quantising to storing, a wave at a time.
+template <class T>
+void split_panels(const PanelProduct<T>& product, int64_t wave, const ParallelFor& parallel) {
+  parallel(0, product.panels(), csr::grain_of(product.panel_work()), [&](int64_t begin, int64_t end) {
+    const int64_t most = std::min(wave, end - begin);
+    Scratch<int32_t> words(most * product.panel_words()), sums(most * product.sums_words());
+    Scratch<float> scales(most * product.widest());
+    for (int64_t panel = begin; panel < end; panel += most) {
+      const int64_t count = std::min(most, end - panel);
+      for (int64_t i = 0; i < count; ++i) {
+        product.quantise(panel + i, words.data() + i * product.panel_words(), scales.data() + i * product.widest());
+      }
+      product.multiply(panel, count, 0, product.units(), words.data(), scales.data(), sums.data());
+    }
+  });
+}
+
+/// Few panels: all are quantised first, then the rows of the weight are split.
+template <class T>
+void split_rows(const PanelProduct<T>& product, const ParallelFor& parallel) {
+  const int64_t panels = product.panels();
+  Scratch<int32_t> words(panels * product.panel_words());
+  Scratch<float> scales(panels * product.widest());
+  parallel(0, panels, csr::grain_of(product.panel_words()), [&](int64_t begin, int64_t end) {
+    for (int64_t panel = begin; panel < end; ++panel) {
+      product.quantise(panel, words.data() + panel * product.panel_words(), scales.data() + panel * product.widest());
+    }
+  });
+  const int64_t units = product.units();
+  parallel(0, units, csr::grain_of(product.panel_work() * panels / std::max<int64_t>(units, 1)), [&](int64_t begin, int64_t end) {
+    Scratch<int32_t> sums(panels * product.sums_words());
+    product.multiply(0, panels, begin, end, words.data(), scales.data(), sums.data());
+  });
+}
+
+}  // namespace
+
+template <class T>
+void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
+  if (isa == Isa::kReference) {
+    return reference::linear(p);
+  }
+  if (p.n == 0 || p.weight.quads.rows == 0) {
+    return;
+  }
+  if (p.small_kernels && small_batch_serves(p.n, isa)) {
+    return linear_small(p, parallel);
+  }
+  const auto form = panel_form(p.weight, p.forms, isa, p.with_code);
+  const PanelProduct<T> product(p, panel_kernels(isa), *form);
+  constexpr int64_t kFewPanels = 4;
+  if (product.panels() < kFewPanels) {
+    return split_rows(product, parallel);
+  }
+  split_panels(product, panels_per_wave(form->pass_bytes(), (product.panel_words() + product.sums_words()) * 4), parallel);
+}
+
+template void linear(const LinearParams<float>&, const ParallelFor&, Isa);
+template void linear(const LinearParams<BFloat16>&, const ParallelFor&, Isa);
+template void linear(const LinearParams<Half>&, const ParallelFor&, Isa);
+
+}  // namespace jouleprune::kernels::bsr_int8

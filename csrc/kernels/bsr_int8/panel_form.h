@@ -1,0 +1,37 @@
+// A weight in the words of a table of panel kernels; with generated code where that exists.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "kernels/bsr_int8/bsr_int8_kernels.h"
+#include "kernels/bsr_int8/panel_kernels.h"
+#include "kernels/jit/pattern_code.h"
+
+namespace jouleprune::kernels::bsr_int8 {
+
+/// Batch rows of a panel for generated code: one vector of words.
+inline constexpr int64_t kCodeWidth = 16;
+
+class PanelForm : public PackedForm {
+ public:
+  /// key: of the structure, for sharing the code among weights; with_code: make it if the system lets us.
+  PanelForm(const Weight& weight, const std::array<int64_t, 2>& key, const PanelKernels& kernels, bool with_code);
+
+  int64_t bytes() const override;
+  /// What one pass over the weight reads: it decides how many panels share a pass.
+  int64_t pass_bytes() const;
+
+  const jit::PatternCode* code() const { return code_.get(); }  ///< null: multiply with the table's kernel
+  const uint32_t* values() const { return values_.data(); }     ///< in the order of the code, or of the weight
+  const int32_t* start() const { return start_.data(); }        ///< [rows]
+
+ private:
+  std::vector<uint32_t> values_;
+  std::vector<int32_t> start_;
+  std::shared_ptr<const jit::PatternCode> code_;
+};
+
+/// The form of this weight for a table, kept among its forms. code_wanted: with code, if there can be any.
+std::shared_ptr<const PanelForm> panel_form(const Weight& weight, PackedForms* forms, Isa isa, bool code_wanted);
+
+}  // namespace jouleprune::kernels::bsr_int8

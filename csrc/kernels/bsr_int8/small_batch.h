@@ -1,0 +1,13 @@
+// Products for a few batch rows, see small_kernels.h.
+#pragma once
+#include "kernels/bsr_int8/bsr_int8_kernels.h"
+
+namespace jouleprune::kernels::bsr_int8 {
+
+/// Whether linear_small takes this batch here.
+bool small_batch_serves(int64_t n, Isa isa);
+
+template <class T>
+void linear_small(const LinearParams<T>& params, const ParallelFor& parallel);
+
+}  // namespace jouleprune::kernels::bsr_int8

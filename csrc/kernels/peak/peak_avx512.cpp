@@ -1,0 +1,8 @@
+#include "kernels/peak/peak.h"
+#include "kernels/peak/peak_body.h"
+
+namespace jouleprune::kernels::peak {
+
+double loop_avx512(int64_t turns) { return multiply_adds<64>(turns); }
+
+}  // namespace jouleprune::kernels::peak

@@ -1,0 +1,36 @@
+// The int8 ops have no derivatives: whole numbers have none, and pretending with zeros would spoil a training silently.
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <torch/library.h>
+
+#include "ops/csr_autograd.h"
+#include "ops/signatures.h"
+
+namespace jouleprune::ops {
+namespace {
+
+using LinearBsrInt8 = Tensor(const Tensor& input, const Tensor& blocks, const Tensor& block_columns,
+                             const Tensor& block_row_offsets, const Tensor& key, const Tensor& scales,
+                             const OptionalTensor& input_scale, const OptionalTensor& prepacked, const OptionalTensor& bias,
+                             c10::SymInt in_features, std::string_view activation);
+
+Tensor linear_bsr_int8_autograd(const Tensor& input, const Tensor& blocks, const Tensor& block_columns,
+                                const Tensor& block_row_offsets, const Tensor& key, const Tensor& scales,
+                                const OptionalTensor& input_scale, const OptionalTensor& prepacked, const OptionalTensor& bias,
+                                c10::SymInt in_features, std::string_view activation) {
+  TORCH_CHECK(!needs_grad(input, scales, value_or_undefined(input_scale), value_or_undefined(bias)),
+              "linear_bsr_int8 has no derivative: int8 layers are for inference; call them under torch.no_grad(), or train the ",
+              "float layer and convert it afterwards");
+  const at::AutoDispatchBelowADInplaceOrView below;
+  static const auto op = find_op<LinearBsrInt8>("jouleprune::linear_bsr_int8");
+  return op.call(input, blocks, block_columns, block_row_offsets, key, scales, input_scale, prepacked, bias,
+                 std::move(in_features), activation);
+}
+
+}  // namespace
+}  // namespace jouleprune::ops
+
+TORCH_LIBRARY_IMPL(jouleprune, Autograd, m) {
+  m.impl("linear_bsr_int8", TORCH_FN(jouleprune::ops::linear_bsr_int8_autograd));
+  m.impl("pack_bsr_int8", torch::CppFunction::makeFallthrough());
+  m.impl("unpack_bsr_int8", torch::CppFunction::makeFallthrough());
+}

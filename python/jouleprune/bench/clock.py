@@ -1,0 +1,30 @@
+"""The clock of a benchmark, behind an interface so that tests can bring their own."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+__all__ = ["Clock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """Seconds since some fixed moment."""
+
+    def wall(self) -> float:
+        """Time that passes for everybody."""
+
+    def cpu(self) -> float:
+        """Time during which the measured code really ran."""
+
+
+class SystemClock:
+    """The machine's clocks.
+
+    With one thread the CPU time is the whole process's, whichever thread of it works. With more it is the calling
+    thread's: the process's would hide a thread that another program kept waiting.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self.wall = time.perf_counter
+        self.cpu = time.process_time if threads == 1 else time.thread_time

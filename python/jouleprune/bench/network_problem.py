@@ -1,0 +1,115 @@
+"""A network at one sparsity, and the ways to run it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+from ..convert import convert, decisions
+from .candidate import Candidate, Unavailable
+from .guard import Expected
+from .masks import masked_weight
+from .networks import build
+from .ours import NAME
+from .suites import Case
+
+__all__ = ["NetworkProblem"]
+
+
+class NetworkProblem:
+    """Every convolution and linear layer is pruned alike, but for the stem, depthwise convolutions and the head."""
+
+    def __init__(self, case: Case, sparsity: float, mask: str, *, seed: int = 0) -> None:
+        if not isinstance(case.shape, str):
+            raise ValueError(f"{case.name}: expected a network, got a layer")
+        self.case = case
+        self.network, self.x = build(case.shape, seed)
+        self.weights, self.kept = 0, 0
+        for place, weight in enumerate(_prunable(self.network)):
+            rows, cols = weight.shape[0], weight[0].numel()
+            pruned = masked_weight(mask, rows, cols, sparsity, seed=seed + place).view_as(weight)
+            weight.copy_(pruned * (weight.std() / pruned.std()))
+            self.weights, self.kept = self.weights + weight.numel(), self.kept + int((weight != 0).sum())
+
+    def expected(self) -> Expected:
+        """In double precision."""
+        double, _ = build(str(self.case.shape))
+        double.load_state_dict(self.network.state_dict())
+        output = double.double()(self.x.double())
+        return Expected(output, output.abs(), 1)
+
+    def makers(self) -> list[tuple[str, Callable[[NetworkProblem], Candidate]]]:
+        """Names and makers of jouleprune's and torch's candidates."""
+        return [
+            (NAME, lambda problem: problem.converted(False)),
+            (f"{NAME} forced", lambda problem: problem.converted(True)),
+            ("torch frozen", NetworkProblem.frozen),
+            ("torch", NetworkProblem.eager),
+        ]
+
+    def converted(self, force: bool) -> Candidate:
+        """``convert`` over folded batch norms; with ``force`` every pruned layer runs sparse."""
+        converted = convert(_folded(self.network), self.x, force=force)
+        made = [decision for decision in decisions(converted) if decision.layout != "dense"]
+        if not made:
+            raise Unavailable("jouleprune.convert leaves this network as it is")
+        total = len(decisions(converted))
+        note = f"{len(made)} of {total} pruned layers run sparse"
+        return self._candidate(f"{NAME} forced" if force else NAME, converted, note)
+
+    def eager(self) -> Candidate:
+        """Plain torch."""
+        return self._candidate("torch", self.network)
+
+    def frozen(self) -> Candidate:
+        """torch.jit's freeze, with optimize_for_inference where that is faster: batch norm folded, oneDNN packed."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecated, and still torch's best without a compiler
+            traced = torch.jit.trace(self.network, self.x)
+            options = {
+                "freeze": torch.jit.freeze(traced),
+                "optimize_for_inference": torch.jit.optimize_for_inference(torch.jit.freeze(traced)),
+            }
+        seconds = {}
+        for name, module in options.items():
+            for _ in range(3):  # the profiling executor optimises in the second call
+                module(self.x)
+            seconds[name] = min(_seconds(module, self.x) for _ in range(3))
+        best = min(seconds, key=seconds.__getitem__)
+        return self._candidate("torch frozen", options[best], f"torch.jit {best}")
+
+    def _candidate(self, name: str, network: Any, note: str = "") -> Candidate:
+        x = self.x
+        return Candidate(name, [lambda: network(x)], "network", 0, note=note)
+
+
+def _prunable(network: nn.Module) -> list[Tensor]:
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    kept_dense = {id(layer) for layer in layers if isinstance(layer, nn.Conv2d) and layer.groups > 1}
+    if layers and isinstance(layers[0], nn.Conv2d):
+        kept_dense |= {id(layers[0]), id(layers[-1])}
+    weights: list[Tensor] = [layer.weight for layer in layers if id(layer) not in kept_dense]
+    for module in network.modules():
+        if isinstance(module, nn.LSTM):
+            weights += [weight for name, weight in module.named_parameters() if name.startswith("weight")]
+    return weights
+
+
+def _folded(network: nn.Module) -> nn.Module:
+    """Batch norms folded into the convolutions before them."""
+    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+        return network
+    folded: nn.Module = fuse(network)
+    return folded.requires_grad_(False)
+
+
+def _seconds(call: Callable[[Tensor], Any], x: Tensor) -> float:
+    start = time.perf_counter()
+    call(x)
+    return time.perf_counter() - start

@@ -1,0 +1,183 @@
+"""The cases a benchmark can measure: shapes of real layers, grouped into suites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from .networks import NETWORKS
+
+__all__ = ["SUITES", "Case", "ConvShape", "LinearShape", "cases"]
+
+
+@dataclass(frozen=True)
+class LinearShape:
+    """A weight [rows, cols] and a batch of n."""
+
+    rows: int
+    cols: int
+    n: int
+
+    @property
+    def positions(self) -> int:
+        """How often each weight is used."""
+        return self.n
+
+
+@dataclass(frozen=True)
+class ConvShape:
+    """A square convolution that keeps the image's size: ``channels`` in and out, size x size pixels."""
+
+    channels: int
+    kernel: int
+    size: int
+    batch: int = 1
+
+    @property
+    def rows(self) -> int:
+        return self.channels
+
+    @property
+    def cols(self) -> int:
+        return self.channels * self.kernel * self.kernel
+
+    @property
+    def positions(self) -> int:
+        """How often each weight is used; at the image's border some of it is padding, counted as work for everybody."""
+        return self.size * self.size * self.batch
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured, but for the sparsity and the kind of mask.
+
+    Attributes:
+        shape: of the layer, or the name of a network.
+        step: "forward", or "dW" (gradient of the weight), "dX" (of the input).
+        dtype: "float32", "bfloat16" or "int8" (float32 in and out).
+        layout: of jouleprune.nn.
+        block: rows x columns of weights that live and die together.
+        cold: the caches hold no weights when a call begins.
+        baseline: the candidate that speeds are told against.
+    """
+
+    suite: str
+    name: str
+    shape: LinearShape | ConvShape | str
+    step: str = "forward"
+    dtype: str = "float32"
+    layout: str = "csr"
+    block: tuple[int, int] = (1, 1)
+    cold: bool = False
+    baseline: str = "torch"
+
+
+#: Suite: what it holds.
+SUITES = {
+    "linear": "fully connected layers of Transformers, batch-major in and out",
+    "conv1x1": "1x1 convolutions",
+    "conv3x3": "3x3 convolutions of ResNets",
+    "conv7": "3x3 convolution on 7x7 pixels, batch 8",
+    "batch1": "one row: weights in the caches, and read from memory",
+    "training": "gradients of the kept weights and of the input",
+    "bf16": "bfloat16 weights and activations, against torch's bfloat16",
+    "int8": "int8 arithmetic between float32 activations",
+    "blocks": "zeros in blocks, and 2:4",
+    "networks": "whole networks, the stem dense, against frozen torch with folded batch norm",
+}
+
+_LINEAR = [
+    LinearShape(768, 768, 16),
+    LinearShape(768, 768, 192),
+    LinearShape(1024, 1024, 256),
+    LinearShape(3072, 768, 128),
+    LinearShape(768, 3072, 128),
+]
+_LARGE = [shape for shape in _LINEAR if shape.n >= 128]
+_CONV1X1 = [ConvShape(256, 1, 28), ConvShape(128, 1, 56)]
+_CONV3X3 = [ConvShape(64, 3, 56), ConvShape(128, 3, 28), ConvShape(256, 3, 14)]
+_CONV7 = [ConvShape(512, 3, 7, batch=8)]
+
+
+def cases(suites: Iterable[str]) -> list[Case]:
+    """All cases of the suites, in their order.
+
+    Raises:
+        ValueError: a name that is not in ``SUITES``.
+    """
+    found: list[Case] = []
+    for suite in suites:
+        if suite not in SUITES:
+            raise ValueError(f"suite: expected some of {', '.join(SUITES)}, got {suite!r}")
+        found.extend(_MAKERS[suite]())
+    return found
+
+
+def _name(shape: LinearShape | ConvShape) -> str:
+    if isinstance(shape, LinearShape):
+        return f"linear {shape.rows}x{shape.cols} n={shape.n}"
+    batch = f" b{shape.batch}" if shape.batch > 1 else ""
+    return f"conv {shape.kernel}x{shape.kernel} {shape.channels}ch {shape.size}x{shape.size}{batch}"
+
+
+def _plain(suite: str, shapes: Iterable[LinearShape | ConvShape]) -> list[Case]:
+    return [Case(suite, _name(shape), shape) for shape in shapes]
+
+
+def _batch1() -> Iterator[Case]:
+    for size in (4096, 1024):
+        shape = LinearShape(size, size, 1)
+        for cold in (False, True):
+            yield Case("batch1", f"{_name(shape)} {'cold' if cold else 'warm'}", shape, cold=cold)
+
+
+def _training() -> Iterator[Case]:
+    for case in _plain("training", _LARGE):
+        for step in ("dW", "dX"):
+            yield replace(case, name=f"{case.name} {step}", step=step)
+
+
+def _bf16() -> Iterator[Case]:
+    for case in _plain("bf16", _LARGE):
+        for name, layout, block in (
+            ("unstructured", "csr", (1, 1)),
+            ("1x2", "csr", (1, 2)),
+            ("32x32", "bsr", (32, 32)),
+        ):
+            yield replace(
+                case, name=f"{case.name} {name}", dtype="bfloat16", layout=layout, block=block, baseline="torch bf16"
+            )
+
+
+def _int8() -> Iterator[Case]:
+    batch1 = LinearShape(4096, 4096, 1)
+    plain = [*_plain("int8", [*_LARGE, *_CONV3X3]), Case("int8", f"{_name(batch1)} cold", batch1, cold=True)]
+    for case in plain:
+        for name, block in (("1x4", (1, 4)), ("unstructured", (1, 1))):
+            yield replace(case, name=f"{case.name} {name}", dtype="int8", block=block)
+
+
+def _blocks() -> Iterator[Case]:
+    kinds = (("16x1", "vector", (16, 1)), ("16x16", "bsr", (16, 16)), ("32x32", "bsr", (32, 32)), ("2:4", "nm", (1, 1)))
+    for case in _plain("blocks", _LARGE):
+        for name, layout, block in kinds:
+            yield replace(case, name=f"{case.name} {name}", layout=layout, block=block)
+
+
+def _networks() -> Iterator[Case]:
+    for name in NETWORKS:
+        yield Case("networks", name, name, baseline="torch frozen")
+
+
+_MAKERS = {
+    "linear": lambda: _plain("linear", _LINEAR),
+    "conv1x1": lambda: _plain("conv1x1", _CONV1X1),
+    "conv3x3": lambda: _plain("conv3x3", _CONV3X3),
+    "conv7": lambda: _plain("conv7", _CONV7),
+    "batch1": _batch1,
+    "training": _training,
+    "bf16": _bf16,
+    "int8": _int8,
+    "blocks": _blocks,
+    "networks": _networks,
+}

@@ -1,0 +1,182 @@
+"""``convert(fuse=True)``: batch norms folded into the sparse layer before them, activations applied by its op."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from . import nn as sparse_nn
+from .layers import SPARSE
+from .record import arguments
+from .untouched import copied, has_no_data, tensors_in, untouched
+
+__all__ = ["activation_of", "fused", "give_bias"]
+
+_LAYERS = (sparse_nn.SparseLinearCSR, sparse_nn.SparseConv1dCSR, sparse_nn.SparseConv2dCSR)
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """Names of modules that run one after the other, with nobody else looking at what goes between."""
+
+    layer: str
+    norm: str | None = None
+    activation: str | None = None
+
+
+def fused(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dict[str, str]]:
+    """A model whose sparse layers took over what follows them, and by layer what to tell about that.
+
+    A batch norm is an affine map of each output channel once its statistics are frozen: W and b become s W and
+    s (b - mean) + beta with s = gamma / sqrt(variance + eps). Rows are scaled, so that what is pruned stays pruned.
+    ``model`` itself comes back where nothing can be fused.
+    """
+    chains = [chain for chain in _chains(model) if chain.norm or chain.activation]
+    if not chains or any(has_no_data(tensor) for tensor in tensors_in(example_inputs)):
+        return model, {}
+    result = copy.deepcopy(model)
+    told = {chain.layer: _fuse(result, chain) for chain in chains}
+    if not _agree(model, result, example_inputs):  # a path through the model that was not seen
+        return model, {chain.layer: "; not fused: outputs would change" for chain in chains}
+    return result, told
+
+
+def activation_of(module: nn.Module) -> str:
+    """How the ops call this activation, or "" when they have none like it."""
+    if type(module) is nn.GELU:
+        return "gelu" if module.approximate == "none" else ""
+    return {nn.ReLU: "relu", nn.SiLU: "silu"}.get(type(module), "")
+
+
+def give_bias(layer: nn.Module) -> None:
+    """A zero bias for a sparse layer that has none."""
+    if layer.bias is None:
+        values, rows = layer.values, layer.rows
+        assert isinstance(values, Tensor) and isinstance(rows, int)
+        layer.bias = nn.Parameter(values.detach().new_zeros(rows), requires_grad=values.requires_grad)
+
+
+def _chains(model: nn.Module) -> Iterator[_Chain]:
+    """From a symbolic trace of the whole model, or of its Sequentials where that fails."""
+    modules = dict(model.named_modules())
+    followers = _traced(model)
+    if followers is None:
+        followers = _sequential(model)
+    for name, module in modules.items():
+        if type(module) not in _LAYERS or not _plain(module) or module.activation != "none":
+            continue
+        norm = activation = None
+        after = followers.get(name)
+        if after is not None and _foldable(modules[after], module):
+            norm, after = after, followers.get(after)
+        if after is not None and activation_of(modules[after]) and _plain(modules[after]):
+            activation = after
+        yield _Chain(name, norm, activation)
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, SPARSE) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _traced(model: nn.Module) -> dict[str, str] | None:
+    """The only module that sees a module's output, by name, of modules called once; None when the model has control
+    flow that depends on data."""
+    try:
+        with untouched([model]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph = _Tracer().trace(model)
+    except Exception:  # tracing raises whatever the model raises on symbols
+        return None
+    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    once = {name for name, count in calls.items() if count == 1} - read
+    followers = {}
+    for node in graph.nodes:
+        if node.op != "call_module" or len(node.users) != 1:
+            continue
+        (user,) = node.users
+        passes_on = user.op == "call_module" and user.all_input_nodes == [node]
+        if passes_on and str(node.target) in once and str(user.target) in once:
+            followers[str(node.target)] = str(user.target)
+    return followers
+
+
+def _sequential(model: nn.Module) -> dict[str, str]:
+    """The next module in a Sequential, of modules that are registered once."""
+    places = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
+    followers = {}
+    for name, module in model.named_modules():
+        if type(module) is nn.Sequential:
+            children = [(f"{name}.{child}" if name else child, inner) for child, inner in module.named_children()]
+            for (first, one), (second, other) in pairwise(children):
+                if places[id(one)] == places[id(other)] == 1:
+                    followers[first] = second
+    return followers
+
+
+def _plain(module: nn.Module) -> bool:
+    """In eval mode, and nobody listens to it."""
+    return not (module.training or module._forward_hooks or module._forward_pre_hooks)
+
+
+def _foldable(norm: nn.Module, layer: nn.Module) -> bool:
+    frozen = type(norm) in _NORMS and _plain(norm) and norm.running_mean is not None
+    return frozen and norm.num_features == layer.rows
+
+
+def _fuse(model: nn.Module, chain: _Chain) -> str:
+    layer: Any = model.get_submodule(chain.layer)
+    told = []
+    if chain.norm:
+        norm = model.get_submodule(chain.norm)
+        _fold(layer, norm)
+        told.append(f"{type(norm).__name__} {chain.norm}")
+        model.set_submodule(chain.norm, nn.Identity())
+    if chain.activation:
+        after = model.get_submodule(chain.activation)
+        layer.activation = activation_of(after)
+        told.append(f"{type(after).__name__} {chain.activation}")
+        model.set_submodule(chain.activation, nn.Identity())
+    return f"; fused {' and '.join(told)}"
+
+
+@torch.no_grad()
+def _fold(layer: Any, norm: Any) -> None:
+    give_bias(layer)
+    scale = (norm.running_var.double() + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight.double()
+    bias = (layer.bias.double() - norm.running_mean.double()) * scale
+    if norm.bias is not None:
+        bias = bias + norm.bias.double()
+    kept = (layer.row_offsets[1:] - layer.row_offsets[:-1]).long()
+    layer.values.copy_(layer.values.double() * scale.repeat_interleave(kept))
+    layer.bias.copy_(bias)
+
+
+def _agree(model: nn.Module, other: nn.Module, example_inputs: Any) -> bool:
+    outputs = []
+    for candidate in (model, other):
+        args, kwargs = arguments(copied(example_inputs))
+        with untouched([candidate]):
+            outputs.append([tensor.clone() for tensor in tensors_in(candidate(*args, **kwargs))])
+    return len(outputs[0]) == len(outputs[1]) and all(_close(*pair) for pair in zip(*outputs, strict=True))
+
+
+def _close(left: Tensor, right: Tensor) -> bool:
+    """Up to roundings, which a deep network amplifies: folding a norm by mistake is off by far more."""
+    if left.shape != right.shape or not left.is_floating_point():
+        return left.shape == right.shape and torch.equal(left, right)
+    tolerance = min(1e3 * torch.finfo(left.dtype).eps, 0.1)
+    largest = float(left.abs().nan_to_num(0.0, 0.0, 0.0).max()) if left.numel() else 0.0
+    return torch.allclose(left, right, rtol=tolerance, atol=tolerance * max(largest, 1e-30), equal_nan=True)

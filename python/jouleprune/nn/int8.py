@@ -1,0 +1,148 @@
+"""``SparseLinearInt8``: a pruned weight in int8 blocks of 1 x 4, activations quantised on the way. For inference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..ops import pack_bsr_int8, unpack_bsr_int8
+
+__all__ = ["SparseLinearInt8"]
+
+_STRUCTURE = ("blocks", "block_columns", "block_row_offsets", "key", "scales")
+#: The ``input_scale`` that gives every row of the input its own.
+_DYNAMIC = 0.0
+
+
+class SparseLinearInt8(nn.Module):
+    """A linear layer with a pruned int8 weight: ``y = x W^T + b``, [..., in_features] -> [..., out_features].
+
+    Inputs and outputs are float32, bfloat16 or float16. Made by ``SparseLinear.from_dense(linear, dtype="int8")``. All
+    tensors are buffers (``docs/formats.md``): there is nothing to train, and under grad mode an input that requires
+    grad is refused. ``input_scale`` 0 (as made) gives each row of the input its own scale; :meth:`fix_input_scale` sets
+    one for all, as calibration does. Scales and bias stay float32 when the module is cast.
+    """
+
+    __jit_unused_properties__ = ("nnz", "density")
+
+    if TYPE_CHECKING:  # TorchScript would read these strings as types at run time
+        blocks: Tensor
+        block_columns: Tensor
+        block_row_offsets: Tensor
+        key: Tensor
+        scales: Tensor
+        input_scale: Tensor
+        bias: Tensor | None
+
+    def __init__(self, dense: nn.Linear, mask: Tensor | None = None) -> None:
+        super().__init__()
+        self.in_features, self.out_features = dense.in_features, dense.out_features
+        weight = dense.weight.detach()
+        if mask is not None and not isinstance(mask, Tensor):
+            raise ValueError(f"mask: expected a bool tensor, got {type(mask).__name__}")
+        for name, tensor in zip(_STRUCTURE, pack_bsr_int8(weight, mask), strict=True):
+            self.register_buffer(name, tensor)
+        self.register_buffer("input_scale", torch.tensor([_DYNAMIC], device=weight.device))
+        self.register_buffer("bias", None if dense.bias is None else dense.bias.detach().float().clone())
+        self.train(dense.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        out: Tensor = torch.ops.jouleprune.linear_bsr_int8(
+            input, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.scales, self.input_scale,
+            None, self.bias, self.in_features, "none",
+        )  # fmt: skip
+        return out
+
+    def fix_input_scale(self, scale: float | None) -> None:
+        """Rounds all inputs to multiples of ``scale``, the largest magnitude expected / 127. None: a scale per row."""
+        if scale is not None and not 0 < scale < float("inf"):
+            raise ValueError(f"input_scale: expected a positive number or None, got {scale}")
+        self.input_scale.fill_(_DYNAMIC if scale is None else scale)
+
+    @property
+    def nnz(self) -> int:
+        """Weights in kept blocks (those pruned within a block included)."""
+        return self.blocks.numel()
+
+    @property
+    def density(self) -> float:
+        """Share of weights in kept blocks, 0 to 1."""
+        return min(1.0, self.nnz / max(1, self.out_features * self.in_features))
+
+    def to_dense(self) -> nn.Linear:
+        """A torch.nn.Linear with the weight that int8 holds, float32. Nothing is shared."""
+        dense = nn.Linear(self.in_features, self.out_features, bias=self.bias is not None, device=self.scales.device)
+        weight = unpack_bsr_int8(self.blocks, self.block_columns, self.block_row_offsets, self.scales, self.in_features)
+        with torch.no_grad():
+            dense.weight.copy_(weight)
+            if self.bias is not None:
+                dense.bias.copy_(self.bias)
+        return dense.train(self.training).requires_grad_(False)
+
+    def extra_repr(self) -> str:
+        scale = f"{self.input_scale.item():.4g}" if self.input_scale.item() != _DYNAMIC else "per row"
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}, "
+            f"nnz={self.nnz}, density={self.density:.4f}, input_scale={scale}"
+        )
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
+        """Moves as any module does, but what must stay float32 does."""
+        exact = {name: buffer for name, buffer in self._buffers.items() if buffer is not None}
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, before in exact.items():
+            after = self._buffers[name]
+            if after is not None and after.dtype != before.dtype:
+                self._buffers[name] = before.to(after.device)
+        return self
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Any,
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Takes all of it, with another number of blocks if need be, or nothing."""
+        names = [*_STRUCTURE, "input_scale", *(["bias"] if self.bias is not None else [])]
+        found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
+        if found:
+            defect = self._defect(names, found)
+            if defect:
+                error_msgs.append(f"{prefix.rstrip('.') or type(self).__name__}: {defect}")
+                return
+            self.blocks = self.blocks.new_empty(found["blocks"].shape)
+            self.block_columns = self.block_columns.new_empty(found["block_columns"].shape)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def _defect(self, names: list[str], found: Mapping[str, Any]) -> str:
+        """Empty, or why these tensors cannot be this module's state."""
+        missing = [name for name in names if name not in found]
+        if missing:
+            return f"expected {', '.join(names)} together, found no {', '.join(missing)}"
+        for name, value in found.items():
+            if not isinstance(value, Tensor):
+                return f"{name}: expected a tensor, got {type(value).__name__}"
+            mine = self.get_buffer(name)
+            if value.dtype != mine.dtype:
+                return f"{name}: expected {mine.dtype}, got {value.dtype}"
+            if name not in ("blocks", "block_columns") and value.shape != mine.shape:
+                return f"{name}: expected {list(mine.shape)}, got {list(value.shape)}"
+        on_cpu = {name: value.detach().cpu() for name, value in found.items()}
+        scale = on_cpu["input_scale"]
+        try:  # an empty batch computes nothing, but the op checks the structure and that the key belongs to it
+            torch.ops.jouleprune.linear_bsr_int8(
+                scale.new_empty(0, self.in_features), *(on_cpu[name] for name in _STRUCTURE), scale, None, None,
+                self.in_features, "none",
+            )  # fmt: skip
+        except (ValueError, TypeError) as error:
+            return str(error)
+        return ""
