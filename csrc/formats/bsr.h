@@ -1,6 +1,6 @@
-// BSR of a weight seen as a matrix [rows, cols]: dense blocks of r x c entries, row-major within a block; block rows ascending, block
-// columns ascending in a block row. Where rows or cols are no multiple of r or c the last blocks reach beyond the matrix: what lies
-// there is padding, never read as a weight. Layout "vector" is the case c = 1. Torch-free.
+// BSR of a weight seen as a matrix [rows, cols]: dense blocks of r x c entries, row-major within a block; block rows ascending,
+// block columns ascending in a block row. Where rows or cols are no multiple of r or c the last blocks reach beyond the matrix:
+// what lies there is padding, never read as a weight. Layout "vector" is the case c = 1. Torch-free.
 #pragma once
 #include <array>
 #include <cstdint>

@@ -73,10 +73,10 @@ BsrWeight check_bsr_weight(const char* op, const BsrArguments& a, const at::Tens
                    a.block_row_offsets.contiguous(), {}, {}};
   auto& bsr = weight.bsr;
   bsr = {a.rows, a.cols, block_size[0], block_size[1], a.block_columns.numel(), nullptr, nullptr};
-  TORCH_CHECK_VALUE(a.block_row_offsets.numel() == bsr.down() + 1, op, ": block_row_offsets: expected [ceil(", a.rows, " / ", bsr.r,
-                    ") + 1 = ", bsr.down() + 1, "], got ", a.block_row_offsets.sizes());
-  TORCH_CHECK_VALUE(bsr.blocks <= kLimit / (bsr.r * bsr.c), op, ": expected at most ", kLimit, " entries in blocks, got ", bsr.blocks,
-                    " of ", bsr.r, " x ", bsr.c);
+  TORCH_CHECK_VALUE(a.block_row_offsets.numel() == bsr.down() + 1, op, ": block_row_offsets: expected [ceil(", a.rows, " / ",
+                    bsr.r, ") + 1 = ", bsr.down() + 1, "], got ", a.block_row_offsets.sizes());
+  TORCH_CHECK_VALUE(bsr.blocks <= kLimit / (bsr.r * bsr.c), op, ": expected at most ", kLimit, " entries in blocks, got ",
+                    bsr.blocks, " of ", bsr.r, " x ", bsr.c);
   if (a.key != nullptr) {
     check_key(op, *a.key, like, like_name);
     weight.key = check_structure(op, weight.block_columns, weight.block_row_offsets, *a.key,

@@ -55,7 +55,8 @@ struct LinearBsrFunction : torch::autograd::Function<LinearBsrFunction> {
     const auto number = [&](const char* name) { return context->saved_data[name].toSymInt(); };
     if (context->needs_input_grad(kInput) && blocks.defined()) {
       static const auto op = find_op<LinearBsrBackwardInput>("jouleprune::linear_bsr_backward_input");
-      result[0] = op.call(grad_output, blocks, block_columns, block_row_offsets, key, number("out_features"), number("in_features"));
+      result[0] = op.call(grad_output, blocks, block_columns, block_row_offsets, key, number("out_features"),
+                          number("in_features"));
     }
     if (context->needs_input_grad(kBlocks) && input.defined()) {
       static const auto op = find_op<LinearBsrBackwardValues>("jouleprune::linear_bsr_backward_values");

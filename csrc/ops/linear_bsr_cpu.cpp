@@ -36,7 +36,8 @@ Tensor linear_bsr_cpu(const Tensor& input, const Tensor& blocks, const Tensor& b
 }
 
 Tensor linear_bsr_backward_input_cpu(const Tensor& grad_output, const Tensor& blocks, const Tensor& block_columns,
-                                     const Tensor& block_row_offsets, const Tensor& key, int64_t out_features, int64_t in_features) {
+                                     const Tensor& block_row_offsets, const Tensor& key, int64_t out_features,
+                                     int64_t in_features) {
   constexpr const char* op = "linear_bsr_backward_input";
   const auto weight = check_bsr_weight(op, {&blocks, {}, block_columns, block_row_offsets, &key, out_features, in_features},
                                        grad_output, "grad_output");

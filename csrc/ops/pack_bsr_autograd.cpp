@@ -39,8 +39,8 @@ Tensor gather_blocks(const Tensor& dense, const Tensor& block_columns, const Ten
 struct UnpackBsrFunction : torch::autograd::Function<UnpackBsrFunction> {
   static constexpr bool is_traceable = true;
 
-  static Tensor forward(AutogradContext* context, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
-                        c10::SymInt rows, c10::SymInt cols) {
+  static Tensor forward(AutogradContext* context, const Tensor& blocks, const Tensor& block_columns,
+                        const Tensor& block_row_offsets, c10::SymInt rows, c10::SymInt cols) {
     context->set_materialize_grads(false);
     context->save_for_backward({block_columns, block_row_offsets});
     context->saved_data["r"] = blocks.sym_size(1);
@@ -52,7 +52,8 @@ struct UnpackBsrFunction : torch::autograd::Function<UnpackBsrFunction> {
     variable_list result(5);
     if (grads[0].defined()) {
       const auto saved = context->get_saved_variables();
-      result[0] = gather_blocks(grads[0], saved[0], saved[1], context->saved_data["r"].toSymInt(), context->saved_data["c"].toSymInt());
+      const auto number = [&](const char* name) { return context->saved_data[name].toSymInt(); };
+      result[0] = gather_blocks(grads[0], saved[0], saved[1], number("r"), number("c"));
     }
     return result;
   }

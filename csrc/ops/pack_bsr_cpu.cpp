@@ -32,8 +32,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> pack_bsr_cpu(const Tensor& weight, co
     ++offsets[block_row + 1];
     ++bsr.blocks;
   });
-  TORCH_CHECK_VALUE(bsr.blocks <= kLimit / (bsr.r * bsr.c), op, ": weight: expected at most ", kLimit, " entries in kept blocks, got ",
-                    bsr.blocks, " blocks of ", bsr.r, " x ", bsr.c);
+  TORCH_CHECK_VALUE(bsr.blocks <= kLimit / (bsr.r * bsr.c), op, ": weight: expected at most ", kLimit,
+                    " entries in kept blocks, got ", bsr.blocks, " blocks of ", bsr.r, " x ", bsr.c);
   for (int64_t row = 0; row < bsr.down(); ++row) {
     offsets[row + 1] += offsets[row];
   }

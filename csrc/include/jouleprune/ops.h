@@ -1,5 +1,5 @@
-// Every op of the layouts csr and bsr and of masks as a C++ function; they go through torch's dispatcher, so that autograd, autocast, CUDA and
-// tracing work as for torch's own functions.
+// Every op of the layouts csr and bsr and of masks as a C++ function; they go through torch's dispatcher, so that autograd, autocast,
+// CUDA and tracing work as for torch's own functions.
 //
 // Layout csr of a weight [rows, cols] (a convolution's weight seen as [out_channels, in_channels / groups x kernel taps]):
 //   values       [nnz]       float32, float64, bfloat16 or float16: the kept entries, rows ascending, columns ascending in a row

@@ -1,7 +1,7 @@
-// Products with a weight in layout bsr, on the CPU: linear, forward and backward. Every entry of a kept block multiplies, those that
-// are zero included (0 x inf is NaN there, as in a dense product); removed blocks and padding never do. Sums of 16-bit types are
-// kept in float32 and rounded once. Each result is summed in an order that depends on the shapes alone: bit-equal for any threads.
-// Arguments are trusted; the callers check them. T: float, double, BFloat16, Half.
+// Products with a weight in layout bsr, on the CPU: linear, forward and backward. Every entry of a kept block multiplies, those
+// that are zero included (0 x inf is NaN there, as in a dense product); removed blocks and padding never do. Sums of 16-bit types
+// are kept in float32 and rounded once. Each result is summed in an order that depends on the shapes alone: bit-equal for any
+// number of threads. Arguments are trusted; the callers check them. T: float, double, BFloat16, Half.
 #pragma once
 #include <cstdint>
 

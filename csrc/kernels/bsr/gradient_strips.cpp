@@ -20,7 +20,8 @@ void gradient_strips(const LinearBlocksParams<T>& p, const ParallelFor& parallel
   std::fill_n(sums.data(), form->entries * kRows, A{0});
 
   const int64_t panels = (p.n + kernels.width - 1) / kernels.width, panel_elements = p.bsr.cols * kernels.width + kPanelSlack;
-  const int64_t wave = std::clamp<int64_t>(kWaveBytes / (panel_elements * static_cast<int64_t>(sizeof(A))), 1, std::max<int64_t>(1, panels));
+  const int64_t panel_bytes = panel_elements * static_cast<int64_t>(sizeof(A));
+  const int64_t wave = std::clamp<int64_t>(kWaveBytes / panel_bytes, 1, std::max<int64_t>(1, panels));
   const int64_t panel_work = form->entries * kRows * kernels.width;
   const int64_t chunks = std::clamp<int64_t>(panel_work / kUnitWork, 1, std::max<int64_t>(1, form->strips));
   const auto bounds = csr::balanced_rows(form->offsets.get(), 0, form->strips, chunks);

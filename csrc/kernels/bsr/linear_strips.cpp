@@ -47,7 +47,9 @@ struct Call {
 template <class T>
 void run(const Call<T>& call, const StripForm<T>& form, const ParallelFor& parallel) {
   using A = Accumulate<T>;
-  const int64_t panels = call.panels(), panel_work = (form.entries + 8 * form.strips) * kStripRows<T> * std::min(call.p.n, call.kernels.width);
+  constexpr int64_t kStripWork = 8;  // starting and storing a tile costs about as much as this many entries
+  const int64_t panels = call.panels(), width = std::min(call.p.n, call.kernels.width);
+  const int64_t panel_work = (form.entries + kStripWork * form.strips) * kStripRows<T> * width;
   const int64_t chunks = std::clamp<int64_t>(panel_work / kUnitWork, 1, std::max<int64_t>(1, form.strips));
   const auto bounds = csr::balanced_rows(form.offsets.get(), 0, form.strips, chunks);
   const int64_t grain = grain_of(panel_work / chunks);

@@ -36,8 +36,8 @@ void pack_pairs(const BFloat16* x, int64_t stride, int64_t count, int64_t cols, 
     const uint32_t low = x[j * stride + 2 * p].bits, high = 2 * p + 1 < cols ? x[j * stride + 2 * p + 1].bits : 0u;
     return __builtin_bit_cast(float, low | high << 16);
   };
-  pack_columns<float>(
-      [&](int64_t j, int64_t p) { return _mm512_castsi512_ps(_mm512_loadu_si512(x + j * stride + 2 * p)); }, count, whole, width, panel);
+  const auto row = [&](int64_t j, int64_t p) { return _mm512_castsi512_ps(_mm512_loadu_si512(x + j * stride + 2 * p)); };
+  pack_columns<float>(row, count, whole, width, panel);
   for (int64_t p = whole; 2 * p < cols; ++p) {
     for (int64_t j = 0; j < width; ++j) {
       panel[p * width + j] = j < count ? pair_at(j, p) : 0.0f;

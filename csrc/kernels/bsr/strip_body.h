@@ -134,8 +134,8 @@ int64_t width_for(int64_t count) {
   return kWidth;
 }
 
-/// panel[(c + i) * width + first + j] = block[j][i] for 0 <= i < kLanes: the columns of a square block of batch rows. What lies beyond
-/// the width spills into the next column.
+/// to[i * width + j] = block[j][i]: the columns of a square block of batch rows. What lies beyond the width spills into the next
+/// column.
 template <class A>
 [[gnu::always_inline]] inline void store_columns(Vector<A> (&block)[kLanes<A>], A* to, int64_t width) {
   csr::transpose<A>(block);

@@ -27,8 +27,9 @@ BlockOrder order_of(const formats::BsrView& bsr, Side side) {
     std::iota(order.blocks.begin(), order.blocks.end(), 0);
     return order;
   }
-  BlockOrder order{std::vector<int32_t>(static_cast<size_t>(bsr.across() + 1)), std::vector<int32_t>(static_cast<size_t>(bsr.blocks)),
-                   std::vector<int32_t>(static_cast<size_t>(bsr.blocks))};
+  const auto blocks = static_cast<size_t>(bsr.blocks);
+  BlockOrder order{std::vector<int32_t>(static_cast<size_t>(bsr.across() + 1)), std::vector<int32_t>(blocks),
+                   std::vector<int32_t>(blocks)};
   for (int64_t k = 0; k < bsr.blocks; ++k) {
     ++order.offsets[bsr.block_columns[k] + 1];
   }

@@ -79,9 +79,9 @@ void for_each_case(const Body& body) {
   const int64_t sides[] = {1, 2, 3, 4, 8, 16, 32};
   const double densities[] = {0, 0.05, 0.3, 0.9};
   for (int i = 0; i < 200; ++i) {
-    body(Case{static_cast<int64_t>(random() % (i % 4 == 0 ? 100 : 30)), static_cast<int64_t>(random() % 70),
-              static_cast<int64_t>(random() % 70), i % 2 == 0 ? 16 : sides[random() % 7], sides[random() % 7], densities[random() % 4],
-              static_cast<int64_t>(random() % 3), random() % 2 == 0, static_cast<Activation>(random() % 4)},
+    const auto size = [&](int64_t limit) { return static_cast<int64_t>(random() % static_cast<uint64_t>(limit)); };
+    body(Case{size(i % 4 == 0 ? 100 : 30), size(70), size(70), i % 2 == 0 ? 16 : sides[size(7)], sides[size(7)],
+              densities[size(4)], size(3), size(2) == 0, static_cast<Activation>(size(4))},
          random);
   }
 }
@@ -176,7 +176,7 @@ TYPED_TEST(LinearBsr, NanAndInfinityGoThrough) {
       for (const double special : {static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
         std::vector<T> input;
         for (int64_t j = 0; j < n; ++j) {
-          for (const double x : {special, 1.0, static_cast<double>(NAN), static_cast<double>(INFINITY), 1.0, static_cast<double>(NAN)}) {
+          for (const double x : {special, 1.0, 0.0 * INFINITY, 1.0 * INFINITY, 1.0, 0.0 * INFINITY}) {
             input.push_back(number(j % 2 == 0 ? x : 1.0));
           }
         }
