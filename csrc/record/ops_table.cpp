@@ -37,6 +37,7 @@ void layers(Table& table) {
   add(conv2d_csr, {"jouleprune::conv2d_csr"});
   add(lstm_csr, {"jouleprune::lstm_csr"});
   add(gru_csr, {"jouleprune::gru_csr"});
+  add(linear_bsr, {"jouleprune::linear_bsr"});
   add(linear_bsr_int8, {"jouleprune::linear_bsr_int8"});
 }
 

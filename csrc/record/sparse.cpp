@@ -18,6 +18,21 @@ void add_csr(const Call& call, Recording& recording, std::string op, const Produ
   recording.add(std::move(entry));
 }
 
+/// A Linear in layout bsr; `mark` tells the rest.
+template <class Mark>
+void add_blocks(const Call& call, Recording& recording, const at::Tensor& blocks, int64_t rows, int64_t cols,
+                const std::string& activation, const Mark& mark) {
+  const at::Tensor input = call.tensor(0), output = call.output();
+  Entry entry = recording.weighted("linear", {rows, cols, quotient(output.numel(), rows), 1}, blocks, input, output);
+  entry.shape = {rows, cols};
+  entry.weight_elements = rows * cols;
+  entry.nnz = std::min(blocks.numel(), rows * cols);  // the last blocks may reach beyond the weight
+  if (activation != "none") entry.ops = output.numel();  // fused
+  entry.layout = "bsr";
+  mark(entry);
+  recording.add(std::move(entry));
+}
+
 }  // namespace
 
 void mark_csr(Entry& entry, const at::Tensor& values, std::vector<int64_t> sizes) {
@@ -36,19 +51,22 @@ void linear_csr(const Call& call, Recording& recording) {
   add_csr(call, recording, "linear", {rows, cols, n, 1}, {rows, cols}, std::string(call.inputs.at(8).toStringView()));
 }
 
+void linear_bsr(const Call& call, Recording& recording) {
+  const at::Tensor blocks = call.tensor(1);
+  const int64_t rows = call.integer(7), cols = call.integer(8);
+  add_blocks(call, recording, blocks, rows, cols, std::string(call.inputs.at(9).toStringView()), [&](Entry& entry) {
+    entry.pattern = blocks.size(2) == 1 && blocks.size(1) > 1 ? "vector" : "block";
+    entry.kernel = "bsr";
+  });
+}
+
 void linear_bsr_int8(const Call& call, Recording& recording) {
-  const at::Tensor input = call.tensor(0), blocks = call.tensor(1), output = call.output();
   const int64_t rows = call.tensor(5).numel(), cols = call.integer(9);
-  Entry entry = recording.weighted("linear", {rows, cols, quotient(output.numel(), rows), 1}, blocks, input, output);
-  entry.shape = {rows, cols};
-  entry.weight_elements = rows * cols;
-  entry.nnz = std::min(blocks.numel(), rows * cols);  // the last block of a row may reach beyond it
-  if (call.inputs.at(10).toStringView() == "relu") entry.ops = output.numel();  // fused
-  entry.dtype = "int8";
-  entry.pattern = "unstructured";
-  entry.layout = "bsr";
-  entry.kernel = "bsr-int8";
-  recording.add(std::move(entry));
+  add_blocks(call, recording, call.tensor(1), rows, cols, std::string(call.inputs.at(10).toStringView()), [](Entry& entry) {
+    entry.dtype = "int8";
+    entry.pattern = "unstructured";
+    entry.kernel = "bsr-int8";
+  });
 }
 
 void conv2d_csr(const Call& call, Recording& recording) {

@@ -212,6 +212,13 @@ def _empty_twin(dense: torch.nn.Module, own: Mapping[str, torch.Tensor], class_n
             return None
         none_kept = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
         return SparseLinear.from_dense(dense, dtype="int8", mask=none_kept)
+    if class_name == "SparseLinearBSR":
+        blocks = own.get("blocks")
+        if not isinstance(dense, torch.nn.Linear) or blocks is None or blocks.dim() != 3 or 0 in blocks.shape[1:]:
+            return None
+        none_kept = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
+        size = (int(blocks.shape[1]), int(blocks.shape[2]))
+        return SparseLinear.from_dense(dense, layout="bsr", block_size=size, mask=none_kept)
     weights = unit_weights(dense)
     sparse = {weight for weight in weights if f"{weight.removesuffix('.weight')}.values" in own}
     nothing = {

@@ -229,3 +229,20 @@ def test_loading_takes_a_state_as_a_whole_or_not_at_all():
         with pytest.raises(RuntimeError, match=message):
             sparse.load_state_dict(state)
         assert all(torch.equal(tensor, before[name]) for name, tensor in sparse.state_dict().items())
+
+
+def test_a_checkpoint_and_an_estimate_know_blocks(tmp_path):
+    torch.manual_seed(0)
+    dense = nn.Sequential(nn.Linear(48, 32), nn.ReLU(), nn.Linear(32, 5))
+    with torch.no_grad():
+        dense[0].weight.mul_((torch.rand(2, 48) < 0.4).repeat_interleave(16, 0))
+    x = torch.randn(3, 48)
+    model = nn.Sequential(jp.nn.SparseLinear.from_dense(dense[0], layout="vector"), nn.ReLU(), dense[2])
+    report = jp.estimate(model, x, profile="generic-cpu")
+    first = report.layers[0]
+    assert (first.layout, first.kernel, first.pattern) == ("bsr", "bsr", "vector") and not report.unknown_ops
+    assert first.energy_j < jp.estimate(dense, x, profile="generic-cpu").layers[0].energy_j
+    jp.save(model, tmp_path / "m.safetensors")
+    fresh = nn.Sequential(nn.Linear(48, 32), nn.ReLU(), nn.Linear(32, 5))
+    loaded = jp.load(fresh, tmp_path / "m.safetensors")
+    assert type(loaded[0]) is jp.nn.SparseLinearBSR and torch.equal(loaded(x), model(x))
