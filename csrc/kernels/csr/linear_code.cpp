@@ -80,19 +80,21 @@ void run_panels(const Call<T>& call, int64_t begin, int64_t end) {
 template <class T>
 void run_groups(const Call<T>& call, int64_t begin, int64_t end, int64_t first, int64_t count, const float* x) {
   const FlushDenormals flush;
-  const bool blocked = call.code.column_blocks() > 1;
+  const int64_t column_blocks = call.code.column_blocks(), blocks = (end - begin) * column_blocks;
+  const auto block_at = [&](int64_t i) -> const jit::PatternBlock& {
+    return call.code.block(begin + i / column_blocks, i % column_blocks);
+  };
   const int64_t panel_elements = call.panel_elements(), sum_elements = kMaxGroupRows * call.lanes;
-  Scratch<float> sums((blocked ? count : 1) * sum_elements);
-  for (int64_t group = begin; group < end; ++group) {
-    for (int64_t column_block = 0; column_block < call.code.column_blocks(); ++column_block) {
-      const bool last = column_block + 1 == call.code.column_blocks();
-      const auto& block = call.code.block(group, column_block);
-      for (int64_t i = 0; i < count; ++i) {
-        float* const group_sums = sums.data() + (blocked ? i * sum_elements : 0);
-        if (last) call.prefetch(block, first + i);
-        call.run(block, x + i * panel_elements, group_sums);
-        if (last) call.finish(block, first + i, group_sums);
-      }
+  Scratch<float> sums((column_blocks > 1 ? count : 1) * sum_elements);
+  for (int64_t b = 0; b < blocks; ++b) {
+    const bool last = b % column_blocks + 1 == column_blocks;
+    const auto& block = block_at(b);
+    for (int64_t i = 0; i < count; ++i) {
+      float* const group_sums = sums.data() + (column_blocks > 1 ? i * sum_elements : 0);
+      if (b + 1 < blocks) block_at(b + 1).prefetch(call.values, i, count);
+      if (last) call.prefetch(block, first + i);
+      call.run(block, x + i * panel_elements, group_sums);
+      if (last) call.finish(block, first + i, group_sums);
     }
   }
 }

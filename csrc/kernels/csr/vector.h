@@ -82,35 +82,6 @@ template <>
 }
 #endif
 
-/// base[index[i]] for each lane.
-template <class A>
-[[gnu::always_inline]] inline Vector<A> gather(const A* base, const int32_t* index) {
-  Vector<A> v;
-  for (int i = 0; i < kLanes<A>; ++i) {
-    v[i] = base[index[i]];
-  }
-  return v;
-}
-#if defined(__AVX512F__)
-template <>
-[[gnu::always_inline]] inline Vector<float> gather<float>(const float* base, const int32_t* index) {
-  return _mm512_i32gather_ps(_mm512_loadu_si512(index), base, 4);
-}
-template <>
-[[gnu::always_inline]] inline Vector<double> gather<double>(const double* base, const int32_t* index) {
-  return _mm512_i32gather_pd(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), base, 8);
-}
-#elif defined(__AVX2__)
-template <>
-[[gnu::always_inline]] inline Vector<float> gather<float>(const float* base, const int32_t* index) {
-  return _mm256_i32gather_ps(base, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index)), 4);
-}
-template <>
-[[gnu::always_inline]] inline Vector<double> gather<double>(const double* base, const int32_t* index) {
-  return _mm256_i32gather_pd(base, _mm_loadu_si128(reinterpret_cast<const __m128i*>(index)), 8);
-}
-#endif
-
 template <class A>
 [[gnu::always_inline]] inline A sum(Vector<A> v) {
   A total = v[0];

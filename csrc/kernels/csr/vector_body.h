@@ -57,8 +57,8 @@ constexpr int kPanelVectors = 8;  // one row, eight sums
 template <class T>
 constexpr VectorKernels<T> make_table() {
   using A = Accumulate<T>;
-  return {kLanes<A>,        kPanelVectors, pack<T>,     unpack<T>,   prepare_unpack<T>,
-          multiply_unit<A>, activate<A>,   multiply<T>, dot_rows<T>, sampled_dots<A>};
+  return {kLanes<A>,        kPanelVectors, pack<T>,     unpack<T>,      prepare_unpack<T>,
+          multiply_unit<A>, activate<A>,   multiply<T>, sampled_dots<A>};
 }
 
 }  // namespace

@@ -1,42 +1,10 @@
-// Dot products: of sparse rows with one dense vector, and of dense vectors at kept entries. Included only by vector_body.h.
+// Dot products of dense vectors at kept entries. Included only by vector_body.h.
 #pragma once
 #include "kernels/csr/vector_activate.h"
 #include "kernels/csr/vector_kernels.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
-
-template <class T>
-void dot_rows(const Weight<T>& weight, int64_t begin, int64_t end, const Accumulate<T>* x, T* y) {
-  using A = Accumulate<T>;
-  constexpr int kStep = kLanes<A>;
-  for (int64_t r = begin; r < end; ++r) {
-    A total = weight.bias == nullptr ? A{0} : widen(weight.bias[r]);
-    int64_t k = weight.row_offsets[r];
-    const int64_t last = weight.row_offsets[r + 1];
-    if (k + kStep <= last) {
-      Vector<A> even{}, odd{};
-      for (; k + 2 * kStep <= last; k += 2 * kStep) {
-        even += load_wide(weight.values + k) * gather(x, weight.col_indices + k);
-        odd += load_wide(weight.values + k + kStep) * gather(x, weight.col_indices + k + kStep);
-      }
-      if (k + kStep <= last) {
-        even += load_wide(weight.values + k) * gather(x, weight.col_indices + k);
-        k += kStep;
-      }
-      total += sum<A>(even + odd);
-    }
-    for (; k < last; ++k) {
-      total += widen(weight.values[k]) * x[weight.col_indices[k]];
-    }
-    if (weight.activation != Activation::kNone) {
-      alignas(kVectorBytes) A lanes[kStep] = {total};
-      activate(weight.activation, lanes, kStep);
-      total = lanes[0];
-    }
-    y[r] = narrow<T>(total);
-  }
-}
 
 /// Lane i of the result: the sum of the lanes of rows[i].
 template <class A>

@@ -71,8 +71,6 @@ struct VectorKernels {
   /// tile[(r - begin) * width + j] = bias[r] + sum over the kept c of row r of w[r, c] panel[c * width + j], in the order of c,
   /// straight from csr.
   void (*multiply)(const Weight<T>& weight, int64_t begin, int64_t end, const A* panel, int64_t width, A* tile);
-  /// y[r] = bias[r] + w[r, :] . x for begin <= r < end; x: [cols] dense.
-  void (*dot_rows)(const Weight<T>& weight, int64_t begin, int64_t end, const A* x, T* y);
   /// sums[i] += g . columns[index[i]] for i < count; vectors of `length` elements, a multiple of `lanes`; column c at
   /// columns + c * length.
   void (*sampled_dots)(const A* g, const A* columns, int64_t length, const int32_t* index, int64_t count, A* sums);

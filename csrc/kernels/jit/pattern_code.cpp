@@ -65,7 +65,7 @@ PatternCode::PatternCode(const PatternSpec& spec) {
     const int64_t first = spec.row_begin + rows * group / groups_, last = spec.row_begin + rows * (group + 1) / groups_;
     lists.fill(spec.csr, first, last);
     for (int64_t block = 0; block < column_blocks_; ++block) {
-      blocks_.push_back({first, last - first, static_cast<int64_t>(value_order_.size()), nullptr});
+      PatternBlock made{first, last - first, static_cast<int64_t>(value_order_.size())};
       entries.push_back(emitter.begin(code, last - first, block > 0, spec.output_row_bytes));
       PatternEmitter::Cursor cursor;
       for (int64_t col = block * column_block; col < std::min(cols, (block + 1) * column_block); ++col) {
@@ -77,6 +77,9 @@ PatternCode::PatternCode(const PatternSpec& spec) {
         }
       }
       emitter.end(code, last - first, spec.output_row_bytes);
+      made.value_count = static_cast<int64_t>(value_order_.size()) - made.values_begin;
+      made.code_bytes = static_cast<int64_t>(code.size() - entries.back());
+      blocks_.push_back(made);
     }
   }
   if (!code.empty()) {

@@ -45,6 +45,7 @@ struct PatternSpec {
 struct PatternBlock {
   int64_t row_begin = 0, rows = 0;  ///< absolute rows of the weight
   int64_t values_begin = 0;         ///< first of its values in the stream
+  int64_t value_count = 0, code_bytes = 0;
   const uint8_t* entry = nullptr;
 
   /// start: one 4-byte start value per row for the first block of columns (later blocks read `sums`); x: the panel; values: the
@@ -52,6 +53,18 @@ struct PatternBlock {
   void run(const void* x, const uint32_t* values, void* sums, const uint32_t* start) const {
     using Function = void (*)(const void*, const uint32_t*, void*, const uint32_t*);
     reinterpret_cast<Function>(const_cast<uint8_t*>(entry))(x, values + values_begin, sums, start);
+  }
+
+  /// Asks the second-level cache for part `part` of `parts` of the code and of its values.
+  void prefetch(const uint32_t* values, int64_t part, int64_t parts) const {
+    const auto lines = [&](const void* begin, int64_t bytes) {
+      const char* const from = static_cast<const char*>(begin);
+      for (int64_t at = bytes * part / parts; at < bytes * (part + 1) / parts; at += 64) {
+        __builtin_prefetch(from + at, 0, 2);
+      }
+    };
+    lines(entry, code_bytes);
+    lines(values + values_begin, value_count * static_cast<int64_t>(sizeof(uint32_t)));
   }
 };
 

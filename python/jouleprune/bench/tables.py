@@ -141,8 +141,14 @@ def _span(values: Sequence[float], form: str) -> str:
 
 
 def _goals(verdicts: Sequence[Verdict]) -> Grid:
-    rows = []
+    """A line per judged cell; rows of which nothing was measured take one line each."""
+    judged = {verdict.row for verdict in verdicts if verdict.reached is not None}
+    rows: list[list[str]] = []
     for verdict in verdicts:
+        if verdict.row not in judged:
+            if not rows or rows[-1][0] != verdict.row:
+                rows.append([verdict.row, "", "", "", "", verdict.reason])
+            continue
         state = {True: "reached", False: "NOT reached", None: ""}[verdict.reached]
         mean = "" if verdict.mean is None else f"{verdict.mean:.2f}"
         worst = "" if verdict.worst is None else f"{verdict.worst:.2f} ({verdict.worst_case})"

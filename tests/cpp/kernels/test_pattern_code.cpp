@@ -1,6 +1,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <cstdio>
 #include <fstream>
 #include <numeric>
 
@@ -169,6 +171,24 @@ TEST(PatternCode, RunsAfterFork) {
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
+}
+
+/// Prints; a time is no criterion on a shared machine.
+TEST(PatternCode, EmissionTime) {
+  SKIP_WITHOUT_CODE();
+  std::mt19937 random(7);
+  for (const double density : {0.5, 0.1, 0.05}) {
+    const auto structure = random_structure(768, 768, density * 1.5, random);  // each third row is empty
+    double best = 1;
+    for (int round = 0; round < 3; ++round) {
+      const auto start = std::chrono::steady_clock::now();
+      const PatternCode code(spec_of(structure, isas_with_code().back(), 0));
+      best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      ASSERT_EQ(code.value_order().size(), structure.col_indices.size());
+    }
+    std::printf("768 x 768, density %.2f: %.1f ns per kept weight\n", density,
+                best * 1e9 / static_cast<double>(structure.col_indices.size()));
+  }
 }
 
 TEST(PatternCode, DenormalsAndNegativeZerosStreamAsZero) {
