@@ -82,15 +82,6 @@ template <>
 }
 #endif
 
-template <class A>
-[[gnu::always_inline]] inline A sum(Vector<A> v) {
-  A total = v[0];
-  for (int i = 1; i < kLanes<A>; ++i) {
-    total += v[i];
-  }
-  return total;
-}
-
 /// Lanes 2i and 2i + 1 of the result: lane i + kHalf * (kLanes / 2) of a and of b.
 template <int kHalf, class A>
 [[gnu::always_inline]] inline Vector<A> interleave(Vector<A> a, Vector<A> b) {
