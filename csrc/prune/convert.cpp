@@ -56,6 +56,7 @@ std::map<std::string, Race> run_races(torch::nn::Module& module, const std::vect
     }
   }
   const bool by_cost = tuning_is_off();
+  KeptTimes kept;
   const auto sizes = by_cost ? InputSizes{} : conv2d_input_sizes(forward.run, convolutions);
   for (const auto& candidate : candidates) {
     const auto layer = view_layer(candidate.place);
@@ -69,7 +70,7 @@ std::map<std::string, Race> run_races(torch::nn::Module& module, const std::vect
       if (const auto it = sizes.find(candidate.weight); it != sizes.end()) {
         for (const auto& input : it->second) {
           call.input_sizes = input;
-          race_of += race(call, timer);
+          race_of += race(call, timer, kept.table());
         }
       }
     }
@@ -78,10 +79,11 @@ std::map<std::string, Race> run_races(torch::nn::Module& module, const std::vect
         race_of += race_by_cost(entry, candidate.nnz);
       } else if (entry.weight == candidate.weight && layer.op == "linear") {
         call.input_sizes = {entry.n, layer.weight.size(1)};
-        race_of += race(call, timer);
+        race_of += race(call, timer, kept.table());
       }
     }
   }
+  kept.save();
   return races;
 }
 

@@ -1,9 +1,11 @@
 #include "prune/race.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
+#include <c10/util/accumulate.h>
 #include <jouleprune/ops.h>
 #include <jouleprune/value_errors.h>
 
@@ -11,6 +13,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <stdexcept>
+#include <system_error>
 
 #include "nn/csr_weight.h"
 
@@ -71,7 +75,9 @@ Race& Race::operator+=(const Race& other) {
   return *this;
 }
 
-Race race(const RaceCase& call, const Timer& timer) {
+namespace {
+
+Race measure(const RaceCase& call, const Timer& timer) {
   TORCH_CHECK_VALUE(call.op == "linear" || call.op == "conv2d", "race: op: expected linear or conv2d, got '", call.op, "'");
   const at::NoGradGuard no_grad;
   const auto weight = call.weight.detach();
@@ -95,6 +101,68 @@ Race race(const RaceCase& call, const Timer& timer) {
                    weight.size(1) * call.groups, kernel, call.stride, call.padding, call.dilation, call.groups, "none");
       },
       clock);
+}
+
+std::string times(at::IntArrayRef sizes) {
+  std::string text;
+  for (const int64_t size : sizes) text += (text.empty() ? "" : "x") + std::to_string(size);
+  return text;
+}
+
+/// The same words as the Python front end uses: both share the file.
+plan::TunedCall tuned_call(const RaceCase& call) {
+  const auto& weight = call.weight;
+  const auto kept = call.mask.has_value() ? call.mask->count_nonzero() : weight.count_nonzero();
+  plan::TunedCall tuned;
+  tuned.op = call.op;
+  tuned.dtype = weight.scalar_type() == at::kFloat ? "float32" : weight.scalar_type() == at::kDouble ? "float64"
+                : weight.scalar_type() == at::kBFloat16 ? "bfloat16" : "float16";
+  tuned.groups = call.groups;
+  tuned.rows = weight.size(0) / call.groups;
+  tuned.cols = weight.numel() / std::max<int64_t>(weight.size(0), 1);
+  tuned.density = weight.numel() == 0 ? 1 : kept.item<double>() / static_cast<double>(weight.numel());
+  tuned.threads = at::get_num_threads();
+  const at::IntArrayRef sizes = call.input_sizes;
+  if (call.op == "linear") {
+    tuned.n = c10::multiply_integers(sizes.slice(0, sizes.size() - 1));
+  } else {
+    tuned.n = sizes.size() == 4 ? sizes[0] : 1;
+    tuned.geometry = times(weight.sizes().slice(2)) + "/" + times(call.stride) + "/" + times(call.padding) + "/" +
+                     times(call.dilation) + " on " + times(sizes.slice(sizes.size() - 3));
+  }
+  return tuned;
+}
+
+}  // namespace
+
+KeptTimes::KeptTimes() : path_(plan::tuning_path()), table_(plan::this_machine()) {
+  if (path_.empty()) return;
+  try {
+    table_.load(path_);
+  } catch (const std::invalid_argument& error) {
+    TORCH_WARN("measured times are not used: ", error.what(), "; the file is made anew");
+  }
+  known_ = table_.size();
+}
+
+void KeptTimes::save() {
+  if (path_.empty() || table_.size() == known_) return;
+  try {
+    table_.save(path_);
+  } catch (const std::system_error& error) {
+    TORCH_WARN("measured times are not kept: ", error.what());
+  }
+}
+
+Race race(const RaceCase& call, const Timer& timer, plan::TuningTable* tuning) {
+  if (timer || tuning == nullptr) return measure(call, timer);
+  const auto tuned = tuned_call(call);
+  const auto dense_s = tuning->find(tuned, "dense"), sparse_s = tuning->find(tuned, "csr");
+  if (dense_s.has_value() && sparse_s.has_value()) return {*dense_s, *sparse_s, "measured before"};
+  const Race measured = measure(call, timer);
+  tuning->put(tuned, "dense", measured.dense_s);
+  tuning->put(tuned, "csr", measured.sparse_s);
+  return measured;
 }
 
 Entry as_csr(Entry entry, int64_t nnz) {

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "plan/tuning.h"
+
 namespace jouleprune::prune {
 
 /// One call of a layer.
@@ -32,9 +34,23 @@ struct Race {
   Race& operator+=(const Race& other);
 };
 
-/// Medians of both, timed in turn. `timer`: a monotonic clock when empty. Throws c10::ValueError on an unknown op or sizes
-/// that do not fit.
-Race race(const RaceCase& call, const Timer& timer);
+/// Medians of both, timed in turn. `timer`: a monotonic clock when empty; then what was measured before on this machine is looked up
+/// in `tuning`, and what was not is added. Throws c10::ValueError on an unknown op or sizes that do not fit.
+Race race(const RaceCase& call, const Timer& timer, plan::TuningTable* tuning = nullptr);
+
+/// This machine's measured times: the file of plan::tuning_path(). A damaged file holds nothing and is made anew.
+class KeptTimes {
+ public:
+  KeptTimes();
+  plan::TuningTable* table() { return path_.empty() ? nullptr : &table_; }
+  /// Writes what was added; a folder that cannot be written to is no reason to fail (TORCH_WARN).
+  void save();
+
+ private:
+  std::string path_;
+  plan::TuningTable table_;
+  size_t known_ = 0;
+};
 
 /// The same question answered by the cost entries of generic-cpu for one recorded call, without a clock.
 Race race_by_cost(const Entry& dense, int64_t nnz);

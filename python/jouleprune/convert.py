@@ -59,7 +59,8 @@ def convert(
 
     With a plan for a CPU or GPU the plan decides: its kernels were priced before the masks were chosen. On devices
     whose hardware skips zeros the joules do not depend on the host's layout, so the host's clock decides: dense and
-    sparse are timed in turn on the recorded shapes, and sparse must win by 3 % (``JOULEPRUNE_TUNE=off``: the cost
+    sparse are timed in turn on the recorded shapes, and sparse must win by 3 %; times are kept in a file and looked
+    up next time (``docs/kernels.md``; ``JOULEPRUNE_TUNE=off``: the cost
     entries of ``generic-cpu`` decide, and nothing is timed).
 
     Args:

@@ -64,8 +64,10 @@ def int8_layers(
     csr_twins = {weight: SparseLinear.from_dense(layer) for weight, layer in dense.items()}
     torch_twins = {weight: _torch_int8(layer) for weight, layer in dense.items()}
     int8, csr, torch_int8 = (
-        race(model, example_inputs, {layer_of(weight): stand_in for weight, stand_in in stand_ins.items()}, timer)
-        for stand_ins in (twins, csr_twins, torch_twins)
+        race(
+            model, example_inputs, {layer_of(weight): stand_in for weight, stand_in in stand_ins.items()}, timer, kernel
+        )
+        for kernel, stand_ins in (("bsr-int8", twins), ("csr", csr_twins), ("torch-int8", torch_twins))
     )
     layers = {}
     for weight, twin in twins.items():

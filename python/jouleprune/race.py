@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from .record import record
+from .tuning import Tuning, tuned_call
 from .untouched import has_no_data
 
 __all__ = ["Race", "Timer", "race", "race_by_cost"]
@@ -46,22 +47,50 @@ class Race:
 
 
 def race(
-    model: torch.nn.Module, example_inputs: Any, sparse: Mapping[str, torch.nn.Module], timer: Timer | None
+    model: torch.nn.Module,
+    example_inputs: Any,
+    sparse: Mapping[str, torch.nn.Module],
+    timer: Timer | None,
+    kernel: str = "csr",
 ) -> dict[str, Race]:
     """Times each module against its sparse stand-in in turn, on random inputs of the recorded shapes. ``sparse``: the
-    stand-ins by name of the module."""
+    stand-ins by name of the module, all of them run by ``kernel``. What was measured before is looked up
+    (``tuning.py``), unless a timer is given."""
     calls = _calls(model, example_inputs, set(sparse))
     clock = _seconds if timer is None else timer
+    tuning = Tuning() if timer is None else None
     results = {}
     with torch.no_grad():
         for layer, stand_in in sparse.items():
             dense, sparse_one = copy.deepcopy(model.get_submodule(layer)).eval(), stand_in.eval()
-            dense_s = sparse_s = 0.0
+            dense_s, sparse_s, label = 0.0, 0.0, "measured"
             for args, kwargs in calls[layer]:
-                pair = _interleaved(partial(dense, *args, **kwargs), partial(sparse_one, *args, **kwargs), clock)
+                call = None if tuning is None else tuned_call(dense, args, kwargs, _density(dense))
+                pair = _known(tuning, call, kernel)
+                if pair is not None:
+                    label = "measured before"
+                else:
+                    pair = _interleaved(partial(dense, *args, **kwargs), partial(sparse_one, *args, **kwargs), clock)
+                    if tuning is not None:
+                        tuning.put(call, "dense", pair[0])
+                        tuning.put(call, kernel, pair[1])
                 dense_s, sparse_s = dense_s + pair[0], sparse_s + pair[1]
-            results[layer] = Race(dense_s, sparse_s, "measured")
+            results[layer] = Race(dense_s, sparse_s, label)
+    if tuning is not None:
+        tuning.save()
     return results
+
+
+def _density(dense: torch.nn.Module) -> float:
+    weight = getattr(dense, "weight", None)
+    return float((weight != 0).float().mean()) if isinstance(weight, torch.Tensor) and weight.numel() else 1.0
+
+
+def _known(tuning: Tuning | None, call: str | None, kernel: str) -> tuple[float, float] | None:
+    if tuning is None:
+        return None
+    dense_s, sparse_s = tuning.find(call, "dense"), tuning.find(call, kernel)
+    return None if dense_s is None or sparse_s is None else (dense_s, sparse_s)
 
 
 def race_by_cost(

@@ -124,7 +124,7 @@ struct ConvertOptions {
 
 /// In place: layers inside a Sequential, and jouleprune::nn::Linear / Conv2d anywhere, run sparse where that wins; layers that
 /// cannot be replaced stay dense, and explain() says why. On CPU and GPU profiles joules decide; elsewhere the host's clock
-/// (JOULEPRUNE_TUNE=off: the cost entries of generic-cpu). Returns one decision per pruned layer.
+/// (kept in a file and looked up next time; JOULEPRUNE_TUNE=off: the cost entries of generic-cpu). Returns one decision per pruned layer.
 /// Throws BudgetError when layers deviate from the plan and the joules exceed its budget, c10::ValueError when the plan does not
 /// fit the module; the module is as before then.
 std::vector<Decision> convert(torch::nn::Module& module, const Forward& forward, const ConvertOptions& options = {});

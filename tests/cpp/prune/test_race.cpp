@@ -30,6 +30,32 @@ TEST(Race, MeasuresByItself) {
   EXPECT_NE(race.sentence().find("us per pass (measured)"), std::string::npos);
 }
 
+TEST(Race, LooksUpWhatWasMeasured) {
+  const prune::RaceCase linear{at::randn({8, 16}), std::nullopt, {}, "linear", {4, 16}};
+  plan::TuningTable table("here");
+  const auto first = prune::race(linear, {}, &table);
+  EXPECT_EQ(first.label, "measured");
+  EXPECT_EQ(table.size(), 2u);
+  const auto again = prune::race(linear, {}, &table);
+  EXPECT_EQ(again.label, "measured before");
+  EXPECT_EQ(again.dense_s, first.dense_s);
+  EXPECT_EQ(again.sparse_s, first.sparse_s);
+  auto larger = linear;
+  larger.input_sizes = {5, 16};
+  EXPECT_EQ(prune::race(larger, {}, &table).label, "measured");
+  EXPECT_EQ(prune::race(linear, fixed_timer(3e-4, 1e-4), &table).label, "measured");  // the user's own timer
+  EXPECT_EQ(table.size(), 4u);
+}
+
+TEST(Race, TimesAreKeptBetweenPrograms) {
+  const prune::RaceCase linear{at::randn({8, 16}), std::nullopt, {}, "linear", {4, 16}};
+  prune::KeptTimes kept;
+  prune::race(linear, {}, kept.table());
+  kept.save();
+  prune::KeptTimes later;
+  EXPECT_EQ(prune::race(linear, {}, later.table()).label, "measured before");
+}
+
 TEST(Race, RefusesWhatItCannotRun) {
   EXPECT_THROW(prune::race({at::randn({8, 16}), std::nullopt, {}, "matmul", {4, 16}}, {}), c10::ValueError);
   EXPECT_THROW(prune::race({at::randn({8, 16}), at::zeros({2, 2}), {}, "linear", {4, 16}}, {}), c10::ValueError);

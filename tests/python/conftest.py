@@ -1,0 +1,19 @@
+"""No test reads or writes the user's file of measured times."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tuning_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tuning") / "tuning.json"
+    before = os.environ.get("JOULEPRUNE_TUNE")
+    os.environ["JOULEPRUNE_TUNE"] = str(path)
+    yield path
+    if before is None:
+        del os.environ["JOULEPRUNE_TUNE"]
+    else:
+        os.environ["JOULEPRUNE_TUNE"] = before

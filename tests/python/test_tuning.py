@@ -1,0 +1,84 @@
+"""Measured times are kept and looked up; a damaged or unwritable file is told, and never stops a conversion."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import jouleprune as jp
+from jouleprune.convert import decisions
+
+
+def pruned(layer: nn.Module, density: float) -> nn.Module:
+    with torch.no_grad():
+        layer.weight.mul_(torch.rand_like(layer.weight) < density)
+    return layer
+
+
+def network() -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        pruned(nn.Conv2d(3, 8, 3, padding=1), 0.3), nn.ReLU(), nn.Flatten(), pruned(nn.Linear(8 * 64, 33), 0.1)
+    )
+    return model.eval(), torch.randn(2, 3, 8, 8)
+
+
+def test_a_layer_is_timed_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOULEPRUNE_TUNE", str(tmp_path / "deep" / "tuning.json"))
+    model, x = network()
+    first = jp.convert(model, x)
+    text = (tmp_path / "deep" / "tuning.json").read_text()
+    calls = next(iter(json.loads(text)["machines"].values()))
+    assert len(calls) == 2 and all(set(times) == {"dense", "csr"} for times in calls.values())
+    assert "(measured)" in jp.explain(first)
+    again = jp.convert(model, x)
+    assert "measured before" in jp.explain(again) and (tmp_path / "deep" / "tuning.json").read_text() == text
+    assert [d.layout for d in decisions(again)] == [d.layout for d in decisions(first)]
+
+
+def test_another_batch_is_another_call(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOULEPRUNE_TUNE", str(tmp_path / "tuning.json"))
+    model, x = network()
+    jp.convert(model, x)
+    assert "(measured)" in jp.explain(jp.convert(model, torch.randn(5, 3, 8, 8)))
+
+
+def test_kept_times_decide(tmp_path, monkeypatch):
+    path = tmp_path / "tuning.json"
+    monkeypatch.setenv("JOULEPRUNE_TUNE", str(path))
+    model, x = network()
+    jp.convert(model, x)
+    data = json.loads(path.read_text())
+    for calls in data["machines"].values():
+        for call, times in calls.items():
+            times["dense"], times["csr"] = (1.0, 0.5) if call.startswith("linear") else (0.5, 1.0)
+    path.write_text(json.dumps(data))
+    assert [d.layout for d in decisions(jp.convert(model, x))] == ["dense", "csr"]
+
+
+def test_a_timer_of_the_users_own_leaves_the_file_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOULEPRUNE_TUNE", str(tmp_path / "tuning.json"))
+    model, x = network()
+    jp.convert(model, x, timer=lambda call: 1.0)
+    assert not (tmp_path / "tuning.json").exists()
+
+
+def test_a_damaged_file_is_told_and_made_anew(tmp_path, monkeypatch):
+    path = tmp_path / "tuning.json"
+    monkeypatch.setenv("JOULEPRUNE_TUNE", str(path))
+    path.write_text("{")
+    model, x = network()
+    with pytest.warns(UserWarning, match=r"measured times are not used: tuning file .*tuning\.json"):
+        jp.convert(model, x)
+    assert json.loads(path.read_text())["schema"] == 1
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("JOULEPRUNE_TUNE", str(tmp_path / "file" / "tuning.json"))
+    model, x = network()
+    with pytest.warns(UserWarning, match="measured times are not kept"):
+        jp.convert(model, x)
