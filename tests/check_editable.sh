@@ -20,6 +20,7 @@ trap put_back EXIT
 
 "$1" -m venv "$work/venv"
 python="$work/venv/bin/python"
+"$python" -m pip --disable-pip-version-check -q uninstall -y setuptools # a new environment may bring an old one, which would win
 site="$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 "$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$site/zz-torch.pth" # read last: our own install wins
 pip() { "$python" -m pip --disable-pip-version-check -q "$@"; }
