@@ -15,11 +15,12 @@ import torch
 __all__ = ["Machine", "cache_bytes", "describe", "pin", "restart"]
 
 #: glibc gives freed output buffers back to the system, and takes them again with a page fault per 4 KB: 3.4 instead of
-#: 2.2 ms for a convolution. With these limits it keeps them, for everybody alike.
+#: 2.2 ms for a convolution. With these limits it keeps them, for everybody alike. Blocks of 32 MB and more still go
+#: back: the dense weights that copies for cold caches are packed from would leave holes between what stays.
 MALLOC = {
     "MALLOC_TRIM_THRESHOLD_": "2000000000",
     "MALLOC_TOP_PAD_": "268435456",
-    "MALLOC_MMAP_THRESHOLD_": "2000000000",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
 }
 _RESTARTED = "JOULEPRUNE_BENCH_RESTARTED"
 
