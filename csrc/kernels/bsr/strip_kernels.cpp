@@ -2,7 +2,8 @@
 
 #include <stdexcept>
 #include <string>
-#include <type_traits>
+
+#include "kernels/element_of.h"
 
 namespace jouleprune::kernels::bsr {
 namespace {
@@ -22,15 +23,7 @@ const StripTables& tables(Isa isa) {
 
 template <class T>
 const StripKernels<T>& strip_kernels(Isa isa) {
-  if constexpr (std::is_same_v<T, float>) {
-    return tables(isa).float32;
-  } else if constexpr (std::is_same_v<T, double>) {
-    return tables(isa).float64;
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    return tables(isa).bfloat16;
-  } else {
-    return tables(isa).float16;
-  }
+  return element_of<T>(tables(isa));
 }
 
 const StripKernels<BFloat16>& pair_strip_kernels() {

@@ -2,9 +2,9 @@
 
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 
 #include "kernels/csr/raster_tables.h"
+#include "kernels/element_of.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
@@ -24,15 +24,7 @@ const RasterTables& tables(Isa isa) {
 
 template <class T>
 const RasterKernels<T>& raster_kernels(Isa isa) {
-  if constexpr (std::is_same_v<T, float>) {
-    return tables(isa).float32;
-  } else if constexpr (std::is_same_v<T, double>) {
-    return tables(isa).float64;
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    return tables(isa).bfloat16;
-  } else {
-    return tables(isa).float16;
-  }
+  return element_of<T>(tables(isa));
 }
 
 template const RasterKernels<float>& raster_kernels(Isa);

@@ -2,10 +2,10 @@
 
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 
 #include "kernels/csr/code_tiles.h"
 #include "kernels/csr/vector_tables.h"
+#include "kernels/element_of.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
@@ -25,15 +25,7 @@ const VectorTables& tables(Isa isa) {
 
 template <class T>
 const VectorKernels<T>& vector_kernels(Isa isa) {
-  if constexpr (std::is_same_v<T, float>) {
-    return tables(isa).float32;
-  } else if constexpr (std::is_same_v<T, double>) {
-    return tables(isa).float64;
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    return tables(isa).bfloat16;
-  } else {
-    return tables(isa).float16;
-  }
+  return element_of<T>(tables(isa));
 }
 
 namespace {
@@ -52,13 +44,7 @@ const CodeTileTables& tile_tables(Isa isa) {
 
 template <class T>
 const CodeTiles<T>& code_tiles(Isa isa) {
-  if constexpr (std::is_same_v<T, float>) {
-    return tile_tables(isa).float32;
-  } else if constexpr (std::is_same_v<T, BFloat16>) {
-    return tile_tables(isa).bfloat16;
-  } else {
-    return tile_tables(isa).float16;
-  }
+  return element_of<T>(tile_tables(isa));
 }
 
 template const CodeTiles<float>& code_tiles(Isa);
