@@ -55,7 +55,7 @@ at::Tensor dense_forward(const at::Tensor& input, const at::Tensor& weight, cons
 
 }  // namespace
 
-Conv2dImpl::Conv2dImpl(const torch::nn::Conv2dOptions& options_) : options(conv_options(options_)) { Conv2dImpl::reset(); }
+Conv2dImpl::Conv2dImpl(const torch::nn::Conv2dOptions& options_) : options(conv_options<2>(options_)) { Conv2dImpl::reset(); }
 
 void Conv2dImpl::reset() {
   if (sparse_) {  // reached by clone(): the copy gets tensors of its own

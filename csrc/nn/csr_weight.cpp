@@ -151,14 +151,15 @@ std::string conv_obstacle(const torch::nn::detail::ConvNdOptions<2>& options) {
   return options.transposed() ? "a transposed convolution has no sparse kernel" : "";
 }
 
-torch::nn::detail::ConvNdOptions<2> conv_options(const torch::nn::Conv2dOptions& options) {
-  return torch::nn::detail::ConvNdOptions<2>(options.in_channels(), options.out_channels(), options.kernel_size())
-      .stride(options.stride())
-      .padding(options.padding())
-      .dilation(options.dilation())
-      .groups(options.groups())
-      .bias(options.bias())
-      .padding_mode(options.padding_mode());
+void check_conv(const std::string& module, const torch::nn::detail::ConvNdOptions<2>& options) {
+  TORCH_CHECK_VALUE(options.groups() > 0 && options.in_channels() > 0 && options.out_channels() > 0 &&
+                        options.in_channels() % options.groups() == 0 && options.out_channels() % options.groups() == 0,
+                    module, ": expected in_channels and out_channels that are multiples of groups, got ",
+                    options.in_channels(), ", ", options.out_channels(), ", groups ", options.groups());
+  const auto obstacle = conv_obstacle(options);
+  if (!obstacle.empty()) {
+    throw PatternError(module + ": " + obstacle);
+  }
 }
 
 int64_t conv_cols(const torch::nn::detail::ConvNdOptions<2>& options) {

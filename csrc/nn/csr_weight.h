@@ -8,6 +8,7 @@
 #include <array>
 #include <optional>
 #include <string>
+#include <variant>
 
 namespace jouleprune::nn {
 
@@ -44,7 +45,21 @@ void move_tensors(torch::nn::Module& module, std::optional<torch::Device> device
 std::optional<std::array<int64_t, 2>> zero_padding(const torch::nn::detail::ConvNdOptions<2>& options);
 /// One sentence when the options have no sparse kernel, else empty.
 std::string conv_obstacle(const torch::nn::detail::ConvNdOptions<2>& options);
-torch::nn::detail::ConvNdOptions<2> conv_options(const torch::nn::Conv2dOptions& options);
+/// Throws c10::ValueError for channels that groups do not divide, PatternError for what has no sparse kernel.
+void check_conv(const std::string& module, const torch::nn::detail::ConvNdOptions<2>& options);
+
+/// The options that a convolution module keeps, from those that it is made with.
+template <size_t D>
+torch::nn::detail::ConvNdOptions<D> conv_options(const torch::nn::ConvOptions<D>& options) {
+  torch::nn::detail::ConvNdOptions<D> made(options.in_channels(), options.out_channels(), options.kernel_size());
+  std::visit([&](const auto& padding) { made.padding(padding); }, options.padding());
+  return made.stride(options.stride())
+      .dilation(options.dilation())
+      .groups(options.groups())
+      .bias(options.bias())
+      .padding_mode(options.padding_mode());
+}
+
 /// Taps of one row of the weight matrix: in_channels / groups x kernel height x kernel width.
 int64_t conv_cols(const torch::nn::detail::ConvNdOptions<2>& options);
 

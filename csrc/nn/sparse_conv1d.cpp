@@ -1,26 +1,14 @@
 // SparseConv1d: a 2-d convolution of height 1.
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
 #include <jouleprune/nn_sequence.h>
 #include <jouleprune/ops.h>
 #include <jouleprune/value_errors.h>
 
 #include <ostream>
 
-#include "nn/csr_weight.h"
+#include "nn/csr_members.h"
 
 namespace jouleprune::nn {
 namespace {
-
-torch::nn::detail::ConvNdOptions<1> own_options(const torch::nn::Conv1dOptions& options) {
-  torch::nn::detail::ConvNdOptions<1> made(options.in_channels(), options.out_channels(), options.kernel_size());
-  std::visit([&](const auto& padding) { made.padding(padding); }, options.padding());
-  return made.stride(options.stride())
-      .dilation(options.dilation())
-      .groups(options.groups())
-      .bias(options.bias())
-      .padding_mode(options.padding_mode());
-}
 
 /// The 2-d convolution of height 1 that does the same.
 torch::nn::detail::ConvNdOptions<2> of_height_1(const torch::nn::detail::ConvNdOptions<1>& options) {
@@ -43,40 +31,16 @@ torch::nn::detail::ConvNdOptions<2> of_height_1(const torch::nn::detail::ConvNdO
 
 }  // namespace
 
-SparseConv1dImpl::SparseConv1dImpl(const torch::nn::Conv1dOptions& options_) : SparseConv1dImpl(own_options(options_)) {}
+SparseConv1dImpl::SparseConv1dImpl(const torch::nn::Conv1dOptions& options_) : SparseConv1dImpl(conv_options<1>(options_)) {}
 
 SparseConv1dImpl::SparseConv1dImpl(torch::nn::detail::ConvNdOptions<1> options_) : options(std::move(options_)) {
-  TORCH_CHECK_VALUE(options.groups() > 0 && options.in_channels() > 0 && options.out_channels() > 0 &&
-                        options.in_channels() % options.groups() == 0 && options.out_channels() % options.groups() == 0,
-                    "SparseConv1d: expected in_channels and out_channels that are multiples of groups, got ",
-                    options.in_channels(), ", ", options.out_channels(), ", groups ", options.groups());
   const auto flat = of_height_1(options);
-  const auto obstacle = conv_obstacle(flat);
-  if (!obstacle.empty()) {
-    throw PatternError("SparseConv1d: " + obstacle);
-  }
-  auto csr = empty_csr(options.out_channels(), conv_cols(flat));
-  values = csr.values;
-  col_indices = csr.col_indices;
-  row_offsets = csr.row_offsets;
-  key = csr.key;
-  if (options.bias()) {
-    bias = at::zeros({options.out_channels()});
-  }
+  check_conv("SparseConv1d", flat);
+  start_empty(*this, options.out_channels(), conv_cols(flat), options.bias());
   reset();
 }
 
-void SparseConv1dImpl::reset() {
-  values = register_parameter("values", values.detach().clone());
-  col_indices = register_buffer("col_indices", col_indices.clone());
-  row_offsets = register_buffer("row_offsets", row_offsets.clone());
-  key = register_buffer("key", key.clone());
-  if (options.bias()) {
-    bias = register_parameter("bias", bias.detach().clone());
-  } else {
-    register_parameter("bias", at::Tensor(), /*requires_grad=*/false);
-  }
-}
+void SparseConv1dImpl::reset() { register_members(*this, options.bias()); }
 
 void SparseConv1dImpl::pretty_print(std::ostream& stream) const {
   const auto flat = of_height_1(options);
@@ -89,12 +53,7 @@ void SparseConv1dImpl::pretty_print(std::ostream& stream) const {
 }
 
 void SparseConv1dImpl::load(torch::serialize::InputArchive& archive) {
-  const auto csr = read_csr("SparseConv1d::load", archive, options.out_channels(), conv_cols(of_height_1(options)));
-  const auto loaded_bias = read_bias("SparseConv1d::load", archive, options.out_channels(), options.bias());
-  assign({values, col_indices, row_offsets, key}, csr);
-  if (options.bias()) {
-    assign_parameter(bias, loaded_bias);
-  }
+  load_members("SparseConv1d::load", *this, archive, options.out_channels(), conv_cols(of_height_1(options)), options.bias());
 }
 
 void SparseConv1dImpl::to(torch::Device device, torch::Dtype dtype, bool non_blocking) {
@@ -132,14 +91,7 @@ SparseConv1d SparseConv1d::from_dense(const torch::nn::Conv1dImpl& dense, const 
                     "SparseConv1d::from_dense: weight: expected 3 dimensions, got ",
                     dense.weight.defined() ? dense.weight.sizes() : at::IntArrayRef{});
   SparseConv1d made(dense.options);  // refuses what has no kernel before anything is packed
-  assign({made->values, made->col_indices, made->row_offsets, made->key},
-         pack("SparseConv1d::from_dense", dense.weight, layout, mask));
-  made->values.set_requires_grad(dense.weight.requires_grad());
-  if (dense.bias.defined()) {
-    assign_parameter(made->bias, dense.bias.detach().clone());
-    made->bias.set_requires_grad(dense.bias.requires_grad());
-  }
-  made->train(dense.is_training());
+  take_dense(*made, pack("SparseConv1d::from_dense", dense.weight, layout, mask), dense);
   return made;
 }
 

@@ -1,49 +1,23 @@
 // SparseConv2d: convolution whose weight is a csr matrix of one row per output channel.
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
 #include <jouleprune/nn.h>
 #include <jouleprune/ops.h>
 #include <jouleprune/value_errors.h>
 
 #include <ostream>
 
-#include "nn/csr_weight.h"
+#include "nn/csr_members.h"
 
 namespace jouleprune::nn {
 
-SparseConv2dImpl::SparseConv2dImpl(const torch::nn::Conv2dOptions& options_) : SparseConv2dImpl(conv_options(options_)) {}
+SparseConv2dImpl::SparseConv2dImpl(const torch::nn::Conv2dOptions& options_) : SparseConv2dImpl(conv_options<2>(options_)) {}
 
 SparseConv2dImpl::SparseConv2dImpl(torch::nn::detail::ConvNdOptions<2> options_) : options(std::move(options_)) {
-  TORCH_CHECK_VALUE(options.groups() > 0 && options.in_channels() > 0 && options.out_channels() > 0 &&
-                        options.in_channels() % options.groups() == 0 && options.out_channels() % options.groups() == 0,
-                    "SparseConv2d: expected in_channels and out_channels that are multiples of groups, got ",
-                    options.in_channels(), ", ", options.out_channels(), ", groups ", options.groups());
-  const auto obstacle = conv_obstacle(options);
-  if (!obstacle.empty()) {
-    throw PatternError("SparseConv2d: " + obstacle);
-  }
-  auto csr = empty_csr(options.out_channels(), conv_cols(options));
-  values = csr.values;
-  col_indices = csr.col_indices;
-  row_offsets = csr.row_offsets;
-  key = csr.key;
-  if (options.bias()) {
-    bias = at::zeros({options.out_channels()});
-  }
+  check_conv("SparseConv2d", options);
+  start_empty(*this, options.out_channels(), conv_cols(options), options.bias());
   reset();
 }
 
-void SparseConv2dImpl::reset() {
-  values = register_parameter("values", values.detach().clone());
-  col_indices = register_buffer("col_indices", col_indices.clone());
-  row_offsets = register_buffer("row_offsets", row_offsets.clone());
-  key = register_buffer("key", key.clone());
-  if (options.bias()) {
-    bias = register_parameter("bias", bias.detach().clone());
-  } else {
-    register_parameter("bias", at::Tensor(), /*requires_grad=*/false);
-  }
-}
+void SparseConv2dImpl::reset() { register_members(*this, options.bias()); }
 
 void SparseConv2dImpl::pretty_print(std::ostream& stream) const {
   const auto elements = static_cast<double>(options.out_channels()) * static_cast<double>(conv_cols(options));
@@ -64,12 +38,7 @@ void SparseConv2dImpl::pretty_print(std::ostream& stream) const {
 }
 
 void SparseConv2dImpl::load(torch::serialize::InputArchive& archive) {
-  const auto csr = read_csr("SparseConv2d::load", archive, options.out_channels(), conv_cols(options));
-  const auto loaded_bias = read_bias("SparseConv2d::load", archive, options.out_channels(), options.bias());
-  assign({values, col_indices, row_offsets, key}, csr);
-  if (options.bias()) {
-    assign_parameter(bias, loaded_bias);
-  }
+  load_members("SparseConv2d::load", *this, archive, options.out_channels(), conv_cols(options), options.bias());
 }
 
 void SparseConv2dImpl::to(torch::Device device, torch::Dtype dtype, bool non_blocking) {
@@ -105,14 +74,7 @@ SparseConv2d SparseConv2d::from_dense(const torch::nn::Conv2dImpl& dense, const 
                     "SparseConv2d::from_dense: weight: expected 4 dimensions, got ",
                     dense.weight.defined() ? dense.weight.sizes() : at::IntArrayRef{});
   SparseConv2d made(dense.options);  // refuses what has no kernel before anything is packed
-  assign({made->values, made->col_indices, made->row_offsets, made->key},
-         pack("SparseConv2d::from_dense", dense.weight, layout, mask));
-  made->values.set_requires_grad(dense.weight.requires_grad());
-  if (dense.bias.defined()) {
-    assign_parameter(made->bias, dense.bias.detach().clone());
-    made->bias.set_requires_grad(dense.bias.requires_grad());
-  }
-  made->train(dense.is_training());
+  take_dense(*made, pack("SparseConv2d::from_dense", dense.weight, layout, mask), dense);
   return made;
 }
 

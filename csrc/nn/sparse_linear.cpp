@@ -1,12 +1,10 @@
 // SparseLinear: y = x W^T + b with W in layout csr.
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
 #include <jouleprune/nn.h>
 #include <jouleprune/ops.h>
 
 #include <ostream>
 
-#include "nn/csr_weight.h"
+#include "nn/csr_members.h"
 
 namespace jouleprune::nn {
 
@@ -14,28 +12,11 @@ SparseLinearImpl::SparseLinearImpl(SparseLinearOptions options_) : options(optio
   TORCH_CHECK_VALUE(options.in_features >= 0 && options.out_features >= 0,
                     "SparseLinear: in_features, out_features: expected numbers >= 0, got ", options.in_features, ", ",
                     options.out_features);
-  auto csr = empty_csr(options.out_features, options.in_features);
-  values = csr.values;
-  col_indices = csr.col_indices;
-  row_offsets = csr.row_offsets;
-  key = csr.key;
-  if (options.bias) {
-    bias = at::zeros({options.out_features});
-  }
+  start_empty(*this, options.out_features, options.in_features, options.bias);
   reset();
 }
 
-void SparseLinearImpl::reset() {
-  values = register_parameter("values", values.detach().clone());
-  col_indices = register_buffer("col_indices", col_indices.clone());
-  row_offsets = register_buffer("row_offsets", row_offsets.clone());
-  key = register_buffer("key", key.clone());
-  if (options.bias) {
-    bias = register_parameter("bias", bias.detach().clone());
-  } else {
-    register_parameter("bias", at::Tensor(), /*requires_grad=*/false);
-  }
-}
+void SparseLinearImpl::reset() { register_members(*this, options.bias); }
 
 void SparseLinearImpl::pretty_print(std::ostream& stream) const {
   const double elements = static_cast<double>(options.in_features) * static_cast<double>(options.out_features);
@@ -45,12 +26,7 @@ void SparseLinearImpl::pretty_print(std::ostream& stream) const {
 }
 
 void SparseLinearImpl::load(torch::serialize::InputArchive& archive) {
-  const auto csr = read_csr("SparseLinear::load", archive, options.out_features, options.in_features);
-  const auto loaded_bias = read_bias("SparseLinear::load", archive, options.out_features, options.bias);
-  assign({values, col_indices, row_offsets, key}, csr);
-  if (options.bias) {
-    assign_parameter(bias, loaded_bias);
-  }
+  load_members("SparseLinear::load", *this, archive, options.out_features, options.in_features, options.bias);
 }
 
 void SparseLinearImpl::to(torch::Device device, torch::Dtype dtype, bool non_blocking) {
@@ -79,13 +55,7 @@ SparseLinear SparseLinear::from_dense(const torch::nn::LinearImpl& dense, const 
                     dense.weight.defined() ? dense.weight.sizes() : at::IntArrayRef{});
   const auto csr = pack("SparseLinear::from_dense", dense.weight, layout, mask);
   SparseLinear made(SparseLinearOptions(dense.weight.size(1), dense.weight.size(0), dense.bias.defined()));
-  assign({made->values, made->col_indices, made->row_offsets, made->key}, csr);
-  made->values.set_requires_grad(dense.weight.requires_grad());
-  if (dense.bias.defined()) {
-    assign_parameter(made->bias, dense.bias.detach().clone());
-    made->bias.set_requires_grad(dense.bias.requires_grad());
-  }
-  made->train(dense.is_training());
+  take_dense(*made, csr, dense);
   return made;
 }
 
