@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import PatternError
 
-__all__ = ["check_dense", "check_padding_mode", "numeric_padding"]
+__all__ = ["check_dense", "check_mask_type", "check_padding_mode", "numeric_padding"]
 
 
 def check_dense(
@@ -22,6 +22,12 @@ def check_dense(
             raise PatternError(f"{name}: {type(module).__name__} has no {parameter} yet: run it once first")
         if tensor.is_meta:
             raise ValueError(f"{name}: {parameter}: expected data, got a meta tensor: its zeros are not known")
+
+
+def check_mask_type(mask: object) -> None:
+    """A mask is a tensor or None; its shape and dtype are checked where it is packed."""
+    if mask is not None and not isinstance(mask, Tensor):
+        raise ValueError(f"mask: expected a bool tensor, got {type(mask).__name__}")
 
 
 def check_padding_mode(name: str, dense: nn.Conv1d | nn.Conv2d) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import pack_csr, prepack_csr, unpack_csr
+from ._checks import check_mask_type
 
 __all__ = ["CsrWeight"]
 
@@ -33,8 +34,7 @@ class CsrWeight(nn.Module):
 
     def _pack(self, dense: nn.Linear | nn.Conv1d | nn.Conv2d, mask: Tensor | None) -> None:
         weight = dense.weight.detach()
-        if mask is not None and not isinstance(mask, Tensor):
-            raise ValueError(f"mask: expected a bool tensor, got {type(mask).__name__}")
+        check_mask_type(mask)
         if mask is not None and (mask.dtype != torch.bool or mask.shape != weight.shape):
             raise ValueError(
                 f"mask: expected bool {list(weight.shape)} like the weight, got {mask.dtype} {list(mask.shape)}"

@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 
 from ..errors import PatternError
 from ..ops import pack_bsr, prepack_bsr, unpack_bsr
+from ._checks import check_mask_type
 
 __all__ = ["SparseLinearBSR"]
 
@@ -164,8 +165,7 @@ def sparse_linear_bsr(
     module: nn.Linear, layout: str, block_size: tuple[int, int] | None, mask: Tensor | None
 ) -> SparseLinearBSR:
     """``SparseLinear.from_dense`` for the layouts "bsr" and "vector"."""
-    if mask is not None and not isinstance(mask, Tensor):
-        raise ValueError(f"mask: expected a bool tensor, got {type(mask).__name__}")
+    check_mask_type(mask)
     if block_size is None:
         block_size = (16, 1) if layout == "vector" else _detect_block_size(module.weight.detach(), mask)
     if len(block_size) != 2 or min(block_size) < 1:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import pack_bsr_int8, unpack_bsr_int8
+from ._checks import check_mask_type
 
 __all__ = ["SparseLinearInt8"]
 
@@ -41,8 +42,7 @@ class SparseLinearInt8(nn.Module):
         super().__init__()
         self.in_features, self.out_features = dense.in_features, dense.out_features
         weight = dense.weight.detach()
-        if mask is not None and not isinstance(mask, Tensor):
-            raise ValueError(f"mask: expected a bool tensor, got {type(mask).__name__}")
+        check_mask_type(mask)
         for name, tensor in zip(_STRUCTURE, pack_bsr_int8(weight, mask), strict=True):
             self.register_buffer(name, tensor)
         self.register_buffer("input_scale", torch.tensor([_DYNAMIC], device=weight.device))
