@@ -54,9 +54,10 @@ def without_nvcc() -> None:
     torch = importlib.util.find_spec("torch")
     assert torch is not None and torch.submodule_search_locations
     hidden = {name: value for name, value in os.environ.items() if name not in ("CUDACXX", "CUDA_HOME", "CUDA_PATH")}
+    tools = ROOT / "build" / "tools-but-nvcc"  # a lasting place: the build folder remembers the tools' paths
+    shutil.rmtree(tools, ignore_errors=True)
+    tools.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as folder:
-        tools = Path(folder, "bin")
-        tools.mkdir()
         for directory in os.environ["PATH"].split(os.pathsep):  # every tool but nvcc
             if Path(directory).is_dir():
                 for tool in Path(directory).iterdir():
