@@ -87,6 +87,9 @@ def test_samplers_go_through_the_copies():
     sampler.sample(2)
     sampler.sample(5)
     assert calls == [0, 1, 2, 0, 1, 2, 0]
+    calls.clear()
+    CallSampler([lambda: calls.append(0)], clock).sample(3)
+    assert len(calls) == 4, "a warm candidate's first call is not timed"
     slow = CallSampler([lambda: clock.spend(1e-3, stolen=5e-3)], clock)
     sample = slow.sample(4)
     assert sample.stolen  # 1 ms for reading the clock, 4 times 6 ms of which 1 ms was ours

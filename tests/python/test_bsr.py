@@ -219,7 +219,7 @@ def test_loading_takes_a_state_as_a_whole_or_not_at_all():
         (lambda s: s.pop("key"), "found no key"),
         (lambda s: s.update(key=s["key"] + 1), "key: expected the key"),
         (lambda s: s.update(blocks=s["blocks"].double()), "blocks: expected torch.float32"),
-        (lambda s: s.update(blocks=s["blocks"].view(-1, 8, 2)), r"blocks: expected \[blocks, 16, 1\]"),
+        (lambda s: s.update(blocks=s["blocks"].view(-1, 8, 2)), r"blocks: expected \[kept, 16, 1\]"),
         (lambda s: s.update(block_columns=s["block_columns"] + 1000), r"block_columns\["),
         (lambda s: s.update(bias=s["bias"][:-1]), "bias: expected"),
         (lambda s: s.update(bias=None), "bias: expected a tensor"),

@@ -17,7 +17,7 @@ from .guard import WrongResult, check
 from .machine import Machine, cache_bytes
 from .network_problem import NetworkProblem
 from .options import Options
-from .ours import NAME, ours, why_not_offered
+from .ours import NAME, choice, ours, why_not_offered
 from .peer_client import Peer, PeerLayer
 from .problem import Problem
 from .results import Cell, Measured
@@ -105,7 +105,7 @@ class Bench:
             makers, zeros = problem.makers(), 1 - problem.kept / max(1, problem.weights)
         else:
             problem = Problem(case, sparsity, options.mask, cache_bytes=cache_bytes(), seed=options.seed)
-            makers = [(NAME, ours), *rivals(problem)]
+            makers = choice(problem) if case.decide else [(NAME, ours), *rivals(problem)]
             zeros = 1 - problem.nnz / problem.layer.weight.numel()
         if not options.rivals:
             makers = [(name, make) for name, make in makers if name.startswith(NAME) or name == case.baseline]

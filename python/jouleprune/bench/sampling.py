@@ -43,8 +43,11 @@ class Sampler(Protocol):
 
 
 class CallSampler:
-    """Times callables of this process. Several (copies of one layer, for cold caches) are called one after the other,
-    going on where the last sample stopped."""
+    """Times callables of this process.
+
+    A single one is called once more before the clock starts, so that the caches hold what it left there itself, however
+    long it runs. Several (copies of one layer, for cold caches) go on where the last sample stopped.
+    """
 
     def __init__(self, calls: Sequence[Callable[[], object]], clock: Clock) -> None:
         self._calls, self._clock, self._next = list(calls), clock, 0
@@ -53,6 +56,8 @@ class CallSampler:
         count = len(self._calls)
         turns = [self._calls[(self._next + turn) % count] for turn in range(repeats)]
         self._next = (self._next + repeats) % count
+        if count == 1:
+            self._calls[0]()
         wall, cpu = self._clock.wall(), self._clock.cpu()
         for call in turns:
             call()

@@ -59,6 +59,7 @@ class Case:
         block: rows x columns of weights that live and die together.
         cold: the caches hold no weights when a call begins.
         baseline: the candidate that speeds are told against.
+        decide: ``convert`` chooses between dense and sparse, and the choice is judged.
     """
 
     suite: str
@@ -70,6 +71,7 @@ class Case:
     block: tuple[int, int] = (1, 1)
     cold: bool = False
     baseline: str = "torch"
+    decide: bool = False
 
 
 #: Suite: what it holds.
@@ -83,6 +85,7 @@ SUITES = {
     "bf16": "bfloat16 weights and activations, against torch's bfloat16",
     "int8": "int8 arithmetic between float32 activations",
     "blocks": "zeros in blocks, and 2:4",
+    "decisions": "what convert chooses, layers around the break-even: is a converted layer ever slower?",
     "networks": "whole networks, the stem dense, against frozen torch with folded batch norm",
 }
 
@@ -96,6 +99,17 @@ _LINEAR = [
 _LARGE = [shape for shape in _LINEAR if shape.n >= 128]
 _CONV1X1 = [ConvShape(256, 1, 28), ConvShape(128, 1, 56)]
 _CONV3X3 = [ConvShape(64, 3, 56), ConvShape(128, 3, 28), ConvShape(256, 3, 14)]
+_AROUND_BREAK_EVEN: list[LinearShape | ConvShape] = [
+    LinearShape(64, 64, 1),
+    LinearShape(256, 256, 8),
+    LinearShape(1024, 1024, 1),
+    LinearShape(512, 512, 32),
+    LinearShape(768, 768, 192),
+    ConvShape(16, 3, 28),
+    ConvShape(64, 3, 14),
+    ConvShape(256, 1, 28),
+    ConvShape(128, 3, 7),
+]
 _CONV7 = [ConvShape(512, 3, 7, batch=8)]
 
 
@@ -164,6 +178,11 @@ def _blocks() -> Iterator[Case]:
             yield replace(case, name=f"{case.name} {name}", layout=layout, block=block)
 
 
+def _decisions() -> Iterator[Case]:
+    for case in _plain("decisions", _AROUND_BREAK_EVEN):
+        yield replace(case, decide=True, baseline="dense layer")
+
+
 def _networks() -> Iterator[Case]:
     for name in NETWORKS:
         yield Case("networks", name, name, baseline="torch frozen")
@@ -179,5 +198,6 @@ _MAKERS = {
     "bf16": _bf16,
     "int8": _int8,
     "blocks": _blocks,
+    "decisions": _decisions,
     "networks": _networks,
 }

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from .decisions import Choice, choices, rate
 from .goals import Verdict
 from .results import Cell, Measured, Report, ordered
 
@@ -33,6 +34,9 @@ class Grid:
 def grids(report: Report) -> list[Grid]:
     """All tables of a report."""
     found = [_suite(report, suite) for suite in ordered(cell.suite for cell in report.cells)]
+    made = choices(report.cells)
+    if made:
+        found.append(_decisions(made))
     entries = report.break_evens()
     if entries:
         rivals = ordered(entry.against for entry in entries)
@@ -140,6 +144,23 @@ def _span(values: Sequence[float], form: str) -> str:
     return low if low == high else f"{low}-{high}"
 
 
+def _decisions(made: Sequence[Choice]) -> Grid:
+    """What convert chose, and how fast the sparse module is over dense."""
+    sparsities = ordered(choice.sparsity for choice in made)
+    rows = []
+    for case in ordered(choice.case for choice in made):
+        texts = {choice.sparsity: _decision(choice) for choice in made if choice.case == case}
+        rows.append([case, *(texts.get(sparsity, "") for sparsity in sparsities)])
+    title = "What convert chose, and the sparse module's speed over dense"
+    return Grid(title, ["case", *(f"{sparsity:.0%}" for sparsity in sparsities)], rows)
+
+
+def _decision(choice: Choice) -> str:
+    speed = "noisy" if choice.speed is None else f"{choice.speed:.2f}"
+    mark = "" if choice.verdict == "right" else f" {choice.verdict.upper()}"
+    return f"{choice.layout} {speed}{mark}"
+
+
 def _goals(verdicts: Sequence[Verdict]) -> Grid:
     """A line per judged cell; rows of which nothing was measured take one line each."""
     judged = {verdict.row for verdict in verdicts if verdict.reached is not None}
@@ -160,11 +181,14 @@ def _goals(verdicts: Sequence[Verdict]) -> Grid:
 def _remarks(report: Report) -> list[str]:
     lines = [f"peer {name}: {state}" for name, state in report.peers.items()]
     lines += [f"not offered: {sentence}" for sentence in report.absent]
+    made = choices(report.cells)
+    if made:
+        lines.append(rate(made))
     notes = ordered(
         f"{result.name}: {result.note}"
         for cell in report.cells
         for result in cell.results
-        if result.note and cell.suite != "networks"
+        if result.note and cell.suite not in ("networks", "decisions")
     )
     notes += ordered(
         f"{cell.case} {cell.sparsity:.0%}, {result.name}: {result.note}"

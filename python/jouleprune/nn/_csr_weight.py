@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ..ops import pack_csr, prepack_csr, unpack_csr
 from ._checks import check_mask_type
+from ._packed_state import PackedState
 
 __all__ = ["CsrWeight"]
 
 _STRUCTURE = ("values", "col_indices", "row_offsets", "key")
 
 
-class CsrWeight(nn.Module):
+class CsrWeight(PackedState):
     """What all sparse modules share: the packed weight as parameter and buffers."""
 
     __jit_unused_properties__ = ("nnz", "density")
@@ -67,64 +68,20 @@ class CsrWeight(nn.Module):
         fused = "" if self.activation == "none" else f", activation={self.activation}"
         return f"nnz={self.nnz}, density={self.density:.4f}{fused}"
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Checks everything first; takes all of it, with another nnz if need be, or nothing.
+    def _state_names(self) -> tuple[str, ...]:
+        return _STRUCTURE if self.bias is None else (*_STRUCTURE, "bias")
 
-        A part of a module's state is an error even when ``strict=False``: values without their columns mean nothing.
-        """
-        names = _STRUCTURE if self.bias is None else (*_STRUCTURE, "bias")
-        found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
-        if found:
-            defect = self._defect(found)
-            if defect:
-                error_msgs.append(f"{prefix.rstrip('.') or type(self).__name__}: {defect}")
-                return
-            if self.values.shape != found["values"].shape:
-                with torch.no_grad():  # the Parameter stays the same object
-                    self.values.data = self.values.data.new_empty(found["values"].shape)
-                    self.values.grad = None
-                    self.col_indices = self.col_indices.new_empty(found["col_indices"].shape)
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-        if found:
-            self.prepacked = prepack_csr(self.values.detach(), self.col_indices, self.row_offsets, self.cols)
+    def _counted_names(self) -> tuple[str, ...]:
+        return ("values", "col_indices")
 
-    def _defect(self, found: Mapping[str, Any]) -> str:
-        """Empty, or why these tensors cannot be this module's state."""
-        names = _STRUCTURE if self.bias is None else (*_STRUCTURE, "bias")
-        missing = [name for name in names if name not in found]
-        if missing:
-            return f"expected {', '.join(names)} together, found no {', '.join(missing)}"
-        dtypes = {"col_indices": torch.int32, "row_offsets": torch.int32, "key": torch.int64}
-        sizes = {"row_offsets": self.rows + 1, "key": 2, "bias": self.rows}
-        for name, value in found.items():
-            if not isinstance(value, Tensor):
-                return f"{name}: expected a tensor, got {type(value).__name__}"
-            dtype = dtypes.get(name, self.values.dtype)
-            if value.dtype != dtype:
-                return f"{name}: expected {dtype}, got {value.dtype}"
-            if name in sizes and value.shape != (sizes[name],):
-                return f"{name}: expected [{sizes[name]}], got {list(value.shape)}"
-        on_cpu = {name: value.detach().cpu() for name, value in found.items()}
-        probe = on_cpu["values"].new_empty(0, self.cols)
-        try:  # an empty batch computes nothing, but the op checks the structure and that the key belongs to it
-            torch.ops.jouleprune.linear_csr(
-                probe, on_cpu["values"], on_cpu["col_indices"], on_cpu["row_offsets"], on_cpu["key"], None, None,
-                self.cols, "none",
-            )  # fmt: skip
-        except (ValueError, TypeError) as error:
-            return str(error)
-        return ""
+    def _probe(self, state: Mapping[str, Tensor]) -> None:
+        torch.ops.jouleprune.linear_csr(
+            state["values"].new_empty(0, self.cols), state["values"], state["col_indices"], state["row_offsets"],
+            state["key"], None, None, self.cols, "none",
+        )  # fmt: skip
+
+    def _loaded(self) -> None:
+        self.prepacked = prepack_csr(self.values.detach(), self.col_indices, self.row_offsets, self.cols)
 
     def _dense_weight(self) -> Tensor:
         return unpack_csr(self.values.detach(), self.col_indices, self.row_offsets, self.cols)

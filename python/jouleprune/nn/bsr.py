@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,11 @@ from torch.nn.functional import pad
 from ..errors import PatternError
 from ..ops import pack_bsr, prepack_bsr, unpack_bsr
 from ._checks import check_mask_type
+from ._packed_state import PackedState
 
 __all__ = ["SparseLinearBSR"]
 
+_linear_bsr = torch.ops.jouleprune.linear_bsr.default
 _STRUCTURE = ("blocks", "block_columns", "block_row_offsets", "key")
 #: Block sizes that are looked for, the largest first.
 _DETECTED = (
@@ -22,7 +24,7 @@ _DETECTED = (
 )  # fmt: skip
 
 
-class SparseLinearBSR(nn.Module):
+class SparseLinearBSR(PackedState):
     """A linear layer whose weight is pruned in blocks: ``y = x W^T + b``, [..., in_features] -> [..., out_features].
 
     Made by ``SparseLinear.from_dense(linear, layout="bsr", block_size=(16, 16))`` or ``layout="vector"``. Trainable at
@@ -58,8 +60,23 @@ class SparseLinearBSR(nn.Module):
         self.train(dense.training)
 
     def forward(self, input: Tensor) -> Tensor:
-        out: Tensor = torch.ops.jouleprune.linear_bsr(
-            input, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.prepacked, self.bias,
+        if torch.jit.is_scripting() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
+            out: Tensor = torch.ops.jouleprune.linear_bsr(
+                input, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.prepacked, self.bias,
+                self.out_features, self.in_features, "none",
+            )  # fmt: skip
+        else:
+            out = self._eager(input)
+        return out
+
+    @torch.jit.unused
+    def _eager(self, input: Tensor) -> Tensor:
+        """The same by direct look-ups, as in SparseLinearCSR."""
+        own, kept = self._parameters, self._buffers
+        if "blocks" not in own or "bias" not in own:  # parametrized: a property makes them
+            own = {"blocks": self.blocks, "bias": self.bias}
+        out: Tensor = _linear_bsr(
+            input, own["blocks"], kept["block_columns"], kept["block_row_offsets"], kept["key"], None, own["bias"],
             self.out_features, self.in_features, "none",
         )  # fmt: skip
         return out
@@ -106,59 +123,20 @@ class SparseLinearBSR(nn.Module):
             self.blocks.detach(), self.block_columns, self.block_row_offsets, self.out_features, self.in_features
         )
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Checks everything first; takes all of it, with another number of blocks if need be, or nothing."""
-        names = _STRUCTURE if self.bias is None else (*_STRUCTURE, "bias")
-        found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
-        if found:
-            defect = self._defect(names, found)
-            if defect:
-                error_msgs.append(f"{prefix.rstrip('.') or type(self).__name__}: {defect}")
-                return
-            if self.blocks.shape != found["blocks"].shape:
-                with torch.no_grad():  # the Parameter stays the same object
-                    self.blocks.data = self.blocks.data.new_empty(found["blocks"].shape)
-                    self.blocks.grad = None
-                    self.block_columns = self.block_columns.new_empty(found["block_columns"].shape)
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-        if found:
-            self.prepacked = self._prepack()
+    def _state_names(self) -> tuple[str, ...]:
+        return _STRUCTURE if self.bias is None else (*_STRUCTURE, "bias")
 
-    def _defect(self, names: tuple[str, ...], found: Mapping[str, Any]) -> str:
-        """Empty, or why these tensors cannot be this module's state."""
-        missing = [name for name in names if name not in found]
-        if missing:
-            return f"expected {', '.join(names)} together, found no {', '.join(missing)}"
-        for name, value in found.items():
-            if not isinstance(value, Tensor):
-                return f"{name}: expected a tensor, got {type(value).__name__}"
-            if name in ("blocks", "bias") and value.dtype != self.blocks.dtype:
-                return f"{name}: expected {self.blocks.dtype}, got {value.dtype}"
-        blocks = found["blocks"]
-        if blocks.dim() != 3 or tuple(blocks.shape[1:]) != self.block_size:
-            r, c = self.block_size
-            return f"blocks: expected [blocks, {r}, {c}], got {list(blocks.shape)}"
-        on_cpu = {name: value.detach().cpu() for name, value in found.items()}
-        probe = on_cpu["blocks"].new_empty(0, self.in_features)
-        try:  # an empty batch computes nothing, but the op checks everything
-            torch.ops.jouleprune.linear_bsr(
-                probe, on_cpu["blocks"], on_cpu["block_columns"], on_cpu["block_row_offsets"], on_cpu["key"], None,
-                on_cpu.get("bias"), self.out_features, self.in_features, "none",
-            )  # fmt: skip
-        except (ValueError, TypeError) as error:
-            return str(error)
-        return ""
+    def _counted_names(self) -> tuple[str, ...]:
+        return ("blocks", "block_columns")
+
+    def _probe(self, state: Mapping[str, Tensor]) -> None:
+        torch.ops.jouleprune.linear_bsr(
+            state["blocks"].new_empty(0, self.in_features), *(state[name] for name in _STRUCTURE), None, None,
+            self.out_features, self.in_features, "none",
+        )  # fmt: skip
+
+    def _loaded(self) -> None:
+        self.prepacked = self._prepack()
 
 
 def sparse_linear_bsr(

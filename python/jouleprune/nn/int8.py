@@ -10,15 +10,17 @@ from torch import Tensor, nn
 
 from ..ops import pack_bsr_int8, unpack_bsr_int8
 from ._checks import check_mask_type
+from ._packed_state import PackedState
 
 __all__ = ["SparseLinearInt8"]
 
+_linear_bsr_int8 = torch.ops.jouleprune.linear_bsr_int8.default
 _STRUCTURE = ("blocks", "block_columns", "block_row_offsets", "key", "scales")
 #: The ``input_scale`` that gives every row of the input its own.
 _DYNAMIC = 0.0
 
 
-class SparseLinearInt8(nn.Module):
+class SparseLinearInt8(PackedState):
     """A linear layer with a pruned int8 weight: ``y = x W^T + b``, [..., in_features] -> [..., out_features].
 
     Inputs and outputs are float32, bfloat16 or float16. Made by ``SparseLinear.from_dense(linear, dtype="int8")``. All
@@ -50,9 +52,22 @@ class SparseLinearInt8(nn.Module):
         self.train(dense.training)
 
     def forward(self, input: Tensor) -> Tensor:
-        out: Tensor = torch.ops.jouleprune.linear_bsr_int8(
-            input, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.scales, self.input_scale,
-            None, self.bias, self.in_features, "none",
+        if torch.jit.is_scripting() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
+            out: Tensor = torch.ops.jouleprune.linear_bsr_int8(
+                input, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.scales, self.input_scale,
+                None, self.bias, self.in_features, "none",
+            )  # fmt: skip
+        else:
+            out = self._eager(input)
+        return out
+
+    @torch.jit.unused
+    def _eager(self, input: Tensor) -> Tensor:
+        """The same by direct look-ups, as in SparseLinearCSR."""
+        own = self._buffers
+        out: Tensor = _linear_bsr_int8(
+            input, own["blocks"], own["block_columns"], own["block_row_offsets"], own["key"], own["scales"],
+            own["input_scale"], None, own["bias"], self.in_features, "none",
         )  # fmt: skip
         return out
 
@@ -99,50 +114,15 @@ class SparseLinearInt8(nn.Module):
                 self._buffers[name] = before.to(after.device)
         return self
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Any,
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Takes all of it, with another number of blocks if need be, or nothing."""
-        names = [*_STRUCTURE, "input_scale", *(["bias"] if self.bias is not None else [])]
-        found = {name: state_dict[prefix + name] for name in names if prefix + name in state_dict}
-        if found:
-            defect = self._defect(names, found)
-            if defect:
-                error_msgs.append(f"{prefix.rstrip('.') or type(self).__name__}: {defect}")
-                return
-            self.blocks = self.blocks.new_empty(found["blocks"].shape)
-            self.block_columns = self.block_columns.new_empty(found["block_columns"].shape)
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+    def _state_names(self) -> tuple[str, ...]:
+        return (*_STRUCTURE, "input_scale", *(["bias"] if self.bias is not None else []))
 
-    def _defect(self, names: list[str], found: Mapping[str, Any]) -> str:
-        """Empty, or why these tensors cannot be this module's state."""
-        missing = [name for name in names if name not in found]
-        if missing:
-            return f"expected {', '.join(names)} together, found no {', '.join(missing)}"
-        for name, value in found.items():
-            if not isinstance(value, Tensor):
-                return f"{name}: expected a tensor, got {type(value).__name__}"
-            mine = self.get_buffer(name)
-            if value.dtype != mine.dtype:
-                return f"{name}: expected {mine.dtype}, got {value.dtype}"
-            if name not in ("blocks", "block_columns") and value.shape != mine.shape:
-                return f"{name}: expected {list(mine.shape)}, got {list(value.shape)}"
-        on_cpu = {name: value.detach().cpu() for name, value in found.items()}
-        scale = on_cpu["input_scale"]
-        try:  # an empty batch computes nothing, but the op checks the structure and that the key belongs to it
-            torch.ops.jouleprune.linear_bsr_int8(
-                scale.new_empty(0, self.in_features), *(on_cpu[name] for name in _STRUCTURE), scale, None, None,
-                self.in_features, "none",
-            )  # fmt: skip
-        except (ValueError, TypeError) as error:
-            return str(error)
-        return ""
+    def _counted_names(self) -> tuple[str, ...]:
+        return ("blocks", "block_columns")
+
+    def _probe(self, state: Mapping[str, Tensor]) -> None:
+        scale = state["input_scale"]
+        torch.ops.jouleprune.linear_bsr_int8(
+            scale.new_empty(0, self.in_features), *(state[name] for name in _STRUCTURE), scale, None, None,
+            self.in_features, "none",
+        )  # fmt: skip

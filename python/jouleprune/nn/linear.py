@@ -15,6 +15,8 @@ from .int8 import SparseLinearInt8
 
 __all__ = ["SparseLinear", "SparseLinearCSR"]
 
+_linear_csr = torch.ops.jouleprune.linear_csr.default
+
 
 class SparseLinear(CsrWeight):
     """A linear layer with a pruned weight: ``y = x W^T + b``, [..., in_features] -> [..., out_features]."""
@@ -92,8 +94,23 @@ class SparseLinearCSR(SparseLinear):
         self._pack(dense, mask)
 
     def forward(self, input: Tensor) -> Tensor:
-        out: Tensor = torch.ops.jouleprune.linear_csr(
-            input, self.values, self.col_indices, self.row_offsets, self.key, self.prepacked, self.bias,
+        if torch.jit.is_scripting() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
+            out: Tensor = torch.ops.jouleprune.linear_csr(
+                input, self.values, self.col_indices, self.row_offsets, self.key, self.prepacked, self.bias,
+                self.in_features, self.activation,
+            )  # fmt: skip
+        else:
+            out = self._eager(input)
+        return out
+
+    @torch.jit.unused
+    def _eager(self, input: Tensor) -> Tensor:
+        """The same by direct look-ups: nn.Module's own, six times, cost more than a small product."""
+        own, kept = self._parameters, self._buffers
+        if "values" not in own or "bias" not in own:  # parametrized: a property makes them
+            own = {"values": self.values, "bias": self.bias}
+        out: Tensor = _linear_csr(
+            input, own["values"], kept["col_indices"], kept["row_offsets"], kept["key"], None, own["bias"],
             self.in_features, self.activation,
         )  # fmt: skip
         return out

@@ -79,7 +79,8 @@ def _answer(
 
 
 class _Rotation:
-    """Times copies of a layer one after the other, going on where the last sample stopped."""
+    """Times copies of a layer one after the other, going on where the last sample stopped; a single one after a call
+    that is not timed (as ``sampling.CallSampler``)."""
 
     def __init__(self, calls: list[Callable[[], Any]]) -> None:
         self._calls, self._next = calls, 0
@@ -88,6 +89,8 @@ class _Rotation:
         count = len(self._calls)
         turns = [self._calls[(self._next + turn) % count] for turn in range(repeats)]
         self._next = (self._next + repeats) % count
+        if count == 1:
+            self._calls[0]()
         wall, cpu = time.perf_counter(), time.process_time()
         for call in turns:
             call()
