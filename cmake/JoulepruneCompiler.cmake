@@ -6,9 +6,12 @@ if(JOULEPRUNE_CCACHE AND NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
 endif()
 
 if(JOULEPRUNE_SANITIZE)
-  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fsanitize=address,undefined> $<$<COMPILE_LANGUAGE:CXX>:-fno-omit-frame-pointer>
-                      $<$<COMPILE_LANGUAGE:CXX>:-O1>)
-  add_link_options(-fsanitize=address,undefined)
+  set(_sanitizers -fsanitize=address,undefined)
+  if(JOULEPRUNE_SANITIZE STREQUAL "THREAD")
+    set(_sanitizers -fsanitize=thread)
+  endif()
+  add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${_sanitizers};-fno-omit-frame-pointer;-O1>")
+  add_link_options(${_sanitizers})
 endif()
 
 function(jouleprune_warnings target)

@@ -3,7 +3,8 @@
 #
 #   bash tests/run.sh             lint, wheel, C++ tests, Python tests, find_package consumer, editable install, examples
 #   bash tests/run.sh --fast      C++ tests and the quick Python tests
-#   bash tests/run.sh --sanitize  the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   bash tests/run.sh --sanitize  the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer, those of the torch-free
+#                                 core also under ThreadSanitizer
 #   bash tests/run.sh --cuda      builds against a CUDA wheel of torch, with nvcc and without; needs no GPU
 #   bash tests/run.sh --all       all of these
 #
@@ -24,12 +25,19 @@ tier_lint() {
 
 tier_wheel() { "$PY" tests/check_wheel.py dist/*.whl; }
 
+# cpp_programs FOLDER "TARGET ..." CMAKE-OPTION...
+cpp_programs() {
+  local folder="$1" targets="$2"
+  shift 2
+  logged build/configure.log cmake -G Ninja -S . -B "$folder" -DJOULEPRUNE_TESTS=ON -DPython_EXECUTABLE="$PY" "$@" &&
+    logged build/compile.log cmake --build "$folder" -j "$JOBS" --target $targets
+}
+
 # cpp_tests FOLDER CMAKE-OPTION...
 cpp_tests() {
   local folder="$1"
   shift
-  logged build/configure.log cmake -G Ninja -S . -B "$folder" -DJOULEPRUNE_TESTS=ON -DPython_EXECUTABLE="$PY" "$@" &&
-    logged build/compile.log cmake --build "$folder" -j "$JOBS" --target core_tests torch_tests &&
+  cpp_programs "$folder" "core_tests torch_tests" "$@" &&
     ctest --test-dir "$folder" --output-on-failure -j "$JOBS" --progress | tail -n 40
 }
 # In the folder that the wheel was built in: only the tests are left to compile.
@@ -37,7 +45,13 @@ tier_ctest() { cpp_tests "$(build_folder "$PY")"; }
 tier_sanitize() {
   # The leak checker stays off: torch keeps its registries until the process ends.
   ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 cpp_tests build/sanitize \
-    -DJOULEPRUNE_SANITIZE=ON -DJOULEPRUNE_CUDA=OFF
+    -DJOULEPRUNE_SANITIZE=ON -DJOULEPRUNE_CUDA=OFF && thread_sanitizer
+}
+# Kernels with several threads. Torch is not built for this sanitizer: what is tested through torch would raise false alarms.
+thread_sanitizer() {
+  cpp_programs build/sanitize-threads core_tests -DJOULEPRUNE_SANITIZE=THREAD -DJOULEPRUNE_CUDA=OFF &&
+    TSAN_OPTIONS=halt_on_error=1 "$(uname -m | xargs -I{} echo setarch)" "$(uname -m)" -R build/sanitize-threads/tests/cpp/core_tests \
+      --gtest_brief=1 --gtest_filter="$THREADED_TESTS"
 }
 
 tier_pytest() { "$PY" -m pytest tests/python; }

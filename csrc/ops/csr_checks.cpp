@@ -112,12 +112,16 @@ at::Tensor as_rows(const char* op, const char* name, const at::Tensor& tensor, i
   TORCH_CHECK_VALUE(size >= 0 && size <= kLimit, op, ": last size of ", name, ": expected 0 to ", kLimit, ", got ", size);
   TORCH_CHECK_VALUE(tensor.dim() >= 1 && tensor.size(-1) == size, op, ": ", name, ": expected [..., ", size, "], got ",
                     tensor.sizes());
+  const auto neighbours = [size](const at::Tensor& rows) { return size <= 1 || rows.stride(1) == 1; };
+  if (tensor.dim() == 2 && neighbours(tensor)) {
+    return tensor;  // reshape would cost as much as a small product
+  }
   int64_t n = 1;
   for (const int64_t leading : tensor.sizes().slice(0, tensor.dim() - 1)) {
     n *= leading;
   }
   const auto rows = tensor.reshape({n, size});
-  return size <= 1 || rows.stride(1) == 1 ? rows : rows.contiguous();
+  return neighbours(rows) ? rows : rows.contiguous();
 }
 
 at::DimVector resized_last(const at::Tensor& tensor, int64_t size) {

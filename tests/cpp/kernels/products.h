@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -51,6 +52,12 @@ std::vector<T> random_vector(int64_t size, std::mt19937& random) {
     out.push_back(narrow<T>(static_cast<Accumulate<T>>(uniform(random))));
   }
   return out;
+}
+
+/// Random cases that a test draws: `usual`, or that many times JOULEPRUNE_RANDOM_CASES (the first `usual` stay the same).
+inline int random_cases(int usual) {
+  const char* const factor = std::getenv("JOULEPRUNE_RANDOM_CASES");
+  return usual * (factor == nullptr ? 1 : std::max(1, std::atoi(factor)));
 }
 
 struct Structure {

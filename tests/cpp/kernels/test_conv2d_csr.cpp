@@ -59,7 +59,7 @@ void for_each_case(const Body& body) {
   for (const auto& c : fixed_cases()) {
     body(c, random);
   }
-  for (int i = 0; i < 120; ++i) {
+  for (int i = 0; i < random_cases(120); ++i) {
     ConvShape s;
     s.groups = from(1, 3);
     s.batch = from(0, 3), s.in_channels = s.groups * from(1, 3), s.out_channels = s.groups * from(1, 4);

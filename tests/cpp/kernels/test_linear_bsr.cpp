@@ -78,7 +78,7 @@ void for_each_case(const Body& body) {
   }
   const int64_t sides[] = {1, 2, 3, 4, 8, 16, 32};
   const double densities[] = {0, 0.05, 0.3, 0.9};
-  for (int i = 0; i < 200; ++i) {
+  for (int i = 0; i < random_cases(200); ++i) {
     const auto size = [&](int64_t limit) { return static_cast<int64_t>(random() % static_cast<uint64_t>(limit)); };
     body(Case{size(i % 4 == 0 ? 100 : 30), size(70), size(70), i % 2 == 0 ? 16 : sides[size(7)], sides[size(7)],
               densities[size(4)], size(3), size(2) == 0, static_cast<Activation>(size(4))},

@@ -47,12 +47,12 @@ std::vector<Case> fixed_cases() {
 }
 
 template <class Body>
-void for_each_case(int random_cases, const Body& body) {
+void for_each_case(int usual, const Body& body) {
   std::mt19937 random(4);
   for (const auto& c : fixed_cases()) {
     body(c, random);
   }
-  for (int i = 0; i < random_cases; ++i) {
+  for (int i = 0; i < csr::testing::random_cases(usual); ++i) {
     const double densities[] = {0, 0.05, 0.3, 0.9};
     const float scales[] = {0, 0, 0.01f};
     body(Case{static_cast<int64_t>(random() % (i % 4 == 0 ? 150 : 20)), static_cast<int64_t>(random() % 70),

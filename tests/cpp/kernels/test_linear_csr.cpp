@@ -42,7 +42,7 @@ void for_each_case(const Body& body) {
   for (const auto& c : fixed_cases()) {
     body(c, random);
   }
-  for (int i = 0; i < 520; ++i) {
+  for (int i = 0; i < random_cases(520); ++i) {
     const double densities[] = {0, 0.02, 0.1, 0.3, 0.9};
     body(Case{static_cast<int64_t>(random() % (i % 4 == 0 ? 100 : 20)), static_cast<int64_t>(random() % 40),
               static_cast<int64_t>(random() % 60), densities[random() % 5], static_cast<int64_t>(random() % 3), random() % 2 == 0,

@@ -108,7 +108,7 @@ TYPED_TEST(SmallLinearCsr, OddSizes) {
 
 TYPED_TEST(SmallLinearCsr, RandomSizes) {
   std::mt19937 random(12);
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < random_cases(300); ++i) {
     const double densities[] = {0, 0.01, 0.1, 0.3, 0.5, 1};
     check<TypeParam>({1 + static_cast<int64_t>(random() % 8), static_cast<int64_t>(random() % 100),
                       static_cast<int64_t>(random() % 200), densities[random() % 6], static_cast<int64_t>(random() % 3),

@@ -119,6 +119,31 @@ TEST(PatternCode, OrdersOfTheLoopsAgreeToTheBit) {
   }
 }
 
+/// A data race here is what the build with ThreadSanitizer looks for.
+TEST(PatternCode, ManyThreadsMakeRunAndDropTheSameCodes) {
+  SKIP_WITHOUT_CODE();
+  std::mt19937 random(6);
+  const Isa isa = isas_with_code().front();
+  const auto structure = random_structure(40, 50, 0.3, random);
+  const auto values = random_vector<float>(structure.view().nnz, random), input = random_vector<float>(20 * 50, random);
+  std::vector<std::vector<float>> results(8, unwritten<float>(20 * 40));
+  std::vector<std::thread> running;
+  for (auto& result : results) {
+    running.emplace_back([&] {
+      for (int i = 0; i < 20; ++i) {
+        const auto code = jit::shared_code({{5, 6}, {i % 3}}, [&] { return spec_of(structure, isa, 0); });
+        linear<float>({structure.view(), values.data(), nullptr, Activation::kNone, 20, input.data(), 50, result.data()}, serial, isa);
+      }
+    });
+  }
+  for (auto& thread : running) {
+    thread.join();
+  }
+  for (const auto& result : results) {
+    EXPECT_EQ(std::memcmp(result.data(), results[0].data(), result.size() * sizeof(float)), 0);
+  }
+}
+
 TEST(PatternCode, IsSharedWhileAliveAndNamedByStructure) {
   SKIP_WITHOUT_CODE();
   std::mt19937 random(4);
