@@ -60,6 +60,7 @@ void Network::add_layer(const PrunableWeight& weight) {
   layer.name = first.name;
   layer.dtype = first.dtype;
   layer.units = first.weight_elements;
+  layer.min_density = weight.min_density;
   layer.floor = floor_units(weight.min_density, layer.units);
   for (const size_t position : layer.entries) {
     if (entries[position].weight_elements != layer.units) {

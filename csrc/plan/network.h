@@ -18,7 +18,8 @@ struct PrunableLayer {
   std::vector<std::string> kernels;  ///< those that run all its entries pruned
   std::string dense_kernel;
   int64_t units = 0;
-  int64_t floor = 0;
+  double min_density = 0;
+  int64_t floor = 0;     ///< the units of it
   int64_t last_winning = -1;  ///< most kept weights at which a pruned kernel is below dense; below floor when none is
   double dense_j = 0;
   select::Hull hull;     ///< of the pruned curve, from the floor to just past last_winning

@@ -32,7 +32,7 @@ Json to_object(const LayerPlan& layer) {
               {"layout", layer.layout},     {"dtype", layer.dtype},     {"kernel", layer.kernel},
               {"units", layer.units},       {"kept", layer.kept},       {"density", layer.density},
               {"energy_j", layer.energy_j}, {"dense_j", layer.dense_j}, {"importance_lost", layer.importance_lost},
-              {"reason", layer.reason}};
+              {"min_density", layer.min_density}, {"reason", layer.reason}};
 }
 
 double not_negative(const Node& in) {
@@ -49,7 +49,7 @@ double share(const Node& in) {
 
 LayerPlan layer_from(const Node& in) {
   in.expect_keys({"name", "weight", "pattern", "layout", "dtype", "kernel", "units", "kept", "density", "energy_j",
-                  "dense_j", "importance_lost", "reason"});
+                  "dense_j", "importance_lost", "min_density", "reason"});
   LayerPlan layer;
   layer.name = in.at("name").text();
   layer.weight = in.at("weight").text();
@@ -64,6 +64,7 @@ LayerPlan layer_from(const Node& in) {
   layer.energy_j = not_negative(in.at("energy_j"));
   layer.dense_j = not_negative(in.at("dense_j"));
   layer.importance_lost = not_negative(in.at("importance_lost"));
+  layer.min_density = share(in.at("min_density"));
   layer.reason = in.at("reason").text();
   return layer;
 }

@@ -67,6 +67,7 @@ void write_layer(const Network& network, NetworkJoules& joules, size_t index, in
   line.units = line.kept = layer.units;
   line.dense_j = line.energy_j = layer.dense_j;
   line.kernel = layer.dense_kernel;
+  line.min_density = layer.min_density;
   const bool pruned = kept != kDense;
   if (pruned) {
     const Choice& choice = joules.choice(index, kept);

@@ -19,6 +19,7 @@ struct Pruner::Impl {
   void update(std::optional<double> target_j) {
     if (!target_j.has_value()) {
       adopt(selector.select(module, frozen.has_value() ? &*frozen : nullptr));
+      done = true;
       return;
     }
     if (!frozen.has_value()) {  // the layers that the final budget prunes are decided once, on the dense weights
@@ -32,8 +33,6 @@ struct Pruner::Impl {
     masks.replace(present->masks);
   }
 
-  bool done() const { return present.has_value() && present->energy_j <= selector.budget_j(); }
-
   std::shared_ptr<torch::nn::Module> owner;  // keeps the module alive; empty for a module on the stack
   torch::nn::Module& module;
   Schedule schedule;
@@ -41,6 +40,7 @@ struct Pruner::Impl {
   prune::MaskSet masks;
   std::optional<std::vector<bool>> frozen;
   std::optional<MaskedPlan> present;
+  bool done = false;  // the final selection was made; a step on the way may have met the budget without being maximal
   int64_t steps = 0;
 };
 
@@ -53,7 +53,7 @@ Pruner& Pruner::operator=(Pruner&&) noexcept = default;
 void Pruner::step() {
   const int64_t step = impl_->steps;
   const bool final = prune::is_final(impl_->schedule, step);
-  if (impl_->done()) {  // by the schedule or by prune_now(): nothing is left to remove
+  if (impl_->done) {  // by the schedule or by prune_now(): nothing is left to remove
     impl_->masks.apply();
   } else if (final) {
     impl_->update(std::nullopt);
@@ -94,7 +94,7 @@ double Pruner::energy_j() const { return impl_->present.has_value() ? impl_->pre
 double Pruner::budget_j() const { return impl_->selector.budget_j(); }
 double Pruner::dense_j() const { return impl_->selector.dense_j(); }
 double Pruner::minimum_j() const { return impl_->selector.minimum_j(); }
-bool Pruner::done() const { return impl_->done(); }
+bool Pruner::done() const { return impl_->done; }
 int64_t Pruner::steps() const { return impl_->steps; }
 void Pruner::remove() { impl_->masks.clear(); }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from .plan import LayerPlan, Plan
 from .quantize import Int8Layer, int8_layers
 from .race import Race, Timer, race, race_by_cost
 from .record import record
+from .selection import check_plan, plain_module
 
 __all__ = ["Decision", "convert", "decisions", "explain"]
 
@@ -64,7 +66,7 @@ def convert(
     entries of ``generic-cpu`` decide, and nothing is timed).
 
     Args:
-        model: a pruned network: zeros in its weights.
+        model: a pruned network: zeros in its weights. Of a DDP-wrapped or compiled one the module inside is converted.
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
         plan: the pruner's plan, replayed with its masks. Without one every layer with zeros is a candidate.
         profile: without a plan: the device that prices the candidates; without either the clock decides.
@@ -86,8 +88,9 @@ def convert(
         ValueError: the plan names layers that the model lacks, the weights do not hold the plan's zeros, or an
             argument that does not go with another.
     """
-    if not isinstance(model, torch.nn.Module):
-        raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    model = plain_module(model)
+    if plan is not None:
+        check_plan("plan", plan)
     _check_dtype(dtype, calibration, plan, profile)
     device = _profile_for(plan, profile)
     candidates = _planned(model, plan) if plan is not None else _with_zeros(model, device, example_inputs)
@@ -121,7 +124,11 @@ def decisions(model: torch.nn.Module) -> tuple[Decision, ...]:
 
 def explain(model: torch.nn.Module) -> str:
     """One line per pruned layer: what it runs now and why."""
+    if not isinstance(model, torch.nn.Module):
+        raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     made = decisions(model)
+    if not made and hasattr(model, _ATTRIBUTE):
+        return "converted, but no layer holds zeros: every layer runs dense"
     if not made:
         return "not converted: every layer runs dense (jouleprune.convert makes the converted copy)"
     width = max(len(decision.name) for decision in made)
@@ -189,6 +196,10 @@ def _profile_for(plan: Plan | None, profile: Profile | str | Mapping[str, Any] |
     return built_in if built_in.hash == plan.profile_hash else None
 
 
+#: Of an entry of a workload: how the call is run, whatever its sizes.
+_RUNS = ("weight", "pattern", "layout", "kernel", "nnz")
+
+
 @dataclass(frozen=True)
 class _Candidate:
     name: str
@@ -242,8 +253,6 @@ def _with_zeros(model: torch.nn.Module, device: Profile | None, example_inputs: 
 
 
 def _cheaper_sparse(model: torch.nn.Module, device: Profile, example_inputs: Any) -> dict[str, str]:
-    import json
-
     from .estimate import price_entry
 
     workload = json.loads(record(model, example_inputs))
@@ -329,22 +338,25 @@ def _with_sparse_modules(model: torch.nn.Module, weights: list[str], plan: Plan 
     for weight in weights:
         modules.setdefault(_known_unit(model, weight).name, []).append(weight)
     for name, held in modules.items():
-        replace_module(converted, name, _sparse_module(converted, held, plan))
+        twin = _sparse_module(converted, held, plan)
+        _take_hooks(twin, converted.get_submodule(name))
+        replace_module(converted, name, twin)
     return converted
+
+
+def _take_hooks(twin: torch.nn.Module, dense: torch.nn.Module) -> None:
+    """Forward and backward hooks of the user go on being called."""
+    for name, hooks in vars(dense).items():
+        if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")) and "state_dict" not in name:
+            getattr(twin, name).update(hooks)
+    twin._is_full_backward_hook = dense._is_full_backward_hook
 
 
 def _check_budget(
     converted: torch.nn.Module, example_inputs: Any, plan: Plan, device: Profile, allow_over_budget: bool
 ) -> None:
     """The converted model must cost what the plan says; where a layer had to deviate, at most the budget."""
-    import json
-
-    planned = json.loads(plan.workload)
-    densities = {entry["name"]: entry["input_density"] for entry in planned["entries"] if entry["weight"]}
-    recorded = json.loads(record(converted, example_inputs, batch=plan.batch, per=plan.per, count=plan.count))
-    for entry in recorded["entries"]:  # activation densities are frozen in the plan
-        entry["input_density"] = densities.get(entry["name"], entry["input_density"])
-    energy_j = price_workload(json.dumps(recorded), device).energy_j
+    energy_j = price_workload(_as_planned(converted, example_inputs, plan), device).energy_j
     if energy_j > plan.budget_j and not allow_over_budget:
         dense = [decision.name for decision in decisions(converted) if decision.layout == "dense"]
         raise BudgetError(
@@ -353,3 +365,23 @@ def _check_budget(
             "Pass allow_over_budget=True to keep it, or plan again for these shapes.",
             energy_j,
         )
+
+
+def _as_planned(converted: torch.nn.Module, example_inputs: Any, plan: Plan) -> str:
+    """What the converted model runs, on inputs of the sizes that the budget was made for: joules of another batch are
+    not comparable with it. Activation densities are frozen in the plan."""
+    recorded = json.loads(record(converted, example_inputs, batch=plan.batch, per=plan.per, count=plan.count))
+    planned = json.loads(plan.workload)
+    if [_call(entry) for entry in recorded["entries"]] == [_call(entry) for entry in planned["entries"]]:
+        for mine, theirs in zip(recorded["entries"], planned["entries"], strict=True):
+            mine.update({name: value for name, value in theirs.items() if name not in _RUNS})
+        return json.dumps(recorded)
+    densities = {entry["name"]: entry["input_density"] for entry in planned["entries"] if entry["weight"]}
+    for entry in recorded["entries"]:
+        entry["input_density"] = densities.get(entry["name"], entry["input_density"])
+    return json.dumps(recorded)
+
+
+def _call(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What is the same for inputs of any size. A sparse module calls its weight otherwise: layers have one name."""
+    return entry["op"], entry["name"], entry["rows"], entry["cols"], entry["groups"], entry["dtype"]

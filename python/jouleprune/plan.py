@@ -12,7 +12,7 @@ import torch
 from .energy import Profile
 from .estimate import ActivationDensity, as_profile
 from .importance import Importance
-from .selection import Selector
+from .selection import Selector, plain_module
 
 __all__ = ["LayerPlan", "NextUnit", "Plan", "plan"]
 
@@ -33,6 +33,7 @@ class LayerPlan:
     energy_j: float
     dense_j: float
     importance_lost: float
+    min_density: float
     reason: str
 
 
@@ -144,8 +145,8 @@ def plan(
     """Chooses what to remove so that one inference takes at most ``energy``, and changes nothing.
 
     Args:
-        model: the network; layers whose weights the kernels can run sparse are prunable: Linear, Conv1d, Conv2d, LSTM,
-            GRU, MultiheadAttention.
+        model: the network, also inside DDP or torch.compile; layers whose weights the kernels can run sparse are
+            prunable: Linear, Conv1d, Conv2d, LSTM, GRU, MultiheadAttention.
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
         energy: "N%" of the unmasked dense network, or joules per inference.
         profile: device profile: a ``Profile``, a built-in name, a path, or a dict.
@@ -164,6 +165,7 @@ def plan(
         PatternError: unknown pattern or importance.
         ValueError: other arguments; the message names them.
     """
+    model = plain_module(model)
     selector = Selector.record(
         model,
         example_inputs,

@@ -12,11 +12,12 @@ import torch
 from .energy import EnergyReport, Profile, price_workload
 from .errors import BudgetError, ProfileError
 from .estimate import ActivationDensity, as_profile
-from .importance import Importance
+from .importance import CRITERIA, Importance
 from .masks import MaskSet
 from .plan import Plan
+from .pruner_state import read_state
 from .schedule import Constant, Schedule
-from .selection import Selector
+from .selection import Selector, check_plan, plain_module
 
 __all__ = ["PruneReport", "Pruner"]
 
@@ -45,16 +46,19 @@ class Pruner:
     """Prunes ``model`` in place to a joule budget while it trains.
 
     Call :meth:`step` after each ``optimizer.step()``. Masks are bits held beside the model: pruned weights are zeroed
-    in place and their gradients masked as they accumulate, so modules stay ordinary (script, compile, deepcopy,
-    DDP work) and neither momentum nor weight decay revives a weight.
+    in place and their gradients masked as they accumulate, so modules stay ordinary (script, compile, DDP work) and
+    neither momentum nor weight decay revives a weight. ``copy.deepcopy((model, pruner))`` copies both together; a copy
+    of the model alone is an ordinary network whose zeros are free to train again.
 
     Args:
-        model: the network, trained in place.
+        model: the network, trained in place; of a DDP-wrapped or compiled one the module inside is pruned.
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments; recorded once.
         energy: "N%" of the unmasked dense network, or joules per inference.
         profile: device profile: a ``Profile``, a built-in name, a path, or a dict.
-        plan: instead of ``energy``: the budget, pattern and choice of layers of a plan; ``profile`` is needed again
-            only when the plan's profile is not built in.
+        plan: instead of ``energy``: all that the plan was made with (budget, pattern, choice of layers, floors,
+            activation densities, batch), for the same model on inputs of the same sizes; those arguments are left out
+            then. With the weights that the plan was made on the masks are the plan's. ``profile`` is needed again only
+            when the plan's profile is not built in, ``importance`` only when it was a callable.
         schedule: ``Constant()`` (all at the first step) unless given; see :class:`jouleprune.PolynomialDecay`.
         pattern, importance, ignored_layers, min_density, activation_density, batch, per, count: as in
             :func:`jouleprune.plan`.
@@ -84,37 +88,60 @@ class Pruner:
     ) -> None:
         if (energy is None) == (plan is None):
             raise BudgetError("Pruner: expected exactly one of energy and plan", float("nan"))
+        model = plain_module(model)
+        if plan is not None:
+            check_plan("plan", plan)
+            _check_left_out(
+                pattern=pattern != "unstructured",
+                ignored_layers=bool(ignored_layers),
+                min_density=min_density != 0.0,
+                activation_density=activation_density != 1.0,
+                batch=batch is not None,
+                per=per != "inference",
+                count=count is not None,
+            )
         self._schedule: Schedule = Constant() if schedule is None else schedule
         if not all(hasattr(self._schedule, method) for method in ("updates_at", "value", "is_final")):
             raise ValueError(f"schedule: expected Constant, PolynomialDecay or alike, got {type(schedule).__name__}")
+        if getattr(self._schedule, "final", 1.0) != 1.0:
+            raise ValueError(
+                "schedule: final: the budget is reached in the end: expected 1.0, got "
+                f"{self._schedule.final!r}; give another budget instead"  # type: ignore[attr-defined]
+            )
         self._profile = _profile_of(plan) if profile is None and plan is not None else as_profile(_given(profile))
+        self._energy: str | float
+        self._frozen: tuple[bool, ...] | None = None
         if plan is not None:
             _check_same_profile(plan, self._profile)
-        self._selector = Selector.record(
-            model,
-            example_inputs,
-            profile=self._profile,
-            pattern=pattern if plan is None else plan.pattern,
-            importance=importance,
-            ignored_layers=ignored_layers,
-            min_density=min_density,
-            activation_density=activation_density,
-            batch=batch,
-            per=per,
-            count=count,
-        )
-        self._energy: str | float = plan.budget_j if plan is not None else _given(energy)
-        self._frozen: tuple[bool, ...] | None = plan.decided if plan is not None and plan.decided else None
+            criterion = plan.importance if importance == "lamp" and plan.importance in CRITERIA else importance
+            self._selector = Selector.of_plan(model, example_inputs, plan, self._profile, criterion)
+            self._energy, self._frozen = plan.budget_j, plan.decided or None
+        else:
+            self._selector = Selector.record(
+                model,
+                example_inputs,
+                profile=self._profile,
+                pattern=pattern,
+                importance=importance,
+                ignored_layers=ignored_layers,
+                min_density=min_density,
+                activation_density=activation_density,
+                batch=batch,
+                per=per,
+                count=count,
+            )
+            self._energy = _given(energy)
         self._dense_j, self._minimum_j, self._budget_j = self._selector.probe(self._energy)
         self._model = model
         self._masks = MaskSet(model)
         self._plan: Plan | None = None
+        self._done = False
         self._steps = 0
 
     @property
     def energy_j(self) -> float:
         """Joules per count of the network as it will run with the present masks: equals
-        ``estimate(convert(model))``."""
+        ``estimate(convert(model))``, which may be less where kept weights happen to be exactly zero."""
         return self._dense_j if self._plan is None else self._plan.energy_j
 
     @property
@@ -142,8 +169,8 @@ class Pruner:
 
     @property
     def done(self) -> bool:
-        """Whether the final budget holds."""
-        return self._plan is not None and self._plan.energy_j <= self._budget_j
+        """Whether the final masks were chosen, by the schedule or by :meth:`prune_now`; later steps only keep them."""
+        return self._done
 
     def step(self) -> None:
         """One step of the schedule; call it after ``optimizer.step()`` and before ``zero_grad()``.
@@ -151,9 +178,11 @@ class Pruner:
         Chooses masks anew when the schedule says so, and zeroes pruned weights (and their gradients) again in any case.
         """
         step, self._steps = self._steps, self._steps + 1
-        if self._schedule.is_final(step) and not self.done:
+        if self._done:
+            self._masks.apply()
+        elif self._schedule.is_final(step):
             self._update(None)
-        elif self._schedule.updates_at(step) and not self._schedule.is_final(step):
+        elif self._schedule.updates_at(step):
             share = self._schedule.value(step)
             self._update(self._budget_j + (self._dense_j - self._budget_j) * (1.0 - share))
         else:
@@ -183,12 +212,14 @@ class Pruner:
             plan = self._selector.select(self._model, energy=self._energy, relaxed_j=target_j, frozen=self._frozen)
         self._plan = plan
         self._masks.replace(plan.masks)
+        self._done = target_j is None
 
     def state_dict(self) -> dict[str, Any]:
         """Step, masks and plan: enough to go on after a restart, given the same model, inputs and arguments."""
         return {
             "schema": 1,
             "step": self._steps,
+            "done": self._done,
             "masks": {name: mask.cpu().clone() for name, mask in self._masks.bits.items()},
             "plan": None if self._plan is None else self._plan.to_json(),
             "frozen": None if self._frozen is None else list(self._frozen),
@@ -199,26 +230,11 @@ class Pruner:
         """Takes up where :meth:`state_dict` left off; masks apply at once.
 
         Raises:
-            ValueError: the state belongs to another profile or to other layers; nothing has changed.
+            ValueError: the state is damaged, or belongs to another profile or to other layers; nothing has changed.
         """
-        missing = {"schema", "step", "masks", "plan", "frozen", "profile_hash"} - set(state)
-        if missing or state["schema"] != 1:
-            raise ValueError(f"Pruner.load_state_dict: expected schema 1, missing {sorted(missing)}")
-        if state["profile_hash"] != self._profile.hash:
-            raise ValueError("Pruner.load_state_dict: the state was made with another profile")
-        for name, mask in state["masks"].items():
-            if name not in self._selector.weights:
-                raise ValueError(f"Pruner.load_state_dict: masks: {name!r} is no prunable weight of this model")
-            expected = (self._model.get_parameter(name).numel() + 7) // 8
-            if mask.dtype != torch.uint8 or mask.numel() != expected:
-                raise ValueError(
-                    f"Pruner.load_state_dict: mask of {name!r}: expected uint8 [{expected}], "
-                    f"got {mask.dtype} {list(mask.shape)}"
-                )
-        plan = None if state["plan"] is None else Plan.from_json(state["plan"], state["masks"])
-        self._steps, self._plan = int(state["step"]), plan
-        self._frozen = None if state["frozen"] is None else tuple(state["frozen"])
-        self._masks.replace(state["masks"])
+        saved = read_state(state, self._selector, self._model, self._profile)
+        self._steps, self._done, self._plan, self._frozen = saved.step, saved.done, saved.plan, saved.frozen
+        self._masks.replace({} if saved.plan is None else saved.plan.masks)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
         """A pruner of the copied model: ``copy.deepcopy((model, pruner))`` keeps the two together."""
@@ -238,6 +254,13 @@ class Pruner:
         other._masks = MaskSet(other._model)
         other._masks.replace(self._masks.bits)
         return other
+
+
+def _check_left_out(**given: bool) -> None:
+    """What a plan decides is not decided again."""
+    for name, is_given in given.items():
+        if is_given:
+            raise ValueError(f"{name}: comes from the plan: leave it out, or make another plan with it")
 
 
 def _given(value: Any) -> Any:

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from .untouched import copied, has_no_data, tensors_in, untouched
 
-__all__ = ["arguments", "record"]
+__all__ = ["arguments", "record", "unwrapped"]
 
 _MEASURED = "measured"
 _PER = ("inference", "token", "request")
@@ -59,7 +59,7 @@ def record(
     if measure and any(has_no_data(tensor) for tensor in tensors_in(example_inputs)):
         raise ValueError('activation_density: "measured" needs inputs with data, got fake or meta tensors')
 
-    model = _unwrapped(model)
+    model = unwrapped(model)
     roots = _roots(model)
     named = _named_tensors(roots)
     with untouched(list(roots.values())), _eager():
@@ -135,7 +135,7 @@ def arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (example_inputs if type(example_inputs) is tuple else (example_inputs,)), {}
 
 
-def _unwrapped(model: Callable[..., Any]) -> Callable[..., Any]:
+def unwrapped(model: Callable[..., Any]) -> Callable[..., Any]:
     """Out of DDP (which would communicate) and torch.compile (whose tracing passes would be recorded too)."""
     while True:
         if isinstance(model, torch.nn.parallel.DistributedDataParallel | torch.nn.DataParallel):
@@ -167,7 +167,7 @@ def _roots(model: Callable[..., Any]) -> dict[str, torch.nn.Module]:
     except ValueError:  # a closure over a name that has no value yet
         return {}
     found = {
-        name: _unwrapped(value)
+        name: unwrapped(value)
         for name, value in {**variables.globals, **variables.nonlocals}.items()
         if isinstance(value, torch.nn.Module)
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,15 +14,19 @@ from .errors import BudgetError, PatternError, ProfileError
 from .estimate import ActivationDensity
 from .importance import Importance, importance_name, score
 from .layers import layer_of, why_not_convertible
-from .record import record
+from .record import record, unwrapped
 
 if TYPE_CHECKING:
     from .plan import Plan
 
-__all__ = ["PATTERNS", "Selector"]
+__all__ = ["PATTERNS", "Selector", "check_plan", "plain_module"]
 
 PATTERNS = ("unstructured", "auto")
 _PRUNABLE_OPS = ("linear", "conv1d", "conv2d", "lstm", "gru")
+#: Of an entry of a workload: what a plan decides. All else tells which network it is, on which inputs.
+_PLANNED = ("pattern", "layout", "kernel", "nnz", "input_density")
+#: Of several differences the one that tells people most.
+_TOLD_FIRST = ("op", "name", "rows", "cols", "n")
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Selector:
     importance: Importance
     weights: tuple[str, ...]
     floors: tuple[float, ...]
+    unable: tuple[str, ...]
+    """Sentences: layers with weights that cannot be pruned, and why."""
 
     @classmethod
     def record(
@@ -53,8 +59,6 @@ class Selector:
         count: int | None,
     ) -> Selector:
         """Runs the model once, without a trace, and finds what can be pruned in it."""
-        if not isinstance(model, torch.nn.Module):
-            raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
         if pattern not in PATTERNS:
             raise PatternError(f"pattern: expected one of {', '.join(PATTERNS)}, got {pattern!r}")
         importance_name(importance)
@@ -63,8 +67,44 @@ class Selector:
             model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count
         )
         workload = json.loads(recorded)
-        weights = _prunable_weights(model, workload, profile, ignored)
-        return cls(workload, profile, pattern, importance, weights, _floors(model, weights, min_density))
+        weights, unable = _prunable_weights(model, workload, profile, ignored)
+        return cls(workload, profile, pattern, importance, weights, _floors(weights, min_density), unable)
+
+    @classmethod
+    def of_plan(
+        cls, model: torch.nn.Module, example_inputs: Any, plan: Plan, profile: Profile, importance: Importance
+    ) -> Selector:
+        """What made the plan, for the same model on inputs of the same sizes.
+
+        Raises:
+            ValueError: the plan belongs to another model, to other inputs, or to a criterion that was not given.
+        """
+        planned = json.loads(plan.workload)
+        workload = json.loads(record(model, example_inputs, batch=plan.batch, per=plan.per, count=plan.count))
+        if len(planned["entries"]) != len(workload["entries"]):
+            raise ValueError(
+                f"plan: belongs to another model: it has {len(planned['entries'])} calls in a forward pass, "
+                f"this one {len(workload['entries'])}"
+            )
+        for mine, theirs in zip(workload["entries"], planned["entries"], strict=True):
+            told = dict.fromkeys([*_TOLD_FIRST, *mine])
+            other = [key for key in told if key not in _PLANNED and mine[key] != theirs[key]]
+            if other:
+                raise ValueError(
+                    f"plan: belongs to another model or to inputs of other sizes: {mine['name']!r}: expected "
+                    f"{other[0]} {theirs[other[0]]!r}, got {mine[other[0]]!r}"
+                )
+            mine["input_density"] = theirs["input_density"]
+        if importance_name(importance) != plan.importance:
+            raise ValueError(
+                f"importance: expected the plan's, {plan.importance!r}, got {importance_name(importance)!r}"
+            )
+        weights = tuple(layer.weight for layer in plan.layers)
+        absent = set(weights) - set(dict(model.named_parameters()))
+        if absent:
+            raise ValueError(f"plan: names the weight {min(absent)!r}, which the model lacks")
+        floors = tuple(layer.min_density for layer in plan.layers)
+        return cls(workload, profile, plan.pattern, importance, weights, floors, ())
 
     def probe(self, energy: str | float) -> tuple[float, float, float]:
         """(dense, minimum, budget) in joules per count. Raises BudgetError when the budget cannot be met."""
@@ -107,7 +147,7 @@ class Selector:
             ],
         }
         masks, text = torch.ops.jouleprune.select_masks(scores, json.dumps(request))
-        _raise_named(text)
+        _raise_named(text, "".join(f"; not prunable: {sentence}" for sentence in self.unable))
         return masks, text
 
 
@@ -116,18 +156,42 @@ def _budget(energy: str | float) -> dict[str, Any]:
         return {"budget": energy}
     if isinstance(energy, bool) or not isinstance(energy, int | float):
         raise BudgetError(f'energy: expected "N%" or joules, got {energy!r}', float("nan"))
-    if energy != energy or energy in (float("inf"), float("-inf")):
+    if not abs(energy) < float("inf"):
         raise BudgetError(f"energy: expected a finite number of joules, got {energy!r}", float("nan"))
-    return {"budget_j": float(energy)}
+    try:
+        return {"budget_j": float(energy)}
+    except OverflowError as error:
+        raise BudgetError("energy: expected joules, got a whole number beyond 1e308", float("nan")) from error
 
 
-def _raise_named(text: str) -> None:
+def plain_module(model: object) -> torch.nn.Module:
+    """The module inside DDP, DataParallel and torch.compile: its parameters have the names that recordings use."""
+    if not isinstance(model, torch.nn.Module):
+        raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    inner = unwrapped(model)
+    assert isinstance(inner, torch.nn.Module)
+    return inner
+
+
+def check_plan(argument: str, plan: object) -> None:
+    """Refuses what is no plan."""
+    from .plan import Plan
+
+    if not isinstance(plan, Plan):
+        raise ValueError(
+            f"{argument}: expected a Plan (from jouleprune.plan or Pruner.plan), got {type(plan).__name__}"
+        )
+
+
+def _raise_named(text: str, unable: str) -> None:
     if not text.startswith('{"error"'):
         return
     error = json.loads(text)["error"]
     if error["type"] == "BudgetError":
         minimum = error.get("minimum_j")
-        raise BudgetError(error["message"], float("nan") if minimum is None else minimum)
+        if minimum is None:
+            raise BudgetError(error["message"], float("nan"))
+        raise BudgetError(error["message"] + unable, minimum)
     kinds: dict[str, type[ValueError]] = {"PatternError": PatternError, "ProfileError": ProfileError}
     raise kinds.get(error["type"], ValueError)(error["message"])
 
@@ -138,7 +202,7 @@ def _ignored_weights(model: torch.nn.Module, ignored_layers: Sequence[torch.nn.M
     names = {id(module): name for name, module in modules.items()}
     parameters = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     ignored: set[str] = set()
-    if isinstance(ignored_layers, str | torch.nn.Module):
+    if isinstance(ignored_layers, str | torch.nn.Module) or not isinstance(ignored_layers, Iterable):
         raise ValueError(f"ignored_layers: expected a list of modules or names, got {type(ignored_layers).__name__}")
     for layer in ignored_layers:
         if isinstance(layer, torch.nn.Module):
@@ -158,27 +222,38 @@ def _ignored_weights(model: torch.nn.Module, ignored_layers: Sequence[torch.nn.M
 
 def _prunable_weights(
     model: torch.nn.Module, workload: Mapping[str, Any], profile: Profile, ignored: set[str]
-) -> tuple[str, ...]:
-    """Weights in call order that are parameters, not ignored, only used by prunable ops, and runnable once pruned."""
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Weights in call order that are parameters, not ignored, only used by prunable ops, and runnable once pruned; and
+    sentences about those that are not runnable."""
     parameters = dict(model.named_parameters())
     used_by: dict[str, set[str]] = {}
     for entry in workload["entries"]:
         if entry["weight"]:
             used_by.setdefault(entry["weight"], set()).add(entry["op"] if entry["layout"] == "dense" else "sparse")
-    prunable = []
+    prunable, unable = [], _computed_weights(model)
     for name, ops in used_by.items():
         if name in ignored or name not in parameters or not ops <= set(_PRUNABLE_OPS):
             continue
         # Where hardware skips zeros they save energy whatever the host runs; on CPU and GPU only a sparse module saves.
-        if profile.kind != "asic" and why_not_convertible(model, name):
-            continue
-        prunable.append(name)
-    return tuple(prunable)
+        obstacle = why_not_convertible(model, name) if profile.kind != "asic" else ""
+        if obstacle:
+            unable.append(f"{layer_of(name)}: {obstacle}")
+        else:
+            prunable.append(name)
+    return tuple(prunable), tuple(unable)
 
 
-def _floors(
-    model: torch.nn.Module, weights: Sequence[str], min_density: float | Mapping[str, float]
-) -> tuple[float, ...]:
+def _computed_weights(model: torch.nn.Module) -> list[str]:
+    """Sentences about layers whose weight is no parameter, but computed from others before each call."""
+    return [
+        f"{name}: its weight is computed (by torch.nn.utils.prune, weight_norm or a parametrization): make it a "
+        "parameter first, with their remove"
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | torch.nn.modules.conv._ConvNd) and "weight" not in module._parameters
+    ]
+
+
+def _floors(weights: Sequence[str], min_density: float | Mapping[str, float]) -> tuple[float, ...]:
     if isinstance(min_density, Mapping):
         layers = {layer_of(name): name for name in weights}
         by_weight = {}

@@ -35,6 +35,7 @@ struct LayerPlan {
   int64_t units = 0;       ///< units the pattern can remove (weights, for "unstructured")
   int64_t kept = 0;        ///< units kept
   double density = 1;      ///< kept / units
+  double min_density = 0;  ///< the least that was allowed
   double energy_j = 0;     ///< all calls of the layer, per count
   double dense_j = 0;
   double importance_lost = 0;

@@ -92,7 +92,7 @@ class Pruner {
   double budget_j() const;
   double dense_j() const;
   double minimum_j() const;  ///< least energy that can be reached
-  bool done() const;         ///< whether the final budget holds
+  bool done() const;         ///< whether the final selection was made, by the schedule or by prune_now()
   int64_t steps() const;     ///< step() calls so far
   /// Takes masks and hooks off; pruned weights are zero but free to train again.
   void remove();

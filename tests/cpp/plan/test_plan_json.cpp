@@ -38,7 +38,7 @@ TEST(PlanJson, HasTheFieldsOfTheSchema) {
     EXPECT_TRUE(json.contains(key)) << key;
   }
   for (const char* key :
-       {"name", "pattern", "layout", "dtype", "kernel", "density", "energy_j", "importance_lost", "reason"}) {
+       {"name", "pattern", "layout", "dtype", "kernel", "density", "energy_j", "importance_lost", "min_density", "reason"}) {
     EXPECT_TRUE(json.at("layers").at(0).contains(key)) << key;
   }
 }

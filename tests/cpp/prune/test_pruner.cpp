@@ -116,6 +116,28 @@ TEST(Pruner, PolynomialReachesTheBudgetWhereSparseKernelsNeedABreakEven) {
   EXPECT_LE(pruner.energy_j(), pruner.budget_j());
 }
 
+// Relaxed steps prune whole thresholds: many equal scores can take the energy far below the target of a step.
+TEST(Pruner, TheLastStepIsMaximalThoughOneBeforeItMetTheBudget) {
+  auto network = make_mlp();
+  {
+    const at::NoGradGuard no_grad;
+    for (auto& parameter : network.net->parameters()) {
+      parameter.mul_(at::rand_like(parameter).gt(0.8));
+    }
+  }
+  Pruner pruner(*network.net, network.forward(),
+                {.energy = Budget::percent(50), .profile = eyeriss(), .schedule = PolynomialDecay{.end_step = 4}});
+  for (int step = 0; step < 4; ++step) {
+    pruner.step();
+    EXPECT_FALSE(pruner.done());
+  }
+  pruner.step();
+  EXPECT_TRUE(pruner.done());
+  EXPECT_TRUE(pruner.plan().maximal || pruner.energy_j() > 0.99 * pruner.budget_j());
+  EXPECT_LE(pruner.energy_j(), pruner.budget_j());
+  EXPECT_GT(pruner.energy_j(), 0.9 * pruner.budget_j());
+}
+
 TEST(Pruner, PruneNowSkipsTheSchedule) {
   auto network = make_mlp();
   Pruner pruner(*network.net, network.forward(),

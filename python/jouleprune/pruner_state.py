@@ -1,0 +1,104 @@
+"""What ``Pruner.state_dict`` wrote, read with suspicion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from .energy import Profile
+from .ops import unpack_mask
+from .plan import Plan
+from .selection import Selector
+
+__all__ = ["SavedState", "read_state"]
+
+_WHERE = "Pruner.load_state_dict"
+_KEYS = {"schema", "step", "done", "masks", "plan", "frozen", "profile_hash"}
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """A state that fits: the masks are the plan's."""
+
+    step: int
+    done: bool
+    plan: Plan | None
+    frozen: tuple[bool, ...] | None
+
+
+def read_state(state: object, selector: Selector, model: torch.nn.Module, profile: Profile) -> SavedState:
+    """Checks all of it.
+
+    Raises:
+        ValueError: the message names the part that is damaged or belongs elsewhere.
+    """
+    if not isinstance(state, Mapping):
+        raise ValueError(f"{_WHERE}: expected the dict of state_dict(), got {type(state).__name__}")
+    missing = _KEYS - set(state)
+    if missing or state["schema"] != 1:
+        raise ValueError(f"{_WHERE}: expected schema 1, missing {sorted(missing)}")
+    if state["profile_hash"] != profile.hash:
+        raise ValueError(f"{_WHERE}: the state was made with another profile")
+    step, done = state["step"], state["done"]
+    if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+        raise ValueError(f"{_WHERE}: step: expected a whole number of at least 0, got {step!r}")
+    if not isinstance(done, bool):
+        raise ValueError(f"{_WHERE}: done: expected True or False, got {done!r}")
+    masks = _masks(state["masks"])
+    plan = None if state["plan"] is None else _plan(state["plan"], masks)
+    if plan is None and (masks or done):
+        raise ValueError(f"{_WHERE}: plan: expected a plan beside masks, got None")
+    if plan is not None:
+        _check_plan(plan, selector, model)
+    return SavedState(step, done, plan, _frozen(state["frozen"], len(selector.weights)))
+
+
+def _masks(masks: object) -> dict[str, torch.Tensor]:
+    if not isinstance(masks, Mapping):
+        raise ValueError(f"{_WHERE}: masks: expected a dict of tensors, got {type(masks).__name__}")
+    for name, mask in masks.items():
+        if not isinstance(name, str) or not isinstance(mask, torch.Tensor) or mask.dtype != torch.uint8:
+            got = mask.dtype if isinstance(mask, torch.Tensor) else type(mask).__name__
+            raise ValueError(f"{_WHERE}: mask of {name!r}: expected a uint8 tensor, got {got}")
+    return dict(masks)
+
+
+def _plan(text: object, masks: Mapping[str, torch.Tensor]) -> Plan:
+    if not isinstance(text, str):
+        raise ValueError(f"{_WHERE}: plan: expected JSON, got {type(text).__name__}")
+    return Plan.from_json(text, masks)
+
+
+def _check_plan(plan: Plan, selector: Selector, model: torch.nn.Module) -> None:
+    """The plan's weights are the selector's, and the masks keep what the plan says."""
+    weights = tuple(layer.weight for layer in plan.layers)
+    if weights != selector.weights:
+        raise ValueError(f"{_WHERE}: plan: expected the weights {selector.weights}, got {weights}")
+    pruned = {layer.weight: layer for layer in plan.layers if layer.pattern != "dense"}
+    if set(pruned) != set(plan.masks):
+        raise ValueError(f"{_WHERE}: masks: expected those of {sorted(pruned)}, got {sorted(plan.masks)}")
+    for name, layer in pruned.items():
+        size, mask = list(model.get_parameter(name).shape), plan.masks[name]
+        count = model.get_parameter(name).numel()
+        if mask.dim() != 1 or mask.numel() != (count + 7) // 8 or layer.units != count:
+            raise ValueError(
+                f"{_WHERE}: mask of {name!r}: expected uint8 [{(count + 7) // 8}] for {layer.units} weights, "
+                f"got {list(mask.shape)}"
+            )
+        kept = int(unpack_mask(mask.cpu(), size).sum())
+        if kept != layer.kept:
+            raise ValueError(f"{_WHERE}: mask of {name!r}: expected {layer.kept} kept weights as planned, got {kept}")
+
+
+def _frozen(frozen: object, weights: int) -> tuple[bool, ...] | None:
+    if frozen is None:
+        return None
+    if (
+        not isinstance(frozen, list | tuple)
+        or not all(isinstance(flag, bool) for flag in frozen)
+        or len(frozen) != weights
+    ):
+        raise ValueError(f"{_WHERE}: frozen: expected None or {weights} flags, got {frozen!r}")
+    return tuple(frozen)
