@@ -1,15 +1,18 @@
 """When to prune, and how far: schedules over calls of ``Pruner.step()``, counted from 0.
 
-A schedule's value goes from ``initial`` to ``final``. Under a joule budget it is the share of the removal that is
-done, so the energy target is ``E(t) = budget + (dense - budget) * (1 - value(t))``.
+A schedule's value is the share of the removal that is done, so the energy target is
+``E(t) = budget + (dense - budget) * (1 - value(t))``. It ends at 1: where a schedule ends the budget holds.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Constant", "PolynomialDecay", "Schedule"]
+__all__ = ["Constant", "PolynomialDecay", "Schedule", "checked_schedule"]
+
+_METHODS = ("updates_at", "value", "is_final")
 
 
 class Schedule(Protocol):
@@ -19,22 +22,21 @@ class Schedule(Protocol):
         """Whether masks are chosen anew at this step."""
 
     def value(self, step: int) -> float:
-        """Value at this step; ``final`` from the last update on."""
+        """Share of the removal that is done at this step, in [0, 1]."""
 
     def is_final(self, step: int) -> bool:
-        """Whether the final state is due at this step."""
+        """Whether the budget is due at this step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constant:
-    """Everything at once: the final state at ``begin_step``.
+    """Everything at once: the budget at ``begin_step``.
 
     Raises:
-        ValueError: ``begin_step`` is negative.
+        ValueError: ``begin_step`` is no whole number of at least 0.
     """
 
     begin_step: int = 0
-    final: float = 1.0
 
     def __post_init__(self) -> None:
         _check_step("Constant", "begin_step", self.begin_step, 0)
@@ -43,7 +45,7 @@ class Constant:
         return step == self.begin_step
 
     def value(self, step: int) -> float:
-        return self.final if step >= self.begin_step else 0.0
+        return 1.0 if step >= self.begin_step else 0.0
 
     def is_final(self, step: int) -> bool:
         return step >= self.begin_step
@@ -51,14 +53,15 @@ class Constant:
 
 @dataclass(frozen=True, kw_only=True)
 class PolynomialDecay:
-    """``value = final + (initial - final) * (1 - t) ** power`` with ``t`` from 0 at ``begin_step`` to 1 at
-    ``end_step``.
+    """``value = 1 - (1 - initial) * (1 - t) ** power`` with ``t`` from 0 at ``begin_step`` to 1 at ``end_step``.
 
-    Masks are chosen every ``frequency`` steps from ``begin_step`` on, and at ``end_step``.
+    Masks are chosen every ``frequency`` steps from ``begin_step`` on, and at ``end_step``. ``initial`` is the share of
+    the removal that the first update does.
     Source: Zhu and Gupta, "To prune, or not to prune", 2017, section 3 (there with power 3).
 
     Raises:
-        ValueError: steps are negative or out of order, ``frequency`` is below 1, ``power`` is not positive.
+        ValueError: steps are negative or out of order, ``frequency`` is below 1, ``power`` is not positive and finite,
+            or ``initial`` is no share.
     """
 
     begin_step: int = 0
@@ -66,17 +69,15 @@ class PolynomialDecay:
     frequency: int = 1
     power: float = 3.0
     initial: float = 0.0
-    final: float = 1.0
 
     def __post_init__(self) -> None:
         _check_step("PolynomialDecay", "begin_step", self.begin_step, 0)
         _check_step("PolynomialDecay", "end_step", self.end_step, self.begin_step)
         _check_step("PolynomialDecay", "frequency", self.frequency, 1)
-        if not self.power > 0:
-            raise ValueError(f"PolynomialDecay: power: expected a number above 0, got {self.power!r}")
-        for name in ("initial", "final"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"PolynomialDecay: {name}: expected a share in [0, 1], got {getattr(self, name)!r}")
+        if not _is_number(self.power) or not 0.0 < self.power < math.inf:
+            raise ValueError(f"PolynomialDecay: power: expected a finite number above 0, got {self.power!r}")
+        if not _is_number(self.initial) or not 0.0 <= self.initial <= 1.0:
+            raise ValueError(f"PolynomialDecay: initial: expected a share in [0, 1], got {self.initial!r}")
 
     def updates_at(self, step: int) -> bool:
         if not self.begin_step <= step <= self.end_step:
@@ -85,12 +86,29 @@ class PolynomialDecay:
 
     def value(self, step: int) -> float:
         if self.is_final(step):
-            return self.final
+            return 1.0
         t = max(0.0, (step - self.begin_step) / (self.end_step - self.begin_step))
-        return float(self.final + (self.initial - self.final) * (1.0 - t) ** self.power)
+        return float(1.0 - (1.0 - self.initial) * (1.0 - t) ** self.power)
 
     def is_final(self, step: int) -> bool:
         return step >= self.end_step
+
+
+def checked_schedule(schedule: Schedule) -> Schedule:
+    """``schedule`` itself.
+
+    Raises:
+        ValueError: it lacks a method of a schedule, or is a class where an instance is expected.
+    """
+    if isinstance(schedule, type):
+        raise ValueError(f"schedule: expected an instance, got the class: write {schedule.__name__}()")
+    if not all(callable(getattr(schedule, method, None)) for method in _METHODS):
+        raise ValueError(f"schedule: expected Constant, PolynomialDecay or alike, got {type(schedule).__name__}")
+    return schedule
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_step(schedule: str, name: str, value: int, least: int) -> None:

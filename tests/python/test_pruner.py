@@ -279,10 +279,12 @@ def test_ddp_two_ranks(tmp_path):
 
 
 def test_schedules():
-    schedule = jp.PolynomialDecay(initial=0.0, final=0.2, begin_step=1000, end_step=10000)
+    schedule = jp.PolynomialDecay(begin_step=1000, end_step=10000)
     assert schedule.value(1000) == 0.0
-    assert schedule.value(5500) == pytest.approx(0.2 * (1 - 0.5**3))
-    assert schedule.value(10000) == schedule.value(20000) == 0.2
+    assert schedule.value(5500) == pytest.approx(1 - 0.5**3)
+    assert schedule.value(10000) == schedule.value(20000) == 1.0
+    ahead = jp.PolynomialDecay(initial=0.2, end_step=10, power=1)
+    assert (ahead.value(0), ahead.value(5), ahead.value(10)) == (pytest.approx(0.2), pytest.approx(0.6), 1.0)
     assert [
         step for step in range(12) if jp.PolynomialDecay(end_step=9, begin_step=1, frequency=3).updates_at(step)
     ] == [1, 4, 7, 9]
