@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from .energy import Profile
 from .errors import BudgetError, PatternError, ProfileError
 from .estimate import ActivationDensity
 from .importance import Importance, importance_name, score
-from .layers import layer_of, why_not_convertible
+from .layers import SPARSE_DTYPES, layer_of, why_not_convertible
 from .record import record
 
 if TYPE_CHECKING:
@@ -116,9 +117,13 @@ def _budget(energy: str | float) -> dict[str, Any]:
         return {"budget": energy}
     if isinstance(energy, bool) or not isinstance(energy, int | float):
         raise BudgetError(f'energy: expected "N%" or joules, got {energy!r}', float("nan"))
-    if energy != energy or energy in (float("inf"), float("-inf")):
+    try:
+        joules = float(energy)
+    except OverflowError:
+        joules = math.inf
+    if not math.isfinite(joules):
         raise BudgetError(f"energy: expected a finite number of joules, got {energy!r}", float("nan"))
-    return {"budget_j": float(energy)}
+    return {"budget_j": joules}
 
 
 def _raise_named(text: str) -> None:
@@ -138,17 +143,17 @@ def _ignored_weights(model: torch.nn.Module, ignored_layers: Sequence[torch.nn.M
     names = {id(module): name for name, module in modules.items()}
     parameters = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     ignored: set[str] = set()
-    if isinstance(ignored_layers, str | torch.nn.Module):
+    if isinstance(ignored_layers, str | torch.nn.Module) or not isinstance(ignored_layers, Iterable):
         raise ValueError(f"ignored_layers: expected a list of modules or names, got {type(ignored_layers).__name__}")
     for layer in ignored_layers:
         if isinstance(layer, torch.nn.Module):
             if id(layer) not in names:
                 raise ValueError(f"ignored_layers: {type(layer).__name__} is no module of the model")
             prefix = names[id(layer)]
-        elif layer in parameters:
+        elif isinstance(layer, str) and layer in parameters:
             ignored.add(layer)
             continue
-        elif layer in modules:
+        elif isinstance(layer, str) and layer in modules:
             prefix = layer
         else:
             raise ValueError(f"ignored_layers: expected names of modules or parameters of the model, got {layer!r}")
@@ -168,6 +173,8 @@ def _prunable_weights(
     prunable = []
     for name, ops in used_by.items():
         if name in ignored or name not in parameters or not ops <= set(_PRUNABLE_OPS):
+            continue
+        if parameters[name].dtype not in SPARSE_DTYPES:
             continue
         # Where hardware skips zeros they save energy whatever the host runs; on CPU and GPU only a sparse module saves.
         if profile.kind != "asic" and why_not_convertible(model, name):
