@@ -23,6 +23,21 @@ std::string shown(const Json& json) {
   return text;
 }
 
+/// ASCII only: what the parser tells of a bad document quotes its bytes, which need not be UTF-8.
+std::string printable(std::string_view text) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string shown;
+  for (const char letter : text) {
+    const auto byte = static_cast<unsigned char>(letter);
+    if (byte >= 0x20 && byte < 0x7f) {
+      shown += letter;
+    } else {
+      shown.append("\\x").append(1, kDigits[byte >> 4]).append(1, kDigits[byte & 15]);
+    }
+  }
+  return shown;
+}
+
 /// Follows the parser, so that errors of syntax and of structure have a place.
 class Path {
  public:
@@ -91,7 +106,7 @@ Json parse_json(std::string_view text, const Document& document, int max_depth) 
       return path(depth, event, parsed);
     });
   } catch (const Json::exception& error) {
-    path.fail(std::string("expected JSON, got ") + error.what());
+    path.fail("expected JSON, got " + printable(error.what()));
   }
 }
 

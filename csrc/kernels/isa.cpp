@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/jit/executable_memory.h"
+
 namespace jouleprune::kernels {
 namespace {
 
@@ -73,6 +75,7 @@ std::vector<Isa> supported_isas() {
 }
 
 Isa active_isa() {
+  jit::wanted();  // every kernel asks here first, so that both variables are refused in the same way
   const char* forced = std::getenv("JOULEPRUNE_ISA");
   if (forced == nullptr || *forced == '\0') {
     return isa_supported(Isa::kAvx512) ? Isa::kAvx512 : isa_supported(Isa::kAvx2) ? Isa::kAvx2 : Isa::kPortable;

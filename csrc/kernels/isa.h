@@ -21,7 +21,7 @@ bool isa_supported(Isa isa);
 /// All that are supported, slowest first.
 std::vector<Isa> supported_isas();
 /// JOULEPRUNE_ISA when set and not empty, else the best supported one. Throws std::invalid_argument when the variable holds an
-/// unknown name or one that is not supported here.
+/// unknown name or one that is not supported here, and when JOULEPRUNE_JIT is malformed.
 Isa active_isa();
 
 }  // namespace jouleprune::kernels

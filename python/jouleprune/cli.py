@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(given)
     try:
         text, code = _bench(options, given) if options.command == "bench" else (options.run(options), 0)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"jouleprune {options.command}: {type(error).__name__}: {error}", file=sys.stderr)
+    except Exception as error:  # a model on the command line may raise anything
+        if options.traceback:
+            traceback.print_exc()
+        model = f" {options.model}" if options.command == "estimate" else ""
+        what = " ".join(str(error).split())
+        print(f"jouleprune {options.command}{model}: {type(error).__name__}: {what}", file=sys.stderr)
         return 1
     print(text)
     return code
@@ -27,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="jouleprune", description="Prune PyTorch networks to a joule budget.")
+    parser.add_argument("--traceback", action="store_true", help="when something fails, tell where in the code")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     info = commands.add_parser("info", help="version, torch, kernels and devices of this installation")

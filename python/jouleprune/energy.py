@@ -11,6 +11,7 @@ from typing import Any
 from ._C import Profile
 from ._C import estimate as _estimate
 from ._C import profiles as _profiles
+from ._fields import text_of
 from .errors import ProfileError
 
 __all__ = ["EnergyReport", "LayerEnergy", "Parts", "Profile", "load_profile", "price_workload", "profiles"]
@@ -38,7 +39,11 @@ def load_profile(source: str | os.PathLike[str] | Mapping[str, Any]) -> Profile:
         return Profile.parse(text, "dict")
     if not isinstance(source, str | os.PathLike):
         raise ProfileError(f"profile: expected a name, a path or a dict, got {type(source).__name__}")
-    return Profile.load(os.fspath(source))
+    path = os.fspath(source)
+    try:
+        return Profile.load(path if isinstance(path, str) else os.fsdecode(path))
+    except TypeError as error:  # a name that is no text, such as one with a lone surrogate
+        raise ProfileError(f"profile: expected a name or a path in UTF-8, got {path!r}") from error
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,13 @@ class EnergyReport:
     @classmethod
     def from_json(cls, text: str) -> EnergyReport:
         """Reads ``to_json``'s text. Raises ValueError when it is something else."""
+        where = "EnergyReport.from_json"
+        text = text_of(text, where)
         try:
             data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{where}: expected a report, got text that is no JSON: {error}") from error
+        try:
             if data["schema"] != 1:
                 raise ValueError(f"schema: expected 1, got {data['schema']!r}")
             return cls(
@@ -153,9 +163,7 @@ class EnergyReport:
                 unknown_ops=tuple(data["unknown_ops"]),
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"EnergyReport.from_json: expected a report, got a field that does not fit: {error}"
-            ) from error
+            raise ValueError(f"{where}: expected a report, got a field that does not fit: {error}") from error
 
     def to_json(self) -> str:
         """The report as JSON, schema 1."""

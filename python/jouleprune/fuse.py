@@ -18,10 +18,23 @@ from .layers import SPARSE
 from .record import arguments
 from .untouched import copied, has_no_data, tensors_in, untouched
 
-__all__ = ["activation_of", "fused", "give_bias"]
+__all__ = ["FUSABLE", "NORMS", "TakenOver", "activation_of", "fused", "give_bias", "stand_in", "taken_over"]
 
-_LAYERS = (sparse_nn.SparseLinearCSR, sparse_nn.SparseConv1dCSR, sparse_nn.SparseConv2dCSR)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+#: Sparse layers that can take over what follows them.
+FUSABLE = (sparse_nn.SparseLinearCSR, sparse_nn.SparseConv1dCSR, sparse_nn.SparseConv2dCSR)
+#: Norms that scaling the rows of a weight can replace.
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+_TAKEN_OVER = "_jouleprune_taken_over"
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """What an Identity stands for: a module of class ``was``, whose work ``layer`` does now."""
+
+    layer: nn.Module
+    was: str
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,19 @@ def activation_of(module: nn.Module) -> str:
     return {nn.ReLU: "relu", nn.SiLU: "silu"}.get(type(module), "")
 
 
+def stand_in(layer: nn.Module, was: str) -> nn.Identity:
+    """An Identity that knows what it stands for, so that :func:`jouleprune.save` can tell."""
+    identity = nn.Identity()
+    identity.__dict__[_TAKEN_OVER] = TakenOver(layer, was)  # no submodule: the layer has its place in the model
+    return identity
+
+
+def taken_over(module: nn.Module) -> TakenOver | None:
+    """What an Identity stands for; None when it was one from the start."""
+    found: TakenOver | None = module.__dict__.get(_TAKEN_OVER)
+    return found
+
+
 def give_bias(layer: nn.Module) -> None:
     """A zero bias for a sparse layer that has none."""
     if layer.bias is None:
@@ -72,7 +98,7 @@ def _chains(model: nn.Module) -> Iterator[_Chain]:
     if followers is None:
         followers = _sequential(model)
     for name, module in modules.items():
-        if type(module) not in _LAYERS or not _plain(module) or module.activation != "none":
+        if type(module) not in FUSABLE or not _plain(module) or module.activation != "none":
             continue
         norm = activation = None
         after = followers.get(name)
@@ -130,7 +156,7 @@ def _plain(module: nn.Module) -> bool:
 
 
 def _foldable(norm: nn.Module, layer: nn.Module) -> bool:
-    frozen = type(norm) in _NORMS and _plain(norm) and norm.running_mean is not None
+    frozen = type(norm) in NORMS and _plain(norm) and norm.running_mean is not None
     return frozen and norm.num_features == layer.rows
 
 
@@ -141,12 +167,12 @@ def _fuse(model: nn.Module, chain: _Chain) -> str:
         norm = model.get_submodule(chain.norm)
         _fold(layer, norm)
         told.append(f"{type(norm).__name__} {chain.norm}")
-        model.set_submodule(chain.norm, nn.Identity())
+        model.set_submodule(chain.norm, stand_in(layer, type(norm).__name__))
     if chain.activation:
         after = model.get_submodule(chain.activation)
         layer.activation = activation_of(after)
         told.append(f"{type(after).__name__} {chain.activation}")
-        model.set_submodule(chain.activation, nn.Identity())
+        model.set_submodule(chain.activation, stand_in(layer, type(after).__name__))
     return f"; fused {' and '.join(told)}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from . import nn as sparse_nn
@@ -11,6 +12,7 @@ from .nn.transformer import TransformerEncoder, TransformerEncoderLayer, without
 
 __all__ = [
     "SPARSE",
+    "SPARSE_DTYPES",
     "Unit",
     "layer_of",
     "replace_module",
@@ -31,6 +33,8 @@ SPARSE = (
     sparse_nn.SparseGRU,
     sparse_nn.SparseMultiheadAttention,
 )
+#: What the weights of sparse modules may be.
+SPARSE_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _ONE_WEIGHT = (nn.Linear, nn.Conv1d, nn.Conv2d)
 _ATTENTION_WEIGHTS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 #: They read the weights of their children instead of calling them; of these very classes, that can be helped.
@@ -91,6 +95,9 @@ def why_not_convertible(model: nn.Module, weight: str) -> str:
         return "the model itself is the layer; put it into a Sequential to have it replaced"
     if isinstance(unit.module, nn.Conv1d | nn.Conv2d) and unit.module.padding_mode != "zeros":
         return f"padding_mode {unit.module.padding_mode!r} has no sparse kernel"
+    dtype = model.get_parameter(weight).dtype
+    if dtype not in SPARSE_DTYPES:
+        return f"{str(dtype).removeprefix('torch.')} has no sparse kernel"
     reader = _reader(model, unit.name)
     return f"its parent {reader} uses the weight directly" if reader else ""
 

@@ -23,10 +23,12 @@ def load_model(spec: str, inputs: Sequence[str] | None) -> tuple[torch.nn.Module
             or the path of a TorchScript file.
         inputs: for a file: shapes such as "1x1x28x28:float32", one per input.
     Raises:
-        ValueError: nothing there, or it returned something else.
+        ValueError: nothing there, it raised, or it returned something else; or inputs for a callable.
     """
     if Path(spec).is_file():
         return _load_file(Path(spec), inputs)
+    if inputs:
+        raise ValueError(f"input: only for a saved TorchScript file: the callable of {spec!r} makes its own inputs")
     module_name, _, attribute = spec.partition(":")
     if not attribute:
         raise ValueError(f"model: expected module:callable or an existing file, got {spec!r}")
@@ -36,9 +38,14 @@ def load_model(spec: str, inputs: Sequence[str] | None) -> tuple[torch.nn.Module
         factory = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"model: {spec!r}: {error}") from error
+    except Exception as error:  # whatever the user's module raises while it is imported
+        raise ValueError(f"model: {spec!r}: its module raised {type(error).__name__}: {error}") from error
     if not callable(factory):
         raise ValueError(f"model: {spec!r}: expected a callable, got {type(factory).__name__}")
-    made = factory()
+    try:
+        made = factory()
+    except Exception as error:  # whatever the user's code raises
+        raise ValueError(f"model: {spec!r} raised {type(error).__name__}: {error}") from error
     if not isinstance(made, tuple) or len(made) < 2 or not isinstance(made[0], torch.nn.Module):
         raise ValueError(f"model: {spec!r}: expected (model, example_inputs, ...), got {type(made).__name__}")
     return made[0], made[1]
@@ -60,7 +67,7 @@ def parse_input(text: str) -> torch.Tensor:
     """A tensor from "1x1x28x28:float32": random for floating types, zeros for integers; the dtype defaults to float32.
 
     Raises:
-        ValueError: malformed shape or unknown dtype.
+        ValueError: malformed shape, unknown dtype, or no memory for it.
     """
     shape_text, _, dtype_name = text.partition(":")
     dtype = getattr(torch, dtype_name or "float32", None)
@@ -70,6 +77,7 @@ def parse_input(text: str) -> torch.Tensor:
         shape = [-1]
     if not isinstance(dtype, torch.dtype) or any(size < 0 for size in shape):
         raise ValueError(f"input: expected a shape and a dtype such as 1x1x28x28:float32, got {text!r}")
-    if dtype.is_floating_point:
-        return torch.rand(shape).to(dtype)
-    return torch.zeros(shape, dtype=dtype)
+    try:
+        return torch.rand(shape).to(dtype) if dtype.is_floating_point else torch.zeros(shape, dtype=dtype)
+    except (RuntimeError, TypeError, OverflowError) as error:  # more than there is memory, or than 64 bits count
+        raise ValueError(f"input: cannot make a tensor of {text!r}: {str(error).splitlines()[0]}") from error

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ._fields import array_of_objects, checked, fields_of, object_of, text_of
 from .energy import Profile
 from .estimate import ActivationDensity, as_profile
 from .importance import Importance
@@ -77,45 +78,39 @@ class Plan:
     text: str = field(default="", repr=False, compare=False)
 
     @classmethod
-    def from_json(cls, text: str, masks: Mapping[str, torch.Tensor] | None = None) -> Plan:
+    def from_json(cls, text: str | bytes, masks: Mapping[str, torch.Tensor] | None = None) -> Plan:
         """Parses what :meth:`to_json` wrote.
 
+        Args:
+            text: the JSON.
+            masks: bits by weight name, which the JSON does not hold.
         Raises:
-            ValueError: not a plan of schema 1.
+            ValueError: not a plan of schema 1; the message names the field.
         """
+        where = "Plan.from_json"
+        text = text_of(text, where)
         try:
             data = json.loads(text)
-            if not isinstance(data, dict) or data.get("schema") != 1:
-                raise TypeError(f'no object with "schema": 1 in {text[:60]!r}')
-            unit = data["next_unit"]
-            return cls(
-                profile=data["profile"],
-                profile_hash=data["profile_hash"],
-                per=data["per"],
-                batch=data["batch"],
-                count=data["count"],
-                pattern=data["pattern"],
-                importance=data["importance"],
-                budget=data["budget"],
-                budget_j=data["budget_j"],
-                energy_j=data["energy_j"],
-                dense_j=data["dense_j"],
-                minimum_j=data["minimum_j"],
-                tuning=data["tuning"],
-                maximal=data["maximal"],
-                slack_j=data["slack_j"],
-                next_unit=None if unit is None else NextUnit(unit["weight"], unit["index"], unit["energy_j"]),
-                layers=tuple(
-                    LayerPlan(**{name: layer[name] for name in LayerPlan.__dataclass_fields__})
-                    for layer in data["layers"]
-                ),
-                workload=json.dumps(data["workload"]),
-                decided=tuple(data.get("decided", ())),
-                masks=dict(masks or {}),
-                text=text,
-            )
-        except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
-            raise ValueError(f"Plan.from_json: expected a plan of schema 1: {type(error).__name__}: {error}") from error
+        except (RecursionError, ValueError) as error:  # also a number of more digits than Python reads
+            raise ValueError(f"{where}: expected a plan of schema 1: {error}") from error
+        if not isinstance(data, dict) or data.get("schema") != 1:
+            raise ValueError(f'{where}: expected a plan of schema 1: no object with "schema": 1 in {text[:60]!r}')
+        plain = {name: _member(data, name, kind) for name, kind in _PLAIN.items()}
+        layers = array_of_objects(_member(data, "layers"), f"{where}: layers")
+        decided = checked(data.get("decided", []), list, f"{where}: decided")
+        workload = object_of(_member(data, "workload"), f"{where}: workload")
+        array_of_objects(workload.get("entries"), f"{where}: workload.entries")
+        return cls(
+            **plain,
+            next_unit=_next_unit(_member(data, "next_unit")),
+            layers=tuple(
+                fields_of(LayerPlan, layer, f"{where}: layers[{place}]") for place, layer in enumerate(layers)
+            ),
+            workload=json.dumps(workload),
+            decided=tuple(checked(one, bool, f"{where}: decided[{place}]") for place, one in enumerate(decided)),
+            masks=_checked_masks(masks),
+            text=text,
+        )
 
     def to_json(self) -> str:
         """The plan as JSON (``"schema": 1``), without masks."""
@@ -125,6 +120,36 @@ class Plan:
         from .report import plan_table
 
         return plan_table(self)
+
+
+#: Fields of a plan that its JSON holds as they are.
+_PLAIN: Mapping[str, type] = {
+    **dict.fromkeys(("profile", "profile_hash", "per", "pattern", "importance", "budget", "tuning"), str),
+    **dict.fromkeys(("batch", "count"), int),
+    **dict.fromkeys(("budget_j", "energy_j", "dense_j", "minimum_j", "slack_j"), float),
+    "maximal": bool,
+}
+
+
+def _member(data: Mapping[str, Any], name: str, kind: type | None = None) -> Any:
+    if name not in data:
+        raise ValueError(f"Plan.from_json: {name}: missing")
+    return data[name] if kind is None else checked(data[name], kind, f"Plan.from_json: {name}")
+
+
+def _next_unit(unit: Any) -> NextUnit | None:
+    where = "Plan.from_json: next_unit"
+    return None if unit is None else fields_of(NextUnit, object_of(unit, where), where)
+
+
+def _checked_masks(masks: Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
+    if masks is not None and not isinstance(masks, Mapping):
+        raise ValueError(f"Plan.from_json: masks: expected bits by weight name, got {type(masks).__name__}")
+    for name, bits in (masks or {}).items():
+        if not isinstance(bits, torch.Tensor) or bits.dtype != torch.uint8 or bits.dim() != 1:
+            what = f"{bits.dtype} {list(bits.shape)}" if isinstance(bits, torch.Tensor) else type(bits).__name__
+            raise ValueError(f"Plan.from_json: masks: {name!r}: expected uint8 [bytes], got {what}")
+    return dict(masks or {})
 
 
 def plan(

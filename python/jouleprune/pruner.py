@@ -16,7 +16,7 @@ from .importance import CRITERIA, Importance
 from .masks import MaskSet
 from .plan import Plan
 from .pruner_state import read_state
-from .schedule import Constant, Schedule
+from .schedule import Constant, Schedule, checked_schedule
 from .selection import Selector, check_plan, plain_module
 
 __all__ = ["PruneReport", "Pruner"]
@@ -100,14 +100,7 @@ class Pruner:
                 per=per != "inference",
                 count=count is not None,
             )
-        self._schedule: Schedule = Constant() if schedule is None else schedule
-        if not all(hasattr(self._schedule, method) for method in ("updates_at", "value", "is_final")):
-            raise ValueError(f"schedule: expected Constant, PolynomialDecay or alike, got {type(schedule).__name__}")
-        if getattr(self._schedule, "final", 1.0) != 1.0:
-            raise ValueError(
-                "schedule: final: the budget is reached in the end: expected 1.0, got "
-                f"{self._schedule.final!r}; give another budget instead"  # type: ignore[attr-defined]
-            )
+        self._schedule = Constant() if schedule is None else checked_schedule(schedule)
         self._profile = _profile_of(plan) if profile is None and plan is not None else as_profile(_given(profile))
         self._energy: str | float
         self._frozen: tuple[bool, ...] | None = None

@@ -19,6 +19,9 @@ from .untouched import copied, has_no_data, tensors_in, untouched
 __all__ = ["arguments", "record", "unwrapped"]
 
 _MEASURED = "measured"
+_LARGEST = 2**53  # that JSON holds exactly
+#: What torch raises on inputs that do not fit, without the name of an argument.
+_UNNAMED = (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError, torch.jit.Error)
 _PER = ("inference", "token", "request")
 
 
@@ -49,6 +52,7 @@ def record(
         The workload as JSON: ``{schema, entries, unknown_ops, batch, count, per}``.
     Raises:
         ValueError: an argument is out of range, or the model runs nothing that can be priced.
+        RuntimeError, TypeError, IndexError, AttributeError: the model raised it on ``example_inputs``.
         RuntimeError: an op could not be read (symbolic or nested shapes), or this thread is recording already.
     """
     if not callable(model):
@@ -69,9 +73,13 @@ def record(
         )
         try:
             model(*args, **kwargs)
-        except BaseException:
+        except BaseException as error:
             _stop()
-            raise
+            if type(error) not in _UNNAMED:  # a class of the model's own says enough
+                raise
+            kind = RuntimeError if type(error) is torch.jit.Error else type(error)
+            told = f"example_inputs: the forward pass on them raised {type(error).__name__}: {error}"
+            raise kind(told) from error
         workload = json.loads(torch.ops.jouleprune.record_end())
 
     if not workload["entries"]:
@@ -87,6 +95,8 @@ def _check_numbers(batch: int | None, per: str, count: int | None) -> None:
     for name, number in (("batch", batch), ("count", count)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
             raise ValueError(f"{name}: expected a whole number of at least 1, got {number!r}")
+        if number is not None and number > _LARGEST:
+            raise ValueError(f"{name}: expected a whole number of at most 2^53, got {number!r}")
     if per not in _PER:
         raise ValueError(f"per: expected one of {', '.join(_PER)}, got {per!r}")
     if per != "inference" and count is None:

@@ -1,15 +1,19 @@
 """When to prune, and how far: schedules over calls of ``Pruner.step()``, counted from 0.
 
-A schedule's value goes from ``initial`` to ``final``. Under a joule budget it is the share of the removal that is
-done, so the energy target is ``E(t) = budget + (dense - budget) * (1 - value(t))``.
+A schedule's value goes from ``initial`` to ``final``. Under a joule budget it is the share of the removal that is done,
+so the energy target is ``E(t) = budget + (dense - budget) * (1 - value(t))``, and ``final`` must be 1: where a schedule
+ends the budget holds.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Constant", "PolynomialDecay", "Schedule"]
+__all__ = ["Constant", "PolynomialDecay", "Schedule", "checked_schedule"]
+
+_METHODS = ("updates_at", "value", "is_final")
 
 
 class Schedule(Protocol):
@@ -19,7 +23,7 @@ class Schedule(Protocol):
         """Whether masks are chosen anew at this step."""
 
     def value(self, step: int) -> float:
-        """Value at this step; ``final`` from the last update on."""
+        """Value at this step, in [0, 1]; the final one from the last update on."""
 
     def is_final(self, step: int) -> bool:
         """Whether the final state is due at this step."""
@@ -30,7 +34,7 @@ class Constant:
     """Everything at once: the final state at ``begin_step``.
 
     Raises:
-        ValueError: ``begin_step`` is negative.
+        ValueError: ``begin_step`` is no whole number of at least 0, or ``final`` no share.
     """
 
     begin_step: int = 0
@@ -38,6 +42,7 @@ class Constant:
 
     def __post_init__(self) -> None:
         _check_step("Constant", "begin_step", self.begin_step, 0)
+        _check_share("Constant", "final", self.final)
 
     def updates_at(self, step: int) -> bool:
         return step == self.begin_step
@@ -54,11 +59,13 @@ class PolynomialDecay:
     """``value = final + (initial - final) * (1 - t) ** power`` with ``t`` from 0 at ``begin_step`` to 1 at
     ``end_step``.
 
-    Masks are chosen every ``frequency`` steps from ``begin_step`` on, and at ``end_step``.
+    Masks are chosen every ``frequency`` steps from ``begin_step`` on, and at ``end_step``. Under a budget ``initial``
+    is the share of the removal that the first update does.
     Source: Zhu and Gupta, "To prune, or not to prune", 2017, section 3 (there with power 3).
 
     Raises:
-        ValueError: steps are negative or out of order, ``frequency`` is below 1, ``power`` is not positive.
+        ValueError: steps are negative or out of order, ``frequency`` is below 1, ``power`` is not positive and finite,
+            ``initial`` or ``final`` is no share, or ``initial`` is above ``final``.
     """
 
     begin_step: int = 0
@@ -72,11 +79,15 @@ class PolynomialDecay:
         _check_step("PolynomialDecay", "begin_step", self.begin_step, 0)
         _check_step("PolynomialDecay", "end_step", self.end_step, self.begin_step)
         _check_step("PolynomialDecay", "frequency", self.frequency, 1)
-        if not self.power > 0:
-            raise ValueError(f"PolynomialDecay: power: expected a number above 0, got {self.power!r}")
-        for name in ("initial", "final"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"PolynomialDecay: {name}: expected a share in [0, 1], got {getattr(self, name)!r}")
+        if not _is_number(self.power) or not 0.0 < self.power < math.inf:
+            raise ValueError(f"PolynomialDecay: power: expected a finite number above 0, got {self.power!r}")
+        _check_share("PolynomialDecay", "initial", self.initial)
+        _check_share("PolynomialDecay", "final", self.final)
+        if self.initial > self.final:
+            raise ValueError(
+                f"PolynomialDecay: initial: expected at most final = {self.final!r}, got {self.initial!r}: "
+                "what was removed does not come back"
+            )
 
     def updates_at(self, step: int) -> bool:
         if not self.begin_step <= step <= self.end_step:
@@ -91,6 +102,34 @@ class PolynomialDecay:
 
     def is_final(self, step: int) -> bool:
         return step >= self.end_step
+
+
+def checked_schedule(schedule: Schedule) -> Schedule:
+    """``schedule`` itself.
+
+    Raises:
+        ValueError: it lacks a method of a schedule, is a class where an instance is expected, or ends short of the
+            budget.
+    """
+    if isinstance(schedule, type):
+        raise ValueError(f"schedule: expected an instance, got the class: write {schedule.__name__}()")
+    if not all(callable(getattr(schedule, method, None)) for method in _METHODS):
+        raise ValueError(f"schedule: expected Constant, PolynomialDecay or alike, got {type(schedule).__name__}")
+    final = getattr(schedule, "final", 1.0)
+    if final != 1.0:
+        raise ValueError(
+            f"schedule: final: the budget is reached in the end: expected 1.0, got {final!r}; give another budget"
+        )
+    return schedule
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_share(schedule: str, name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+        raise ValueError(f"{schedule}: {name}: expected a share in [0, 1], got {value!r}")
 
 
 def _check_step(schedule: str, name: str, value: int, least: int) -> None:

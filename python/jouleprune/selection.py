@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from .energy import Profile
 from .errors import BudgetError, PatternError, ProfileError
 from .estimate import ActivationDensity
 from .importance import Importance, importance_name, score
-from .layers import layer_of, why_not_convertible
+from .layers import SPARSE_DTYPES, layer_of, why_not_convertible
 from .record import record, unwrapped
 
 if TYPE_CHECKING:
@@ -156,12 +157,13 @@ def _budget(energy: str | float) -> dict[str, Any]:
         return {"budget": energy}
     if isinstance(energy, bool) or not isinstance(energy, int | float):
         raise BudgetError(f'energy: expected "N%" or joules, got {energy!r}', float("nan"))
-    if not abs(energy) < float("inf"):
-        raise BudgetError(f"energy: expected a finite number of joules, got {energy!r}", float("nan"))
     try:
-        return {"budget_j": float(energy)}
-    except OverflowError as error:
-        raise BudgetError("energy: expected joules, got a whole number beyond 1e308", float("nan")) from error
+        joules = float(energy)
+    except OverflowError:
+        joules = math.inf
+    if not math.isfinite(joules):
+        raise BudgetError(f"energy: expected a finite number of joules, got {energy!r}", float("nan"))
+    return {"budget_j": joules}
 
 
 def plain_module(model: object) -> torch.nn.Module:
@@ -209,10 +211,10 @@ def _ignored_weights(model: torch.nn.Module, ignored_layers: Sequence[torch.nn.M
             if id(layer) not in names:
                 raise ValueError(f"ignored_layers: {type(layer).__name__} is no module of the model")
             prefix = names[id(layer)]
-        elif layer in parameters:
+        elif isinstance(layer, str) and layer in parameters:
             ignored.add(layer)
             continue
-        elif layer in modules:
+        elif isinstance(layer, str) and layer in modules:
             prefix = layer
         else:
             raise ValueError(f"ignored_layers: expected names of modules or parameters of the model, got {layer!r}")
@@ -233,6 +235,9 @@ def _prunable_weights(
     prunable, unable = [], _computed_weights(model)
     for name, ops in used_by.items():
         if name in ignored or name not in parameters or not ops <= set(_PRUNABLE_OPS):
+            continue
+        if parameters[name].dtype not in SPARSE_DTYPES:
+            unable.append(f"{layer_of(name)}: no sparse kernel takes {parameters[name].dtype}")
             continue
         # Where hardware skips zeros they save energy whatever the host runs; on CPU and GPU only a sparse module saves.
         obstacle = why_not_convertible(model, name) if profile.kind != "asic" else ""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import warnings
 
 import pytest
 import torch
+from checkpoint_files import metadata_in, rewrite
 from networks import NETWORKS, lenet, mlp
 from safetensors.torch import load_file, save_file
 
@@ -68,14 +71,6 @@ def test_tied_weights(tmp_path):
     assert torch.equal(fresh[0].weight, model[0].weight) and fresh[0].weight is fresh[1].weight
 
 
-def rewrite(path, *, metadata=None, tensors=None):
-    from safetensors import safe_open
-
-    with safe_open(str(path), framework="pt") as file:
-        old = dict(file.metadata())
-    save_file({**load_file(path), **(tensors or {})}, path, metadata={**old, **(metadata or {})})
-
-
 DAMAGE = {
     "truncated": lambda path: path.write_bytes(path.read_bytes()[:-7]),
     "empty": lambda path: path.write_bytes(b""),
@@ -98,7 +93,66 @@ DAMAGE = {
     "another dtype": lambda path: rewrite(path, tensors={"0.bias": torch.zeros(20, dtype=torch.float64)}),
     "another shape": lambda path: rewrite(path, tensors={"0.bias": torch.zeros(21)}),
     "one tensor more": lambda path: rewrite(path, tensors={"extra.weight": torch.zeros(2)}),
+    "decisions a list of numbers": lambda path: rewrite(path, metadata={"decisions": "[1]"}),
+    "decisions an object": lambda path: rewrite(path, metadata={"decisions": '{"a": 1}'}),
+    "decisions null": lambda path: rewrite(path, metadata={"decisions": "null"}),
+    "decisions a number": lambda path: rewrite(path, metadata={"decisions": "5"}),
+    "decisions not json": lambda path: rewrite(path, metadata={"decisions": "["}),
+    "decision of wrong types": lambda path: edit_decision(path, name=1, weight=2, layout=3, kernel=4, reason=None),
+    "decision with a density in words": lambda path: edit_decision(path, density="x"),
+    "decision with a time that is none": lambda path: edit_decision(path, dense_s=math.nan),
+    "decision with another field": lambda path: edit_decision(path, colour="red"),
+    "identity of an activation": lambda path: rewrite(path, metadata={"identities": '{"1": "Identity"}'}),
+    "identity of a pooling": lambda path: rewrite(path, metadata={"identities": '{"2": "Identity"}'}),
+    "identity of a sparse layer": lambda path: rewrite(path, metadata={"identities": '{"0": "Identity"}'}),
+    "activation of no layer": lambda path: rewrite(path, metadata={"activations": '{"2": "relu"}'}),
+    "activation that nobody gave up": lambda path: rewrite(path, metadata={"activations": '{"0": "relu"}'}),
+    "fused is no object": lambda path: rewrite(path, metadata={"fused": "[]"}),
+    "fused without the class": lambda path: rewrite(path, metadata={"fused": '{"1": {"layer": "0"}}'}),
+    "fused a number": lambda path: fuse_in(path, "1", layer="0", was=3),
+    "fused a missing module": lambda path: fuse_in(path, "77", layer="0", was="ReLU"),
+    "fused a pooling": lambda path: fuse_in(path, "2", layer="0", was="MaxPool2d"),
+    "fused another activation": lambda path: fuse_in(path, "1", layer="0", was="SiLU"),
+    "fused a sparse layer": lambda path: fuse_in(path, "3", layer="0", was="ReLU"),
+    "fused into a layer that is not sparse": lambda path: fuse_in(path, "1", layer="2", was="ReLU"),
+    "fused two activations into one layer": lambda path: rewrite(
+        path, metadata={"fused": json.dumps({name: {"layer": "0", "was": "ReLU"} for name in ("1", "4")})}
+    ),
+    "plan of wrong types": lambda path: edit_plan(path, energy_j="x"),
+    "plan without a workload": lambda path: edit_plan(path, workload=None),
+    "plan not json": lambda path: rewrite(path, metadata={"plan": "{"}),
+    "plan of another network": lambda path: rewrite(path, metadata=metadata_of(other_plan())),
+    "profile of another plan": lambda path: rewrite(path, metadata={"profile": "horowitz-45nm"}),
+    "mask of another size": lambda path: rewrite(path, tensors={"mask:7.weight": torch.zeros(3, dtype=torch.uint8)}),
+    "mask of another dtype": lambda path: rewrite(path, tensors={"mask:7.weight": torch.zeros(50000)}),
+    "mask that keeps all": lambda path: rewrite(
+        path, tensors={"mask:7.weight": torch.full((50000,), 255, dtype=torch.uint8)}
+    ),
+    "mask of an unknown weight": lambda path: rewrite(path, tensors={"mask:x": torch.zeros(3, dtype=torch.uint8)}),
+    "another model class": lambda path: rewrite(path, metadata={"model_class": "LeNet5"}),
 }
+
+
+def edit_decision(path, **changes):
+    made = json.loads(metadata_in(path)["decisions"])
+    rewrite(path, metadata={"decisions": json.dumps([{**made[0], **changes}, *made[1:]])})
+
+
+def edit_plan(path, **changes):
+    rewrite(path, metadata={"plan": json.dumps({**json.loads(metadata_in(path)["plan"]), **changes})})
+
+
+def fuse_in(path, name, **fusion):
+    rewrite(path, metadata={"fused": json.dumps({name: fusion})})
+
+
+def other_plan():
+    model, x = mlp()
+    return jp.plan(model, x, energy="50%", profile="eyeriss-65nm")
+
+
+def metadata_of(plan):
+    return {"plan": plan.to_json(), "profile": plan.profile, "profile_hash": plan.profile_hash}
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -144,3 +198,77 @@ def test_no_such_file_or_folder(tmp_path):
         jp.load(mlp()[0], tmp_path / "none.safetensors")
     with pytest.raises(ValueError, match="cannot write"):
         jp.save(mlp()[0], tmp_path / "no" / "folder.safetensors")
+
+
+@pytest.mark.parametrize(
+    "damage", ["plan not json", "plan of wrong types", "mask of another size", "mask that keeps all"]
+)
+def test_a_damaged_plan_is_not_read(tmp_path, damage):
+    model, _, plan = deployed()
+    jp.save(model, tmp_path / "m.safetensors", plan=plan)
+    DAMAGE[damage](tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="load"):
+        read_plan(tmp_path / "m.safetensors")
+
+
+def test_what_is_no_model_no_path_or_no_plan_of_it(tmp_path):
+    path = tmp_path / "m.safetensors"
+    model, _ = mlp()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(model)
+    lazy, meta = torch.nn.Sequential(torch.nn.LazyLinear(3)), torch.nn.Linear(3, 3, device="meta")
+    for call, message in [
+        (lambda: jp.save(model, path, plan="x"), "save: plan: expected a Plan, got str"),
+        (lambda: jp.save(model, path, plan=deployed()[2]), r"save: plan: names the weight '0\.weight'"),
+        (lambda: jp.save(None, path), "save: model: expected a torch.nn.Module, got NoneType"),
+        (lambda: jp.save(scripted, path), "save: model: expected an eager module"),
+        (lambda: jp.save(lazy, path), "save: model: .* has no data"),
+        (lambda: jp.save(meta, path), "save: model: .* has no data"),
+        (lambda: jp.save(model, None), "save: path: expected the path of a file, got None"),
+        (lambda: jp.load(model, None), "load: path: expected the path of a file, got None"),
+        (lambda: jp.load(model, b"m.safetensors"), "load: path: expected the path"),
+        (lambda: jp.load(scripted, path), "load: model: expected an eager module"),
+        (lambda: jp.load(3, path), "load: model: expected a torch.nn.Module, got int"),
+        (lambda: read_plan(3), "read_plan: path: expected the path of a file, got 3"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            call()
+    assert not path.exists()
+
+
+def test_a_bias_that_the_model_lacks_is_refused(tmp_path):
+    path = tmp_path / "m.safetensors"
+
+    def network(bias):
+        layer = torch.nn.Linear(6, 4, bias=bias)
+        with torch.no_grad():
+            layer.weight[0] = 0
+        return torch.nn.Sequential(layer).eval()
+
+    for saved in (True, False):
+        jp.save(jp.convert(network(saved), torch.randn(2, 6), force=True), path)
+        fresh = network(not saved)
+        with pytest.raises(ValueError, match="bias"):
+            jp.load(fresh, path)
+        assert type(fresh[0]) is torch.nn.Linear
+
+
+def test_decisions_of_another_file_do_not_stay(tmp_path):
+    model = deployed()[0]
+    jp.save(lenet()[0], tmp_path / "dense.safetensors")
+    jp.save(model, tmp_path / "sparse.safetensors")
+    fresh = jp.load(lenet()[0], tmp_path / "sparse.safetensors")
+    rewrite(tmp_path / "sparse.safetensors", metadata={"decisions": "[]"})
+    jp.load(fresh, tmp_path / "sparse.safetensors")
+    assert "not converted" in jp.explain(fresh)
+
+
+def test_files_from_before_fusions_were_told_are_read(tmp_path):
+    model, x, plan = deployed()
+    path = tmp_path / "m.safetensors"
+    jp.save(model, path, plan=plan)
+    old = {"identities": "{}", "activations": json.dumps(dict.fromkeys("0379", "none"))}
+    metadata = {name: value for name, value in metadata_in(path).items() if name != "fused"}
+    save_file(load_file(path), path, metadata={**metadata, **old})
+    assert torch.equal(jp.load(lenet()[0].eval(), path)(x), model(x))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -83,6 +87,61 @@ def test_estimate_of_a_saved_model(capsys, tmp_path):
 def test_bad_specs(capsys, spec):
     code, _, err = run(capsys, "estimate", spec)
     assert code == 1 and "model" in err
+
+
+def breaks():
+    raise KeyError("no such part")
+
+
+def does_not_fit():
+    return mlp()[0], torch.ones(2, 3)
+
+
+def raises_when_called():
+    class Stubborn(torch.nn.Module):
+        def forward(self, _x):
+            raise LookupError("first\nsecond")
+
+    return Stubborn(), torch.ones(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        ("test_cli:breaks", "KeyError: 'no such part'"),
+        ("test_cli:does_not_fit", "example_inputs: .*mat1 and mat2"),
+        ("test_cli:raises_when_called", "LookupError: first second"),
+    ],
+)
+def test_what_the_users_code_raises_is_one_line(capsys, spec, what):
+    code, out, err = run(capsys, "estimate", spec)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert re.search(f"^jouleprune estimate {spec}: .*{what}", err)
+    code, _, err = run(capsys, "--traceback", "estimate", spec)
+    assert code == 1 and "Traceback" in err and re.search(what, err)
+
+
+def test_an_input_for_a_callable_is_refused(capsys):
+    code, _, err = run(capsys, "estimate", "test_cli:make", "--input", "1x8")
+    assert code == 1 and "input: only for a saved TorchScript file" in err
+
+
+@pytest.mark.parametrize("text", ["4000000000x4000000000", "1" + "0" * 30, "1x9223372036854775807:int8"])
+def test_an_input_that_no_memory_holds(text):
+    with pytest.raises(ValueError, match=f"input: cannot make a tensor of '{text}'"):
+        parse_input(text)
+
+
+@pytest.mark.parametrize("value", ["x", "2", "-1"])
+def test_a_bad_jit_variable_is_refused(value):
+    """In a process of its own: the variable is read once."""
+    environment = {**os.environ, "JOULEPRUNE_JIT": value}
+    command = [sys.executable, "-m", "jouleprune", "info"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and f"JOULEPRUNE_JIT: expected 0, 1 or nothing, got '{value}'" in done.stderr
+    call = "import torch, jouleprune as jp; jp.nn.SparseLinear.from_dense(torch.nn.Linear(4, 4))(torch.ones(1, 4))"
+    done = subprocess.run([sys.executable, "-c", call], env=environment, capture_output=True, text=True, check=False)
+    assert "ValueError: JOULEPRUNE_JIT: expected 0, 1 or nothing" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "1x", "1x-2", "1x2:nothing", "axb", "1x2:manual_seed"])

@@ -283,6 +283,8 @@ def test_schedules():
     assert schedule.value(1000) == 0.0
     assert schedule.value(5500) == pytest.approx(0.2 * (1 - 0.5**3))
     assert schedule.value(10000) == schedule.value(20000) == 0.2
+    ahead = jp.PolynomialDecay(initial=0.2, end_step=10, power=1)
+    assert (ahead.value(0), ahead.value(5), ahead.value(10)) == (pytest.approx(0.2), pytest.approx(0.6), 1.0)
     assert [
         step for step in range(12) if jp.PolynomialDecay(end_step=9, begin_step=1, frequency=3).updates_at(step)
     ] == [1, 4, 7, 9]

@@ -221,7 +221,7 @@ def test_hooks_of_converted_layers_are_kept():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda m, x: jp.plan(m, x, energy=10**400, profile=EYERISS), "energy: expected joules"),
+        (lambda m, x: jp.plan(m, x, energy=10**400, profile=EYERISS), "energy: expected a finite number of joules"),
         (
             lambda m, x: jp.plan(m, x, energy="50%", profile=EYERISS, ignored_layers=3),
             "ignored_layers: expected a list",

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <stdexcept>
+#include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -44,9 +46,17 @@ void* map_through_file(std::span<const uint8_t> code, size_t bytes) {
   return mapping;
 }
 
+bool read_variable() {
+  const char* value = std::getenv("JOULEPRUNE_JIT");
+  const std::string_view text = value == nullptr ? "" : value;
+  if (text != "" && text != "0" && text != "1") {
+    throw std::invalid_argument("JOULEPRUNE_JIT: expected 0, 1 or nothing, got '" + std::string(text) + "'");
+  }
+  return text != "0";
+}
+
 bool can_execute() {
-  const char* wanted = std::getenv("JOULEPRUNE_JIT");
-  if (wanted != nullptr && std::string_view(wanted) == "0") {
+  if (!wanted()) {
     return false;
   }
 #if defined(__x86_64__) && defined(JOULEPRUNE_HAS_XBYAK)
@@ -66,6 +76,11 @@ bool can_execute() {
 }
 
 }  // namespace
+
+bool wanted() {
+  static const bool value = read_variable();
+  return value;
+}
 
 bool available() {
   static const bool can = can_execute();

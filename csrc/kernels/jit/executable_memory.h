@@ -6,7 +6,11 @@
 
 namespace jouleprune::kernels::jit {
 
-/// Whether this process may run code it made: a supported processor, JOULEPRUNE_JIT not 0, and a system that allows it.
+/// Whether JOULEPRUNE_JIT allows generated code, as read by the first call. Throws std::invalid_argument when it is set to
+/// something other than 0, 1 or nothing.
+bool wanted();
+
+/// Whether this process may run code it made: a supported processor, wanted(), and a system that allows it.
 bool available();
 
 /// A private copy of `code`, executable, read-only. Move-only; unmapped at the end. After fork both processes keep theirs.

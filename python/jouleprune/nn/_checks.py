@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import PatternError
 
-__all__ = ["check_dense", "check_mask_type", "check_padding_mode", "numeric_padding"]
+__all__ = ["check_dense", "check_mask_type", "check_padding_mode", "numeric_padding", "unsupported_input"]
 
 
 def check_dense(
@@ -50,3 +51,10 @@ def numeric_padding(name: str, dense: nn.Conv1d | nn.Conv2d) -> tuple[int, ...]:
             "asymmetric: pad the input yourself and use padding=0"
         )
     return tuple(total // 2 for total in reach)
+
+
+def unsupported_input(name: str, input: Tensor, error: NotImplementedError) -> Exception:
+    """For an input that no kernel takes: torch would tell of backends and dispatch keys."""
+    if input.layout == torch.strided:
+        return error
+    return ValueError(f"{name}: input: expected a dense tensor, got layout {input.layout}")

@@ -11,7 +11,7 @@ from torch.nn.functional import pad
 
 from ..errors import PatternError
 from ..ops import pack_bsr, prepack_bsr, unpack_bsr
-from ._checks import check_mask_type
+from ._checks import check_mask_type, unsupported_input
 from ._packed_state import PackedState
 
 __all__ = ["SparseLinearBSR"]
@@ -75,10 +75,13 @@ class SparseLinearBSR(PackedState):
         own, kept = self._parameters, self._buffers
         if "blocks" not in own or "bias" not in own:  # parametrized: a property makes them
             own = {"blocks": self.blocks, "bias": self.bias}
-        out: Tensor = _linear_bsr(
-            input, own["blocks"], kept["block_columns"], kept["block_row_offsets"], kept["key"], None, own["bias"],
-            self.out_features, self.in_features, "none",
-        )  # fmt: skip
+        try:
+            out: Tensor = _linear_bsr(
+                input, own["blocks"], kept["block_columns"], kept["block_row_offsets"], kept["key"], None, own["bias"],
+                self.out_features, self.in_features, "none",
+            )  # fmt: skip
+        except NotImplementedError as error:  # a sparse or nested tensor
+            raise unsupported_input("SparseLinearBSR", input, error) from None
         return out
 
     @property

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..ops import pack_bsr_int8, unpack_bsr_int8
-from ._checks import check_mask_type
+from ._checks import check_mask_type, unsupported_input
 from ._packed_state import PackedState
 
 __all__ = ["SparseLinearInt8"]
@@ -65,10 +65,13 @@ class SparseLinearInt8(PackedState):
     def _eager(self, input: Tensor) -> Tensor:
         """The same by direct look-ups, as in SparseLinearCSR."""
         own = self._buffers
-        out: Tensor = _linear_bsr_int8(
-            input, own["blocks"], own["block_columns"], own["block_row_offsets"], own["key"], own["scales"],
-            own["input_scale"], None, own["bias"], self.in_features, "none",
-        )  # fmt: skip
+        try:
+            out: Tensor = _linear_bsr_int8(
+                input, own["blocks"], own["block_columns"], own["block_row_offsets"], own["key"], own["scales"],
+                own["input_scale"], None, own["bias"], self.in_features, "none",
+            )  # fmt: skip
+        except NotImplementedError as error:  # a sparse or nested tensor
+            raise unsupported_input("SparseLinearInt8", input, error) from None
         return out
 
     def fix_input_scale(self, scale: float | None) -> None:

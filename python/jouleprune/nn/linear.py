@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import PatternError
-from ._checks import check_dense
+from ._checks import check_dense, unsupported_input
 from ._csr_weight import CsrWeight
 from .bsr import SparseLinearBSR, sparse_linear_bsr
 from .int8 import SparseLinearInt8
@@ -109,10 +109,13 @@ class SparseLinearCSR(SparseLinear):
         own, kept = self._parameters, self._buffers
         if "values" not in own or "bias" not in own:  # parametrized: a property makes them
             own = {"values": self.values, "bias": self.bias}
-        out: Tensor = _linear_csr(
-            input, own["values"], kept["col_indices"], kept["row_offsets"], kept["key"], None, own["bias"],
-            self.in_features, self.activation,
-        )  # fmt: skip
+        try:
+            out: Tensor = _linear_csr(
+                input, own["values"], kept["col_indices"], kept["row_offsets"], kept["key"], None, own["bias"],
+                self.in_features, self.activation,
+            )  # fmt: skip
+        except NotImplementedError as error:  # a sparse or nested tensor
+            raise unsupported_input("SparseLinear", input, error) from None
         return out
 
     def _matrix(self) -> list[Tensor]:
