@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "ops/csr_checks.h"
-#include "ops/csr_structure.h"
 
 namespace jouleprune::ops {
 namespace {
@@ -79,14 +78,16 @@ BsrWeight check_bsr_weight(const char* op, const BsrArguments& a, const at::Tens
                     bsr.blocks, " of ", bsr.r, " x ", bsr.c);
   if (a.key != nullptr) {
     check_key(op, *a.key, like, like_name);
-    weight.key = check_structure(op, weight.block_columns, weight.block_row_offsets, *a.key,
-                                 {"pack_bsr", {bsr.rows, bsr.cols, bsr.r, bsr.c},
-                                  [&](const int32_t* columns, const int32_t* offsets, std::array<int64_t, 2>& key) {
-                                    return examine(bsr, columns, offsets, key);
-                                  }});
+    weight.structure = check_structure(op, weight.block_columns, weight.block_row_offsets, *a.key,
+                                       {"pack_bsr", {bsr.rows, bsr.cols, bsr.r, bsr.c},
+                                        [&](const int32_t* columns, const int32_t* offsets, std::array<int64_t, 2>& key) {
+                                          return examine(bsr, columns, offsets, key);
+                                        }},
+                                       a.compare);
   } else {
     const auto host_columns = weight.block_columns.cpu(), host_offsets = weight.block_row_offsets.cpu();
-    const auto defect = examine(bsr, host_columns.const_data_ptr<int32_t>(), host_offsets.const_data_ptr<int32_t>(), weight.key);
+    const auto defect = examine(bsr, host_columns.const_data_ptr<int32_t>(), host_offsets.const_data_ptr<int32_t>(),
+                                weight.structure.key);
     TORCH_CHECK_VALUE(defect.empty(), op, ": unsound structure: ", defect);
   }
   bsr.block_columns = weight.block_columns.const_data_ptr<int32_t>();

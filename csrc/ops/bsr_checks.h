@@ -5,6 +5,7 @@
 #include <array>
 
 #include "formats/bsr.h"
+#include "ops/csr_structure.h"
 #include "ops/packed_forms.h"
 
 namespace jouleprune::ops {
@@ -13,10 +14,10 @@ namespace jouleprune::ops {
 struct BsrWeight {
   at::Tensor blocks, block_columns, block_row_offsets;  // blocks is undefined where the op has none
   formats::BsrView bsr;
-  std::array<int64_t, 2> key{};  // as computed from the structure
+  CheckedStructure structure;  // holds the key alone where the structure is checked on each call
 
-  /// Where kernels keep what they derive from this weight, which must outlive it; `blocks` must be there.
-  WeightForms forms() const { return {blocks, block_columns, block_row_offsets, key}; }
+  /// Where kernels keep what they derive from this weight, which must outlive it; `blocks` and a key must have been given.
+  WeightForms forms() const { return {blocks, block_columns, block_row_offsets, structure}; }
 };
 
 /// What a bsr weight consists of, as an op gets it.
@@ -26,6 +27,7 @@ struct BsrArguments {
   const at::Tensor &block_columns, &block_row_offsets;
   const at::Tensor* key;  ///< null: the structure is checked on each call
   int64_t rows, cols;
+  Compare compare = Compare::kSample;  ///< kWhole for ops that read the indices themselves
 };
 
 /// Checks dtypes, shapes, devices and the structure. `like`: the dense argument, named `like_name`, whose device (and dtype, for

@@ -5,8 +5,6 @@
 #include <limits>
 #include <string>
 
-#include "ops/csr_structure.h"
-
 namespace jouleprune::ops {
 namespace {
 
@@ -34,14 +32,14 @@ std::string in_our_words(std::string sentence) {
   return sentence;
 }
 
-std::array<int64_t, 2> checked_key(const char* op, const BsrInt8Weight& weight, const at::Tensor* key) {
+CheckedStructure checked_structure(const char* op, const BsrInt8Weight& weight, const at::Tensor* key, Compare compare) {
   if (key == nullptr) {
     const auto defect = formats::csr_defect(weight.quads);
     TORCH_CHECK_VALUE(defect.empty(), op, ": unsound structure: ", in_our_words(defect));
     return {};
   }
   try {
-    return check_structure(op, weight.block_columns, weight.block_row_offsets, *key, weight.quads.cols);
+    return check_structure(op, weight.block_columns, weight.block_row_offsets, *key, weight.quads.cols, compare);
   } catch (const c10::ValueError& error) {
     TORCH_CHECK_VALUE(false, in_our_words(error.what_without_backtrace()));
   }
@@ -51,7 +49,7 @@ std::array<int64_t, 2> checked_key(const char* op, const BsrInt8Weight& weight, 
 
 BsrInt8Weight check_int8_weight(const char* op, const at::Tensor& blocks, const at::Tensor& block_columns,
                                 const at::Tensor& block_row_offsets, const at::Tensor* key, const at::Tensor& scales, int64_t cols,
-                                const at::Tensor& like, const char* like_name) {
+                                const at::Tensor& like, const char* like_name, Compare compare) {
   check_tensor(op, "blocks", blocks, at::kChar, "int8");
   check_tensor(op, "block_columns", block_columns, at::kInt, "int32");
   check_tensor(op, "block_row_offsets", block_row_offsets, at::kInt, "int32");
@@ -77,7 +75,7 @@ BsrInt8Weight check_int8_weight(const char* op, const at::Tensor& blocks, const 
                        {}, {}};
   weight.quads = {rows, kernels::bsr_int8::quads_of(cols), block_columns.numel(),
                   weight.block_columns.const_data_ptr<int32_t>(), weight.block_row_offsets.const_data_ptr<int32_t>()};
-  weight.key = checked_key(op, weight, key);
+  weight.structure = checked_structure(op, weight, key, compare);
   return weight;
 }
 

@@ -19,8 +19,10 @@ Tensor conv2d_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
                       std::string_view activation) {
   constexpr const char* op = "conv2d_csr";
   const auto act = parse_activation(op, activation);
+  const auto isa = active_isa();
   const auto cols = check_conv_input(op, input, in_channels, kernel_size, groups);
-  const auto weight = check_weight(op, &values, col_indices, row_offsets, key, cols, input, "input");
+  const auto compare = input.scalar_type() == at::kDouble ? Compare::kWhole : forward_compare(isa);  // doubles have no forms
+  const auto weight = check_weight(op, &values, col_indices, row_offsets, key, cols, input, "input", compare);
   const auto shape = check_conv(op, input.sizes(), weight.csr.rows, kernel_size, stride, padding, dilation, groups);
   check_prepacked(op, prepacked);
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
@@ -33,7 +35,7 @@ Tensor conv2d_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
   with_element_type(input.scalar_type(), [&](auto element) {
     using T = decltype(element);
     csr::conv2d(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act, shape, data_of<T>(dense), mutable_data_of<T>(output), channels_last, &forms, channels_last},
-                torch_threads(), active_isa());
+                torch_threads(), isa);
   });
   return output;
 }
@@ -43,7 +45,7 @@ Tensor conv2d_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& va
                                      Sizes stride, Sizes padding, Sizes dilation, int64_t groups) {
   constexpr const char* op = "conv2d_csr_backward_input";
   const auto cols = check_conv_grad(op, grad_output, input_size, kernel_size, groups);
-  const auto weight = check_weight(op, &values, col_indices, row_offsets, key, cols, grad_output, "grad_output");
+  const auto weight = check_weight(op, &values, col_indices, row_offsets, key, cols, grad_output, "grad_output", Compare::kWhole);
   const auto shape = check_conv(op, input_size, weight.csr.rows, kernel_size, stride, padding, dilation, groups);
   check_grad_output(op, grad_output, shape);
   const auto planes = grad_output.contiguous();
@@ -65,7 +67,7 @@ Tensor conv2d_csr_backward_values_cpu(const Tensor& grad_output, const Tensor& i
   constexpr const char* op = "conv2d_csr_backward_values";
   const auto cols = check_conv_grad(op, grad_output, input.sizes(), kernel_size, groups);
   check_alike(op, grad_output, input);
-  const auto weight = check_weight(op, nullptr, col_indices, row_offsets, key, cols, grad_output, "grad_output");
+  const auto weight = check_weight(op, nullptr, col_indices, row_offsets, key, cols, grad_output, "grad_output", Compare::kWhole);
   const auto shape = check_conv(op, input.sizes(), weight.csr.rows, kernel_size, stride, padding, dilation, groups);
   check_grad_output(op, grad_output, shape);
   const auto grads = grad_output.contiguous(), planes = input.contiguous();

@@ -7,8 +7,6 @@
 #include <limits>
 #include <stdexcept>
 
-#include "ops/csr_structure.h"
-
 namespace jouleprune::ops {
 namespace {
 
@@ -59,7 +57,7 @@ void check_element_type(const char* op, const char* name, const at::Tensor& tens
 }
 
 CsrWeight check_weight(const char* op, const at::Tensor* values, const at::Tensor& col_indices, const at::Tensor& row_offsets,
-                       const at::Tensor& key, int64_t cols, const at::Tensor& like, const char* like_name) {
+                       const at::Tensor& key, int64_t cols, const at::Tensor& like, const char* like_name, Compare compare) {
   check_element_type(op, like_name, like);
   check_indices(op, col_indices, row_offsets, cols);
   if (values != nullptr) {
@@ -77,7 +75,7 @@ CsrWeight check_weight(const char* op, const at::Tensor* values, const at::Tenso
     check_device(op, "key", key, like, like_name);
   }
   auto weight = contiguous_weight(values == nullptr ? at::Tensor() : *values, col_indices, row_offsets, cols);
-  weight.key = check_structure(op, weight.col_indices, weight.row_offsets, key, cols);
+  weight.structure = check_structure(op, weight.col_indices, weight.row_offsets, key, cols, compare);
   return weight;
 }
 

@@ -12,6 +12,7 @@
 #include "kernels/activation.h"
 #include "kernels/csr/csr_kernels.h"
 #include "kernels/isa.h"
+#include "ops/csr_structure.h"
 #include "ops/packed_forms.h"
 
 namespace jouleprune::ops {
@@ -20,16 +21,18 @@ namespace jouleprune::ops {
 struct CsrWeight {
   at::Tensor values, col_indices, row_offsets;  // values is undefined where the op has none
   formats::CsrView csr;
-  std::array<int64_t, 2> key{};  // as computed from the structure; zero from check_weight_in_full
+  CheckedStructure structure;  // empty from check_weight_in_full
 
-  /// Where kernels keep what they derive from this weight, which must outlive it; `values` must be there.
-  WeightForms forms() const { return {values, col_indices, row_offsets, key}; }
+  /// Where kernels keep what they derive from this weight, which must outlive it; `values` must be there, and not empty `structure`.
+  WeightForms forms() const { return {values, col_indices, row_offsets, structure}; }
 };
 
 /// Checks dtypes, shapes, devices and (through check_structure) the structure. `values`: null for ops that only use the structure.
-/// `like`: the dense argument, named `like_name`, whose device (and dtype, for values) all share.
+/// `like`: the dense argument, named `like_name`, whose device (and dtype, for values) all share. `compare`: kWhole for ops that
+/// read the indices themselves.
 CsrWeight check_weight(const char* op, const at::Tensor* values, const at::Tensor& col_indices, const at::Tensor& row_offsets,
-                       const at::Tensor& key, int64_t cols, const at::Tensor& like, const char* like_name);
+                       const at::Tensor& key, int64_t cols, const at::Tensor& like, const char* like_name,
+                       Compare compare = Compare::kSample);
 
 /// The same without a key, for ops that read the whole structure anyway; checks it on each call.
 CsrWeight check_weight_in_full(const char* op, const at::Tensor& values, const at::Tensor& col_indices,
@@ -73,6 +76,11 @@ int64_t check_conv_grad(const char* op, const at::Tensor& grad_output, at::IntAr
                         int64_t groups);
 /// The shape that the forward op gives.
 void check_grad_output(const char* op, const at::Tensor& grad_output, const kernels::csr::ConvShape& shape);
+
+/// What a forward op compares: reference kernels read the indices themselves, the others forms.
+inline Compare forward_compare(kernels::Isa isa) {
+  return isa == kernels::Isa::kReference ? Compare::kWhole : Compare::kSample;
+}
 
 /// JOULEPRUNE_ISA or the best; a bad value of the variable is a c10::ValueError.
 kernels::Isa active_isa();

@@ -2,6 +2,7 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <functional>
@@ -9,8 +10,10 @@
 #include <optional>
 #include <shared_mutex>
 #include <unordered_map>
+#include <utility>
 
 #include "formats/csr.h"
+#include "ops/contents.h"
 #include "ops/packed_forms.h"
 
 namespace jouleprune::ops {
@@ -19,34 +22,76 @@ namespace {
 using Key = std::array<int64_t, 2>;
 using Sizes = std::array<int64_t, 4>;
 
-struct Known {
-  Place indices, offsets;
-  Sizes sizes;
-  Key key;
+uint64_t hash_of_both(const at::Tensor& indices, const at::Tensor& offsets) {
+  return content_hash(indices) * 3 + content_hash(offsets);
+}
+
+/// A structure with where its tensors lie and what they hold; made before they are checked, so that it never holds more than that.
+class Known {
+ public:
+  Known(const at::Tensor& indices, const at::Tensor& offsets, const Sizes& sizes) : indices_(indices), offsets_(offsets) {
+    structure.sizes = sizes;
+    if (indices.is_cpu()) {
+      samples_.emplace(Samples{Sample(indices), Sample(offsets)});
+      structure.contents = hash_of_both(indices, offsets);
+    }
+  }
+
+  bool holds(const at::Tensor& indices, const at::Tensor& offsets, const Sizes& sizes) const {
+    return structure.sizes == sizes && indices_.holds(indices) && offsets_.holds(offsets);
+  }
+  bool holds_contents(const at::Tensor& indices, const at::Tensor& offsets, Compare compare) const {
+    if (!samples_.has_value()) {
+      return true;
+    }
+    return compare == Compare::kSample ? samples_->indices.matches(indices) && samples_->offsets.matches(offsets)
+                                       : structure.contents == hash_of_both(indices, offsets);
+  }
+
+  CheckedStructure structure;
+
+ private:
+  struct Samples {
+    Sample indices, offsets;
+  };
+  Place indices_, offsets_;
+  std::optional<Samples> samples_;  // none off the CPU
 };
 
 /// Thread-safe. Entries are found by the addresses of the two storages and the data within.
 class KnownStructures {
  public:
-  std::optional<Key> find(const at::Tensor& indices, const at::Tensor& offsets, const Sizes& sizes) const {
+  std::optional<CheckedStructure> find(const at::Tensor& indices, const at::Tensor& offsets, const Sizes& sizes,
+                                       Compare compare) const {
     const std::shared_lock lock(mutex_);
     const auto found = entries_.find(hash(indices, offsets, sizes));
-    if (found == entries_.end() || found->second.sizes != sizes || !found->second.indices.holds(indices) ||
-        !found->second.offsets.holds(offsets)) {
+    if (found == entries_.end() || !found->second.holds(indices, offsets, sizes) ||
+        !found->second.holds_contents(indices, offsets, compare)) {
       return std::nullopt;
     }
-    return found->second.key;
+    auto structure = found->second.structure;
+    structure.compared = compare == Compare::kWhole;
+    return structure;
   }
 
-  void add(const at::Tensor& indices, const at::Tensor& offsets, const Sizes& sizes, const Key& key) {
+  void add(const at::Tensor& indices, const at::Tensor& offsets, Known known) {
     const std::unique_lock lock(mutex_);
-    const size_t where = hash(indices, offsets, sizes);
-    if (entries_.insert_or_assign(where, Known{Place(indices), Place(offsets), sizes, key}).second) {
+    const size_t where = hash(indices, offsets, known.structure.sizes);
+    if (entries_.insert_or_assign(where, std::move(known)).second) {
       order_.push_back(where);
     }
     if (order_.size() > kMaxKnownStructures) {
       entries_.erase(order_.front());
       order_.pop_front();
+    }
+  }
+
+  /// The structure is checked again when it is seen again.
+  void forget(const at::Tensor& indices, const at::Tensor& offsets, const Sizes& sizes) {
+    const std::unique_lock lock(mutex_);
+    const size_t where = hash(indices, offsets, sizes);
+    if (entries_.erase(where) > 0) {
+      order_.erase(std::find(order_.begin(), order_.end(), where));
     }
   }
 
@@ -99,27 +144,33 @@ Key checked_key(const char* op, const at::Tensor& indices, const at::Tensor& off
 
 uint64_t structure_checks() { return checks_done.load(std::memory_order_relaxed); }
 
-std::array<int64_t, 2> check_structure(const char* op, const at::Tensor& indices, const at::Tensor& offsets, const at::Tensor& key,
-                                       const StructureKind& kind) {
-  auto expected = known_structures().find(indices, offsets, kind.sizes);
-  if (expected.has_value() && !key.is_cpu()) {
-    return *expected;  // reading a key from a device would stall it on every call
+CheckedStructure check_structure(const char* op, const at::Tensor& indices, const at::Tensor& offsets, const at::Tensor& key,
+                                 const StructureKind& kind, Compare compare) {
+  const bool counted = !indices.is_inference() && !offsets.is_inference();  // are changes in place, by torch
+  const bool knowable = counted || indices.is_cpu();
+  compare = counted ? compare : Compare::kWhole;
+  auto structure = knowable ? known_structures().find(indices, offsets, kind.sizes, compare) : std::nullopt;
+  if (structure.has_value() && !key.is_cpu()) {
+    return *structure;  // reading a key from a device would stall it on every call
   }
-  const bool known = expected.has_value();
-  if (!known) {
-    expected = checked_key(op, indices, offsets, kind);
+  std::optional<Known> checked;
+  if (!structure.has_value()) {
+    checked.emplace(indices, offsets, kind.sizes);
+    checked->structure.key = checked_key(op, indices, offsets, kind);
+    checked->structure.compared = true;
+    structure = checked->structure;
   }
-  const Key given = read_key(key);
-  TORCH_CHECK_VALUE(given == *expected, op, ": key: expected the key of this structure, [", (*expected)[0], ", ", (*expected)[1],
+  const Key given = read_key(key), &expected = structure->key;
+  TORCH_CHECK_VALUE(given == expected, op, ": key: expected the key of this structure, [", expected[0], ", ", expected[1],
                     "], got [", given[0], ", ", given[1], "]; ", kind.pack_op, " makes it");
-  if (!known) {
-    known_structures().add(indices, offsets, kind.sizes, *expected);
+  if (checked.has_value() && knowable) {
+    known_structures().add(indices, offsets, std::move(*checked));
   }
-  return *expected;
+  return *structure;
 }
 
-std::array<int64_t, 2> check_structure(const char* op, const at::Tensor& col_indices, const at::Tensor& row_offsets,
-                                       const at::Tensor& key, int64_t cols) {
+CheckedStructure check_structure(const char* op, const at::Tensor& col_indices, const at::Tensor& row_offsets,
+                                 const at::Tensor& key, int64_t cols, Compare compare) {
   return check_structure(op, col_indices, row_offsets, key,
                          {"pack_csr", {cols, 0, 0, 0}, [&](const int32_t* indices, const int32_t* offsets, Key& content) {
                             const formats::CsrView view{row_offsets.numel() - 1, cols, col_indices.numel(), indices, offsets};
@@ -128,7 +179,17 @@ std::array<int64_t, 2> check_structure(const char* op, const at::Tensor& col_ind
                               content = formats::csr_key(view);
                             }
                             return defect;
-                          }});
+                          }},
+                         compare);
+}
+
+void expect_unchanged(const CheckedStructure& structure, const at::Tensor& indices, const at::Tensor& offsets) {
+  if (structure.contents == hash_of_both(indices, offsets)) {
+    return;
+  }
+  known_structures().forget(indices, offsets, structure.sizes);
+  TORCH_CHECK_VALUE(false, "unsound structure: indices or offsets were changed without torch's knowledge (through .data or a raw "
+                           "pointer) after they had been checked; change them under torch.no_grad() instead");
 }
 
 }  // namespace jouleprune::ops

@@ -19,9 +19,10 @@ Tensor linear_bsr_cpu(const Tensor& input, const Tensor& blocks, const Tensor& b
                       int64_t in_features, std::string_view activation) {
   constexpr const char* op = "linear_bsr";
   const auto act = parse_activation(op, activation);
+  const auto isa = active_isa();
   const auto rows = as_rows(op, "input", input, in_features);
-  const auto weight = check_bsr_weight(op, {&blocks, {}, block_columns, block_row_offsets, &key, out_features, in_features}, input,
-                                       "input");
+  const auto weight = check_bsr_weight(
+      op, {&blocks, {}, block_columns, block_row_offsets, &key, out_features, in_features, forward_compare(isa)}, input, "input");
   check_prepacked(op, prepacked, "prepack_bsr");
   const auto checked_bias = check_bias(op, bias, out_features, input);
   auto output = at::empty(resized_last(input, out_features), input.options());
@@ -30,7 +31,7 @@ Tensor linear_bsr_cpu(const Tensor& input, const Tensor& blocks, const Tensor& b
     using T = decltype(element);
     bsr::linear(bsr::LinearParams<T>{weight.bsr, data_of<T>(weight.blocks), data_of<T>(checked_bias), act,
                                      rows.size(0), data_of<T>(rows), rows.stride(0), mutable_data_of<T>(output), &forms},
-                torch_threads(), active_isa());
+                torch_threads(), isa);
   });
   return output;
 }
@@ -39,8 +40,9 @@ Tensor linear_bsr_backward_input_cpu(const Tensor& grad_output, const Tensor& bl
                                      const Tensor& block_row_offsets, const Tensor& key, int64_t out_features,
                                      int64_t in_features) {
   constexpr const char* op = "linear_bsr_backward_input";
-  const auto weight = check_bsr_weight(op, {&blocks, {}, block_columns, block_row_offsets, &key, out_features, in_features},
-                                       grad_output, "grad_output");
+  const auto weight = check_bsr_weight(
+      op, {&blocks, {}, block_columns, block_row_offsets, &key, out_features, in_features, Compare::kWhole}, grad_output,
+      "grad_output");
   const auto rows = as_rows(op, "grad_output", grad_output, out_features);
   auto grad_input = at::empty(resized_last(grad_output, in_features), grad_output.options());
   auto forms = weight.forms();
@@ -57,8 +59,9 @@ Tensor linear_bsr_backward_values_cpu(const Tensor& grad_output, const Tensor& i
                                       const Tensor& block_row_offsets, const Tensor& key, at::IntArrayRef block_size,
                                       int64_t out_features, int64_t in_features) {
   constexpr const char* op = "linear_bsr_backward_values";
-  const auto weight = check_bsr_weight(op, {nullptr, block_size, block_columns, block_row_offsets, &key, out_features, in_features},
-                                       grad_output, "grad_output");
+  const auto weight = check_bsr_weight(
+      op, {nullptr, block_size, block_columns, block_row_offsets, &key, out_features, in_features, Compare::kWhole}, grad_output,
+      "grad_output");
   const auto grads = as_rows(op, "grad_output", grad_output, out_features);
   const auto inputs = as_rows(op, "input", input, in_features);
   check_same_rows(op, grad_output, input, grads, inputs);

@@ -18,8 +18,9 @@ Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
                       std::string_view activation) {
   constexpr const char* op = "linear_csr";
   const auto act = parse_activation(op, activation);
+  const auto isa = active_isa();
   const auto rows = as_rows(op, "input", input, in_features);
-  const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, input, "input");
+  const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, input, "input", forward_compare(isa));
   check_prepacked(op, prepacked);
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
   auto output = at::empty(resized_last(input, weight.csr.rows), input.options());
@@ -28,7 +29,7 @@ Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
     using T = decltype(element);
     csr::linear(csr::LinearParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act, rows.size(0),
                                      data_of<T>(rows), rows.stride(0), mutable_data_of<T>(output), &forms},
-                torch_threads(), active_isa());
+                torch_threads(), isa);
   });
   return output;
 }
@@ -36,7 +37,8 @@ Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
 Tensor linear_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,
                                      const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
   constexpr const char* op = "linear_csr_backward_input";
-  const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, grad_output, "grad_output");
+  const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, grad_output, "grad_output",
+                                   Compare::kWhole);
   const auto rows = as_rows(op, "grad_output", grad_output, weight.csr.rows);
   auto grad_input = at::empty(resized_last(grad_output, in_features), grad_output.options());
   const FreshValues fresh;
@@ -54,7 +56,8 @@ Tensor linear_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& va
 Tensor linear_csr_backward_values_cpu(const Tensor& grad_output, const Tensor& input, const Tensor& col_indices,
                                       const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
   constexpr const char* op = "linear_csr_backward_values";
-  const auto weight = check_weight(op, nullptr, col_indices, row_offsets, key, in_features, grad_output, "grad_output");
+  const auto weight = check_weight(op, nullptr, col_indices, row_offsets, key, in_features, grad_output, "grad_output",
+                                   Compare::kWhole);
   const auto grads = as_rows(op, "grad_output", grad_output, weight.csr.rows);
   const auto inputs = as_rows(op, "input", input, in_features);
   check_same_rows(op, grad_output, input, grads, inputs);

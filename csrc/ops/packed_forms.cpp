@@ -3,15 +3,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
-#include <cstring>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <unordered_map>
+#include <utility>
 #include <vector>
+
+#include "ops/contents.h"
 
 namespace jouleprune::ops {
 namespace {
@@ -19,49 +22,27 @@ namespace {
 using kernels::FormName;
 using kernels::PackedForm;
 
-/// All values of a small weight, a few of a large one, by bytes: reading a large one whole would take as long as a product with it.
-class Sample {
+/// What a form's values were. Those of an inference tensor, whose changes torch does not count, are compared as a whole.
+class Values {
  public:
-  explicit Sample(const at::Tensor& values) : bytes_(static_cast<size_t>(count_of(values)) * values.element_size()) {
-    visit(values, [&](size_t at, const char* element, size_t size) {
-      std::memcpy(bytes_.data() + at, element, size);
-      return true;
-    });
-  }
-  bool matches(const at::Tensor& values) const {
-    return visit(values, [&](size_t at, const char* element, size_t size) {
-      return std::memcmp(bytes_.data() + at, element, size) == 0;
-    });
+  explicit Values(const at::Tensor& values) : place_(values), sample_(values), hash_(hash_of(values)) {}
+  bool expired() const { return place_.expired(); }
+  bool hold(const at::Tensor& values) const {
+    return place_.holds(values) && sample_.matches(values) && hash_ == hash_of(values);
   }
 
  private:
-  static constexpr int64_t kWhole = 2048, kFew = 32;
-  static int64_t count_of(const at::Tensor& values) { return values.numel() <= kWhole ? values.numel() : kFew; }
+  static uint64_t hash_of(const at::Tensor& values) { return values.is_inference() ? content_hash(values) : 0; }
 
-  /// Calls visit(place in bytes_, bytes of the values, their number) until it returns false; returns what it returned last.
-  template <class Visit>
-  static bool visit(const at::Tensor& values, const Visit& visit) {
-    const int64_t size = values.numel(), count = count_of(values);
-    const auto element = static_cast<size_t>(values.element_size());
-    const char* const data = static_cast<const char*>(values.const_data_ptr());
-    if (count == size) {
-      return size == 0 || visit(0, data, static_cast<size_t>(size) * element);
-    }
-    for (int64_t i = 0; i < count; ++i) {
-      const int64_t at = size * i / count + i * 7 % (size / count);  // spread over the whole, at odd places within each part
-      if (!visit(static_cast<size_t>(i) * element, data + static_cast<size_t>(at) * element, element)) {
-        return false;
-      }
-    }
-    return true;
-  }
-
-  std::vector<char> bytes_;
+  Place place_;
+  Sample sample_;
+  uint64_t hash_;
 };
 
 struct Kept {
-  Place col_indices, row_offsets, values;
-  Sample sample;
+  Place col_indices, row_offsets;
+  std::array<int64_t, 2> key;  // other indices in the same place have another one
+  Values values;
   FormName name;
   std::shared_ptr<const PackedForm> form;
   int64_t bytes;
@@ -80,16 +61,17 @@ int64_t byte_limit() {
 /// All kept forms, found by the hash of addresses and name.
 class FormStore {
  public:
-  std::shared_ptr<const PackedForm> find(size_t hash, const FormName& name, const at::Tensor& values,
-                                         const at::Tensor& col_indices, const at::Tensor& row_offsets) {
+  std::shared_ptr<const PackedForm> find(size_t hash, const FormName& name, const std::array<int64_t, 2>& key,
+                                         const at::Tensor& values, const at::Tensor& col_indices,
+                                         const at::Tensor& row_offsets) {
     const std::shared_lock lock(mutex_);
     const auto found = entries_.find(hash);
     if (found == entries_.end()) {
       return nullptr;
     }
     Kept& kept = *found->second;
-    if (kept.name != name || !kept.col_indices.holds(col_indices) || !kept.row_offsets.holds(row_offsets) ||
-        (name.of_values && (!kept.values.holds(values) || !kept.sample.matches(values)))) {
+    if (kept.name != name || kept.key != key || !kept.col_indices.holds(col_indices) || !kept.row_offsets.holds(row_offsets) ||
+        (name.of_values && !kept.values.hold(values))) {
       return nullptr;
     }
     kept.last_used.store(clock_.fetch_add(1, std::memory_order_relaxed), std::memory_order_relaxed);
@@ -180,17 +162,26 @@ thread_local int fresh_values = 0;
 FreshValues::FreshValues() { ++fresh_values; }
 FreshValues::~FreshValues() { --fresh_values; }
 
+std::shared_ptr<const PackedForm> WeightForms::make_form(const Make& make) {
+  if (!compared_.load(std::memory_order_relaxed)) {
+    expect_unchanged(structure_, col_indices_, row_offsets_);
+    compared_.store(true, std::memory_order_relaxed);
+  }
+  return make();
+}
+
 std::shared_ptr<const PackedForm> WeightForms::get(const FormName& name, const Make& make) {
   if (name.of_values && fresh_values > 0) {
-    return make();
+    return make_form(make);
   }
   const size_t hash = hash_of(name, values_, col_indices_, row_offsets_);
-  if (auto kept = form_store().find(hash, name, values_, col_indices_, row_offsets_)) {
+  if (auto kept = form_store().find(hash, name, structure_.key, values_, col_indices_, row_offsets_)) {
     return kept;
   }
-  auto form = make();
-  form_store().add(hash, std::unique_ptr<Kept>(new Kept{Place(col_indices_), Place(row_offsets_), Place(values_),
-                                                        Sample(values_), name, form, form->bytes(), 0}));
+  Values values_before(values_);  // should another thread change them now, the form does not pass as one of the new ones
+  auto form = make_form(make);
+  form_store().add(hash, std::unique_ptr<Kept>(new Kept{Place(col_indices_), Place(row_offsets_), structure_.key,
+                                                        std::move(values_before), name, form, form->bytes(), 0}));
   return form;
 }
 

@@ -5,9 +5,11 @@
 #include <c10/core/StorageImpl.h>
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 
 #include "kernels/packed_forms.h"
+#include "ops/csr_structure.h"
 
 namespace jouleprune::ops {
 
@@ -20,7 +22,7 @@ class Place {
   bool expired() const { return storage_.expired(); }
 
  private:
-  static int64_t version_of(const at::Tensor& tensor);
+  static int64_t version_of(const at::Tensor& tensor);  // -1 for inference tensors, which have none: compare what they hold
 
   c10::weak_intrusive_ptr<c10::StorageImpl> storage_;
   const void* data_;
@@ -38,21 +40,27 @@ class FreshValues {
   FreshValues& operator=(const FreshValues&) = delete;
 };
 
-/// Forms of the weight whose canonical tensors are given; `key`: the checked content key of the structure. Values changed in
-/// place through torch are noticed by their version; changes behind torch's back (`.data`, raw pointers) by comparing: all of up to
-/// 2048 values, else 32 of them. Cheap to make; lives for one call.
+/// Forms of the weight whose canonical tensors, on the CPU, are given. Values changed in place through torch are noticed by their
+/// version; changes behind torch's back (`.data`, raw pointers) by comparing a sample (contents.h), those of inference tensors by
+/// comparing all. Before a form is made, the indices are compared as a whole with those that were checked. Cheap to make; lives for
+/// one call.
 class WeightForms : public kernels::PackedForms {
  public:
   WeightForms(const at::Tensor& values, const at::Tensor& col_indices, const at::Tensor& row_offsets,
-              const std::array<int64_t, 2>& key)
-      : values_(values), col_indices_(col_indices), row_offsets_(row_offsets), key_(key) {}
+              const CheckedStructure& structure)
+      : values_(values), col_indices_(col_indices), row_offsets_(row_offsets), structure_(structure),
+        compared_(structure.compared) {}
 
+  /// Throws c10::ValueError when a form has to be made of indices that changed after they were checked.
   std::shared_ptr<const kernels::PackedForm> get(const kernels::FormName& name, const Make& make) override;
-  std::array<int64_t, 2> structure_key() const override { return key_; }
+  std::array<int64_t, 2> structure_key() const override { return structure_.key; }
 
  private:
+  std::shared_ptr<const kernels::PackedForm> make_form(const Make& make);
+
   const at::Tensor &values_, &col_indices_, &row_offsets_;
-  std::array<int64_t, 2> key_;
+  const CheckedStructure& structure_;
+  std::atomic<bool> compared_;  // by this call
 };
 
 /// Bytes of all forms kept now. At most a quarter of the machine's memory (JOULEPRUNE_FORMS_MB overrides); beyond, those that were

@@ -13,8 +13,11 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
+#include <limits>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 
 #include "nn/csr_weight.h"
 
@@ -23,12 +26,84 @@ namespace {
 
 constexpr double kMargin = 1.03;
 constexpr int kRounds = 7;
+constexpr int kMostRounds = 3 * kRounds;  // on a busy machine: disturbed rounds are taken again, up to so many in all
+constexpr int kEnough = 3;                // undisturbed rounds, for times that are worth keeping
+constexpr double kStolen = 1.1;           // wall time above this share of the CPU time: another program had the core
+constexpr double kAlike = 1.25;           // and times above this share of the least were disturbed in a way that no clock shows
+// After a disturbed round with several threads, which else may go on waiting for each other: those that have slept get their cores
+// first, all at once.
+constexpr std::chrono::milliseconds kPause(5);
 constexpr double kSampleS = 2e-4;  // work per sample, so that the clock's step and the call's overhead do not decide
 
-double seconds(const std::function<void()>& call) {
-  const auto start = std::chrono::steady_clock::now();
-  call();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+using Work = std::function<void()>;
+
+double clock_seconds(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+/// With one thread the CPU time is the whole process's. With more it is the calling thread's: the process's would hide a thread that
+/// another program kept waiting.
+Sample system_sample(const Work& work) {
+  const clockid_t cpu = at::get_num_threads() == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_THREAD_CPUTIME_ID;
+  const double cpu_begin = clock_seconds(cpu), begin = clock_seconds(CLOCK_MONOTONIC);
+  work();
+  const double end = clock_seconds(CLOCK_MONOTONIC);
+  return {end - begin, clock_seconds(cpu) - cpu_begin};
+}
+
+/// How often a sample repeats what takes so long once.
+int repeats_of(double seconds) { return static_cast<int>(std::clamp(std::round(kSampleS / std::max(seconds, 1e-7)), 1.0, 200.0)); }
+
+Work repeated(const Work& work, int repeats) {
+  return [&work, repeats] {
+    for (int i = 0; i < repeats; ++i) {
+      work();
+    }
+  };
+}
+
+/// Of one of several calls in a row; one before them wakes the threads.
+Sample mean(const Work& work, int repeats, const Sampler& sample) {
+  work();
+  const Sample all = sample(repeated(work, repeats));
+  return {all.wall_s / repeats, all.cpu_s / repeats};
+}
+
+/// One round: dense and sparse, one after the other, so that drift of the machine hits both alike.
+struct Round {
+  Sample dense, sparse;
+};
+
+/// Rounds until enough of them were undisturbed. Whatever disturbs a sample only ever adds to it: the least times are taken.
+Race undisturbed(const Work& dense, const Work& sparse, const Sampler& sample) {
+  dense();
+  sparse();
+  const double once_s = std::min({sample(dense).wall_s, sample(dense).wall_s, sample(dense).wall_s});
+  std::vector<Round> rounds;
+  Race race{std::numeric_limits<double>::infinity(), std::numeric_limits<double>::infinity(), Race::kMeasured};
+  const auto undisturbed_sample = [](const Sample& taken, double least) {
+    return taken.wall_s <= kStolen * taken.cpu_s && taken.wall_s <= kAlike * least;
+  };
+  const auto quiet = [&](const Round& round) {
+    return undisturbed_sample(round.dense, race.dense_s) && undisturbed_sample(round.sparse, race.sparse_s);
+  };
+  int64_t quiet_rounds = 0;
+  while (static_cast<int>(rounds.size()) < kMostRounds && quiet_rounds < kRounds) {
+    const int repeats = repeats_of(std::min(once_s, race.dense_s));  // anew: what came before may have been disturbed
+    rounds.push_back({mean(dense, repeats, sample), mean(sparse, repeats, sample)});
+    race.dense_s = std::min(race.dense_s, rounds.back().dense.wall_s);
+    race.sparse_s = std::min(race.sparse_s, rounds.back().sparse.wall_s);
+    quiet_rounds = std::count_if(rounds.begin(), rounds.end(), quiet);
+    if (!quiet(rounds.back()) && at::get_num_threads() > 1) {
+      std::this_thread::sleep_for(kPause);
+    }
+  }
+  if (quiet_rounds < kEnough) {
+    race.label = Race::kNoisy;
+  }
+  return race;
 }
 
 double median(std::vector<double> samples) {
@@ -36,26 +111,19 @@ double median(std::vector<double> samples) {
   return samples[samples.size() / 2];
 }
 
-/// Dense and sparse in turn (A B A B ...), so that drift of the machine hits both alike.
-Race interleaved(const std::function<void()>& dense, const std::function<void()>& sparse, const Timer& timer) {
+/// By the user's own timer, which may be no clock at all: medians.
+Race by_timer(const Work& dense, const Work& sparse, const Timer& timer) {
   dense();
   sparse();
-  const int repeats = static_cast<int>(std::clamp(std::round(kSampleS / std::max(timer(dense), 1e-7)), 1.0, 200.0));
-  const auto sample = [&](const std::function<void()>& call) {
-    return timer([&] {
-             for (int i = 0; i < repeats; ++i) {
-               call();
-             }
-           }) /
-           repeats;
-  };
+  const int repeats = repeats_of(timer(dense));
+  const auto sample = [&](const Work& work) { return timer(repeated(work, repeats)) / repeats; };
   std::vector<double> dense_s;
   std::vector<double> sparse_s;
   for (int round = 0; round < kRounds; ++round) {
     dense_s.push_back(sample(dense));
     sparse_s.push_back(sample(sparse));
   }
-  return {median(dense_s), median(sparse_s), "measured"};
+  return {median(dense_s), median(sparse_s), Race::kMeasured};
 }
 
 }  // namespace
@@ -71,36 +139,36 @@ std::string Race::sentence() const {
 Race& Race::operator+=(const Race& other) {
   dense_s += other.dense_s;
   sparse_s += other.sparse_s;
-  label = other.label;
+  label = label == kNoisy ? label : other.label;
   return *this;
 }
 
 namespace {
 
-Race measure(const RaceCase& call, const Timer& timer) {
+Race measure(const RaceCase& call, const Timer& timer, const Sampler& sampler) {
   TORCH_CHECK_VALUE(call.op == "linear" || call.op == "conv2d", "race: op: expected linear or conv2d, got '", call.op, "'");
   const at::NoGradGuard no_grad;
   const auto weight = call.weight.detach();
   const auto bias = call.bias.defined() ? std::make_optional(call.bias.detach()) : std::nullopt;
   const auto input = at::full(call.input_sizes, 0.5, weight.options());  // random numbers would advance the user's generator
   const auto csr = nn::pack("race", weight, "csr", call.mask);
-  const Timer clock = timer ? timer : Timer(seconds);
+  const auto compare = [&](const Work& dense, const Work& sparse) {
+    return timer ? by_timer(dense, sparse, timer) : undisturbed(dense, sparse, sampler ? sampler : system_sample);
+  };
   if (call.op == "linear") {
-    return interleaved([&] { at::linear(input, weight, bias); },
-                       [&] {
-                         linear_csr(input, csr.values, csr.col_indices, csr.row_offsets, csr.key, std::nullopt, bias,
-                                    weight.size(1), "none");
-                       },
-                       clock);
+    return compare([&] { at::linear(input, weight, bias); },
+                   [&] {
+                     linear_csr(input, csr.values, csr.col_indices, csr.row_offsets, csr.key, std::nullopt, bias, weight.size(1),
+                                "none");
+                   });
   }
   const auto kernel = weight.sizes().slice(2);
-  return interleaved(
+  return compare(
       [&] { at::conv2d(input, weight, bias, call.stride, call.padding, call.dilation, call.groups); },
       [&] {
         conv2d_csr(input, csr.values, csr.col_indices, csr.row_offsets, csr.key, std::nullopt, bias,
                    weight.size(1) * call.groups, kernel, call.stride, call.padding, call.dilation, call.groups, "none");
-      },
-      clock);
+      });
 }
 
 std::string times(at::IntArrayRef sizes) {
@@ -154,14 +222,16 @@ void KeptTimes::save() {
   }
 }
 
-Race race(const RaceCase& call, const Timer& timer, plan::TuningTable* tuning) {
-  if (timer || tuning == nullptr) return measure(call, timer);
+Race race(const RaceCase& call, const Timer& timer, plan::TuningTable* tuning, const Sampler& sampler) {
+  if (timer || tuning == nullptr) return measure(call, timer, sampler);
   const auto tuned = tuned_call(call);
   const auto dense_s = tuning->find(tuned, "dense"), sparse_s = tuning->find(tuned, "csr");
   if (dense_s.has_value() && sparse_s.has_value()) return {*dense_s, *sparse_s, "measured before"};
-  const Race measured = measure(call, timer);
-  tuning->put(tuned, "dense", measured.dense_s);
-  tuning->put(tuned, "csr", measured.sparse_s);
+  const Race measured = measure(call, timer, sampler);
+  if (measured.label != Race::kNoisy) {  // wrong times would decide for good
+    tuning->put(tuned, "dense", measured.dense_s);
+    tuning->put(tuned, "csr", measured.sparse_s);
+  }
   return measured;
 }
 

@@ -5,6 +5,7 @@
 #include <jouleprune/prune.h>
 
 #include <array>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -27,16 +28,25 @@ struct RaceCase {
 /// Seconds per forward pass of one layer, all its calls.
 struct Race {
   double dense_s = 0, sparse_s = 0;
-  std::string label;  // "measured" or "modelled, generic-cpu"
+  std::string label;  // kMeasured, kNoisy, "measured before" or "modelled, generic-cpu"
+  static constexpr const char* kMeasured = "measured";
+  static constexpr const char* kNoisy = "measured, noisy";  // other programs were in between; of several calls: at some call
   /// Sparse must win by 3 %: below that the difference drowns in the noise of a shared machine.
   bool sparse_wins() const;
   std::string sentence() const;
   Race& operator+=(const Race& other);
 };
 
-/// Medians of both, timed in turn. `timer`: a monotonic clock when empty; then what was measured before on this machine is looked up
-/// in `tuning`, and what was not is added. Throws c10::ValueError on an unknown op or sizes that do not fit.
-Race race(const RaceCase& call, const Timer& timer, plan::TuningTable* tuning = nullptr);
+/// Seconds of some work: those that passed, and those during which it really ran.
+struct Sample {
+  double wall_s = 0, cpu_s = 0;
+};
+using Sampler = std::function<Sample(const std::function<void()>& work)>;
+
+/// Both timed in turn. Without a `timer`, the least times of rounds in which no other program had the core; what was measured before
+/// on this machine is looked up in `tuning`, and what was not is added unless it is noisy. With one, the medians of what it says.
+/// `sampler`: the system's clocks when empty. Throws c10::ValueError on an unknown op or sizes that do not fit.
+Race race(const RaceCase& call, const Timer& timer, plan::TuningTable* tuning = nullptr, const Sampler& sampler = {});
 
 /// This machine's measured times: the file of plan::tuning_path(). A damaged file holds nothing and is made anew.
 class KeptTimes {

@@ -76,9 +76,10 @@ def int8_layers(
         # Each race has timed dense once more: times are brought to the dense time of the int8 race.
         csr_s, torch_s = (timed.dense_s * other.sparse_s / other.dense_s for other in (csr[name], torch_int8[name]))
         wanted = timed.sparse_s * _MARGIN < min(timed.dense_s, csr_s)
+        label = next((other.label for other in (csr[name], torch_int8[name]) if other.noisy), timed.label)
         times = (
             f"bsr int8 {timed.sparse_s * 1e6:.1f} us, csr {csr_s * 1e6:.1f} us, dense {timed.dense_s * 1e6:.1f} us, "
-            f"torch dense int8 {torch_s * 1e6:.1f} us per pass ({timed.label})"
+            f"torch dense int8 {torch_s * 1e6:.1f} us per pass ({label})"
         )
         sentence = f"bsr int8: {times}; {errors[weight]}" if wanted else f"int8 does not win: {times}"
         layers[weight] = Int8Layer(twin, wanted, sentence, timed.dense_s, timed.sparse_s)

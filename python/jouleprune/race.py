@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -25,17 +26,37 @@ Timer = Callable[[Callable[[], object]], float]
 #: Sparse must win by this much: below it the difference drowns in the noise of a shared machine.
 _MARGIN = 1.03
 _ROUNDS = 7
+#: On a busy machine: disturbed rounds are taken again, up to so many in all.
+_MOST_ROUNDS = 3 * _ROUNDS
+#: Undisturbed rounds, for times that are worth keeping.
+_ENOUGH = 3
+#: Wall time above this share of the CPU time: another program had the core.
+_STOLEN = 1.1
+#: And times above this share of the least were disturbed in a way that no clock shows.
+_ALIKE = 1.25
+#: After a disturbed round with several threads, which else may go on waiting for each other: those that have slept get
+#: their cores first, all at once.
+_PAUSE_S = 5e-3
 #: One sample covers at least this much work, so that the clock's step and the call's overhead do not decide.
 _SAMPLE_S = 2e-4
+
+_MEASURED, _NOISY, _BEFORE = "measured", "measured, noisy", "measured before"
+#: What is said of several calls: the first of these that is true of one.
+_LABELS = (_NOISY, _BEFORE, _MEASURED)
 
 
 @dataclass(frozen=True)
 class Race:
-    """Median seconds per forward pass of one layer, dense and sparse."""
+    """Seconds per forward pass of one layer, dense and sparse."""
 
     dense_s: float
     sparse_s: float
     label: str
+
+    @property
+    def noisy(self) -> bool:
+        """Whether other programs were in between, whatever was tried."""
+        return self.label == _NOISY
 
     @property
     def sparse_wins(self) -> bool:
@@ -54,28 +75,27 @@ def race(
     kernel: str = "csr",
 ) -> dict[str, Race]:
     """Times each module against its sparse stand-in in turn, on random inputs of the recorded shapes. ``sparse``: the
-    stand-ins by name of the module, all of them run by ``kernel``. What was measured before is looked up
-    (``tuning.py``), unless a timer is given."""
+    stand-ins by name of the module, all of them run by ``kernel``. Without a timer, what was measured before is looked
+    up (``tuning.py``), and what was not is kept unless it is noisy."""
     calls = _calls(model, example_inputs, set(sparse))
-    clock = _seconds if timer is None else timer
     tuning = Tuning() if timer is None else None
     results = {}
     with torch.no_grad():
         for layer, stand_in in sparse.items():
             dense, sparse_one = copy.deepcopy(model.get_submodule(layer)).eval(), stand_in.eval()
-            dense_s, sparse_s, label = 0.0, 0.0, "measured"
+            dense_s, sparse_s, labels = 0.0, 0.0, {_MEASURED}
             for args, kwargs in calls[layer]:
                 call = None if tuning is None else tuned_call(dense, args, kwargs, _density(dense))
-                pair = _known(tuning, call, kernel)
-                if pair is not None:
-                    label = "measured before"
-                else:
-                    pair = _interleaved(partial(dense, *args, **kwargs), partial(sparse_one, *args, **kwargs), clock)
-                    if tuning is not None:
-                        tuning.put(call, "dense", pair[0])
-                        tuning.put(call, kernel, pair[1])
-                dense_s, sparse_s = dense_s + pair[0], sparse_s + pair[1]
-            results[layer] = Race(dense_s, sparse_s, label)
+                both = partial(dense, *args, **kwargs), partial(sparse_one, *args, **kwargs)
+                timed = _known(tuning, call, kernel)
+                if timed is None:
+                    timed = _undisturbed(*both) if timer is None else _by_timer(*both, timer)
+                    if tuning is not None and not timed.noisy:  # wrong times would decide for good
+                        tuning.put(call, "dense", timed.dense_s)
+                        tuning.put(call, kernel, timed.sparse_s)
+                dense_s, sparse_s = dense_s + timed.dense_s, sparse_s + timed.sparse_s
+                labels.add(timed.label)
+            results[layer] = Race(dense_s, sparse_s, next(label for label in _LABELS if label in labels))
     if tuning is not None:
         tuning.save()
     return results
@@ -86,11 +106,11 @@ def _density(dense: torch.nn.Module) -> float:
     return float((weight != 0).float().mean()) if isinstance(weight, torch.Tensor) and weight.numel() else 1.0
 
 
-def _known(tuning: Tuning | None, call: str | None, kernel: str) -> tuple[float, float] | None:
+def _known(tuning: Tuning | None, call: str | None, kernel: str) -> Race | None:
     if tuning is None:
         return None
     dense_s, sparse_s = tuning.find(call, "dense"), tuning.find(call, kernel)
-    return None if dense_s is None or sparse_s is None else (dense_s, sparse_s)
+    return None if dense_s is None or sparse_s is None else Race(dense_s, sparse_s, _BEFORE)
 
 
 def race_by_cost(
@@ -114,27 +134,74 @@ def race_by_cost(
     return {module: Race(pair[0], pair[1], "modelled, generic-cpu") for module, pair in seconds.items()}
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+@dataclass(frozen=True)
+class _Sample:
+    """Seconds that passed, and those during which the work really ran."""
+
+    wall_s: float
+    cpu_s: float
+
+    def undisturbed(self, least_s: float) -> bool:
+        return self.wall_s <= _STOLEN * self.cpu_s and self.wall_s <= _ALIKE * least_s
 
 
-def _interleaved(a: Callable[[], object], b: Callable[[], object], clock: Timer) -> tuple[float, float]:
-    """Median seconds of each, taken in turn (A B A B ...) so that drift of the machine hits both alike."""
-    for call in (a, b):
+def _sample(work: Callable[[], object]) -> _Sample:
+    """By the machine's clocks. With one thread the CPU time is the process's. With more it is the calling thread's:
+    the process's would hide a thread that another program kept waiting."""
+    cpu = time.process_time if torch.get_num_threads() == 1 else time.thread_time
+    cpu_begin, begin = cpu(), time.perf_counter()
+    work()
+    end = time.perf_counter()
+    return _Sample(end - begin, cpu() - cpu_begin)
+
+
+def _undisturbed(dense: Callable[[], object], sparse: Callable[[], object]) -> Race:
+    """Both in turn (A B A B ...), so that drift of the machine hits both alike, until enough rounds were undisturbed.
+    Whatever disturbs a sample only ever adds to it: the least times are taken."""
+    for call in (dense, sparse):
         call()
-    repeats = max(1, min(200, round(_SAMPLE_S / max(clock(a), 1e-7))))
+    once_s = min(_sample(dense).wall_s for _ in range(3))
+    rounds: list[tuple[_Sample, _Sample]] = []
+    dense_s, sparse_s, quiet = math.inf, math.inf, 0
+    while len(rounds) < _MOST_ROUNDS and quiet < _ROUNDS:
+        repeats = _repeats(min(once_s, dense_s))  # anew: what came before may have been disturbed
+        rounds.append((_mean(dense, repeats), _mean(sparse, repeats)))
+        dense_s, sparse_s = (min(sample.wall_s for sample in samples) for samples in zip(*rounds, strict=True))
+        undisturbed = [one.undisturbed(dense_s) and other.undisturbed(sparse_s) for one, other in rounds]
+        quiet = sum(undisturbed)
+        if not undisturbed[-1] and torch.get_num_threads() > 1:
+            time.sleep(_PAUSE_S)
+    return Race(dense_s, sparse_s, _MEASURED if quiet >= _ENOUGH else _NOISY)
 
-    def sample(call: Callable[[], object]) -> float:
-        def many() -> None:
-            for _ in range(repeats):
-                call()
 
-        return clock(many) / repeats
+def _mean(call: Callable[[], object], repeats: int) -> _Sample:
+    """Of one of several calls in a row; one before them wakes the threads."""
+    call()
+    sample = _sample(_repeated(call, repeats))
+    return _Sample(sample.wall_s / repeats, sample.cpu_s / repeats)
 
-    pairs = [(sample(a), sample(b)) for _ in range(_ROUNDS)]
-    return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
+
+def _by_timer(dense: Callable[[], object], sparse: Callable[[], object], timer: Timer) -> Race:
+    """By the user's own timer, which may be no clock at all: medians, in turn."""
+    for call in (dense, sparse):
+        call()
+    repeats = _repeats(timer(dense))
+    pairs = [(timer(_repeated(dense, repeats)), timer(_repeated(sparse, repeats))) for _ in range(_ROUNDS)]
+    dense_s, sparse_s = (statistics.median(times) / repeats for times in zip(*pairs, strict=True))
+    return Race(dense_s, sparse_s, _MEASURED)
+
+
+def _repeats(seconds: float) -> int:
+    """How often a sample repeats what takes so long once."""
+    return max(1, min(200, round(_SAMPLE_S / max(seconds, 1e-7))))
+
+
+def _repeated(call: Callable[[], object], repeats: int) -> Callable[[], None]:
+    def many() -> None:
+        for _ in range(repeats):
+            call()
+
+    return many
 
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import jouleprune as jp
+from jouleprune import race
 from jouleprune.convert import decisions
 
 
@@ -26,7 +27,66 @@ def network() -> tuple[nn.Module, torch.Tensor]:
     return model.eval(), torch.randn(2, 3, 8, 8)
 
 
-def test_a_layer_is_timed_once(tmp_path, monkeypatch):
+@pytest.fixture
+def quiet(monkeypatch):
+    """A machine of our own: no other program is ever in between."""
+    monkeypatch.setattr(race, "_sample", lambda work: race._Sample(1.0, 1.0))
+
+
+def samples(monkeypatch, disturbed) -> list[int]:
+    """A round of dense and sparse takes 2 and 1 seconds, 100 times as long by the wall where ``disturbed(round)``; the
+    rounds that were taken are counted."""
+    taken, rounds = [0], [0]
+
+    def sample(work):
+        work()
+        position = taken[0] - 3  # three of dense come first, for how often to repeat
+        taken[0] += 1
+        if position < 0:
+            return race._Sample(1.0, 1.0)
+        rounds[0] = position // 2 + 1
+        seconds = 1.0 if position % 2 else 2.0
+        return race._Sample(seconds * disturbed(position // 2), seconds)
+
+    monkeypatch.setattr(race, "_sample", sample)
+    return rounds
+
+
+def one_layer() -> tuple[nn.Module, torch.Tensor]:
+    return nn.Sequential(pruned(nn.Linear(32, 16), 0.5)).eval(), torch.randn(4, 32)
+
+
+def test_a_disturbed_round_is_taken_again(tmp_path, monkeypatch):
+    path = tmp_path / "tuning.json"
+    monkeypatch.setenv("JOULEPRUNE_TUNE", str(path))
+    rounds = samples(monkeypatch, lambda number: 100 if number % 2 == 0 else 1)
+    (decision,) = decisions(jp.convert(*one_layer()))
+    assert rounds == [14], "seven of them undisturbed"
+    assert (decision.dense_s, decision.sparse_s) == (2.0, 1.0) and "(measured)" in decision.reason
+    (calls,) = json.loads(path.read_text())["machines"].values()
+    assert next(iter(calls.values())) == {"dense": 2.0, "csr": 1.0}
+
+
+def test_noisy_times_decide_but_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOULEPRUNE_TUNE", str(tmp_path / "tuning.json"))
+    rounds = samples(monkeypatch, lambda number: 1.5 if number == 5 else 100)
+    (decision,) = decisions(jp.convert(*one_layer()))
+    assert rounds == [21], "bounded"
+    assert decision.layout == "csr" and (decision.dense_s, decision.sparse_s) == (3.0, 1.5)
+    assert "(measured, noisy)" in decision.reason
+    assert not (tmp_path / "tuning.json").exists()
+
+
+def test_times_that_scatter_are_noisy_whatever_the_cpu_time(tmp_path, monkeypatch):
+    """A thread that waits for another one, which has lost its core, spins: its own CPU time says nothing."""
+    monkeypatch.setenv("JOULEPRUNE_TUNE", str(tmp_path / "tuning.json"))
+    growing = iter(range(1, 1000))
+    monkeypatch.setattr(race, "_sample", lambda work: race._Sample(*[1.0 + next(growing)] * 2))
+    (decision,) = decisions(jp.convert(*one_layer()))
+    assert "(measured, noisy)" in decision.reason and not (tmp_path / "tuning.json").exists()
+
+
+def test_a_layer_is_timed_once(tmp_path, monkeypatch, quiet):
     monkeypatch.setenv("JOULEPRUNE_TUNE", str(tmp_path / "deep" / "tuning.json"))
     model, x = network()
     first = jp.convert(model, x)
@@ -39,14 +99,14 @@ def test_a_layer_is_timed_once(tmp_path, monkeypatch):
     assert [d.layout for d in decisions(again)] == [d.layout for d in decisions(first)]
 
 
-def test_another_batch_is_another_call(tmp_path, monkeypatch):
+def test_another_batch_is_another_call(tmp_path, monkeypatch, quiet):
     monkeypatch.setenv("JOULEPRUNE_TUNE", str(tmp_path / "tuning.json"))
     model, x = network()
     jp.convert(model, x)
     assert "(measured)" in jp.explain(jp.convert(model, torch.randn(5, 3, 8, 8)))
 
 
-def test_kept_times_decide(tmp_path, monkeypatch):
+def test_kept_times_decide(tmp_path, monkeypatch, quiet):
     path = tmp_path / "tuning.json"
     monkeypatch.setenv("JOULEPRUNE_TUNE", str(path))
     model, x = network()
@@ -66,7 +126,7 @@ def test_a_timer_of_the_users_own_leaves_the_file_alone(tmp_path, monkeypatch):
     assert not (tmp_path / "tuning.json").exists()
 
 
-def test_a_damaged_file_is_told_and_made_anew(tmp_path, monkeypatch):
+def test_a_damaged_file_is_told_and_made_anew(tmp_path, monkeypatch, quiet):
     path = tmp_path / "tuning.json"
     monkeypatch.setenv("JOULEPRUNE_TUNE", str(path))
     path.write_text("{")
@@ -76,7 +136,7 @@ def test_a_damaged_file_is_told_and_made_anew(tmp_path, monkeypatch):
     assert json.loads(path.read_text())["schema"] == 1
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch, quiet):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("JOULEPRUNE_TUNE", str(tmp_path / "file" / "tuning.json"))
     model, x = network()

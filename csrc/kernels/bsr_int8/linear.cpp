@@ -114,7 +114,7 @@ class PanelProduct {
     } else {
       const auto& quads = p_.weight.quads;
       const int64_t block = column_block(quads, kernels_.words * 4 * width);
-      kernels_.multiply({quads.row_offsets, quads.col_indices, form_.values(), form_.start(), quads.cols, block}, row_of(unit),
+      kernels_.multiply({form_.row_offsets(), form_.columns(), form_.values(), form_.start(), quads.cols, block}, row_of(unit),
                         row_of(unit + 1), words, width, sums);
     }
   }

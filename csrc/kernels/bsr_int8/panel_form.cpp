@@ -55,6 +55,10 @@ std::shared_ptr<const jit::PatternCode> make_code(const Weight& weight, const st
 PanelForm::PanelForm(const Weight& weight, const std::array<int64_t, 2>& key, const PanelKernels& kernels, bool with_code)
     : start_(starts(weight, kernels.words == 1)), code_(with_code ? make_code(weight, key) : nullptr) {
   const int64_t nnz = weight.quads.nnz;
+  if (!code_) {
+    columns_.assign(weight.quads.col_indices, weight.quads.col_indices + nnz);
+    row_offsets_.assign(weight.quads.row_offsets, weight.quads.row_offsets + weight.quads.rows + 1);
+  }
   values_.reserve(static_cast<size_t>(nnz * kernels.words));
   for (int64_t k = 0; k < nnz; ++k) {
     const int64_t from = code_ ? code_->value_order()[static_cast<size_t>(k)] : k;
@@ -69,7 +73,8 @@ PanelForm::PanelForm(const Weight& weight, const std::array<int64_t, 2>& key, co
 }
 
 int64_t PanelForm::bytes() const {
-  return static_cast<int64_t>(values_.size() * 4 + start_.size() * 4) + (code_ ? code_->bytes() : 0);
+  const size_t words = values_.size() + start_.size() + columns_.size() + row_offsets_.size();
+  return static_cast<int64_t>(words * 4) + (code_ ? code_->bytes() : 0);
 }
 
 int64_t PanelForm::pass_bytes() const {

@@ -24,10 +24,13 @@ class PanelForm : public PackedForm {
   const jit::PatternCode* code() const { return code_.get(); }  ///< null: multiply with the table's kernel
   const uint32_t* values() const { return values_.data(); }     ///< in the order of the code, or of the weight
   const int32_t* start() const { return start_.data(); }        ///< [rows]
+  /// The structure, for the table's kernel: a copy, so that no index is read that could have changed since it was checked.
+  const int32_t* columns() const { return columns_.data(); }
+  const int32_t* row_offsets() const { return row_offsets_.data(); }
 
  private:
   std::vector<uint32_t> values_;
-  std::vector<int32_t> start_;
+  std::vector<int32_t> start_, columns_, row_offsets_;
   std::shared_ptr<const jit::PatternCode> code_;
 };
 

@@ -98,9 +98,11 @@ class PanelMultiply {
 }  // namespace
 
 std::vector<int64_t> balanced_rows(const int32_t* row_offsets, int64_t row_begin, int64_t row_end, int64_t blocks) {
+  // Bounds ascend from row_begin to row_end whatever the offsets hold: these are the caller's, which may have changed since they were
+  // checked, and only balance the work.
   constexpr int64_t kRowWork = 4;  // storing a row costs about as much as this many kept weights
   const auto work_before = [&](int64_t row) {
-    return row_offsets[row] - row_offsets[row_begin] + kRowWork * (row - row_begin);
+    return int64_t{row_offsets[row]} - row_offsets[row_begin] + kRowWork * (row - row_begin);
   };
   std::vector<int64_t> bounds = {row_begin};
   for (int64_t block = 1; block < blocks; ++block) {
@@ -132,7 +134,7 @@ void multiply_panels(const PanelProblem<T>& problem, Isa isa, const ParallelFor&
   const auto panels = make_panels(problem.n, kernels.lanes, kernels.panel_vectors);
   const int64_t count = static_cast<int64_t>(panels.size());
   const int64_t width = ceil_div(ceil_div(problem.n, kernels.lanes), count) * kernels.lanes, panel_elements = csr.cols * width;
-  const int64_t nnz = csr.row_offsets[problem.row_end] - csr.row_offsets[problem.row_begin];
+  const int64_t nnz = int64_t{csr.row_offsets[problem.row_end]} - csr.row_offsets[problem.row_begin];
   const double density = static_cast<double>(nnz) / (static_cast<double>(rows) * std::max<double>(1, csr.cols));
   const int64_t parts = std::min(rows, kParts);
   // The first panel is the narrowest and the last the widest, by one vector at most.

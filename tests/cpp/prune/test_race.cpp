@@ -3,12 +3,71 @@
 #include <gtest/gtest.h>
 #include <jouleprune/value_errors.h>
 
+#include <functional>
+#include <memory>
+
 #include "prune/input_sizes.h"
 #include "prune/networks.h"
 #include "prune/race.h"
 
 namespace jouleprune::tests {
 namespace {
+
+/// Samples in turn, three of dense at first (how often to repeat); `of(round, sparse)` says what each shows.
+prune::Sampler samples(const std::function<prune::Sample(int round, bool sparse)>& of) {
+  auto taken = std::make_shared<int>(0);
+  return [=](const std::function<void()>& work) {
+    work();
+    const int position = (*taken)++ - 3;
+    return position < 0 ? prune::Sample{1, 1} : of(position / 2, position % 2 == 1);
+  };
+}
+prune::RaceCase linear_case() { return {at::randn({8, 16}), std::nullopt, {}, "linear", {4, 16}}; }
+prune::Sample undisturbed(double seconds) { return {seconds, seconds}; }
+
+TEST(Race, ADisturbedRoundIsTakenAgain) {
+  plan::TuningTable table("here");
+  int rounds = 0;
+  const auto race = prune::race(linear_case(), {}, &table, samples([&](int round, bool sparse) {
+    rounds = round + 1;
+    const double seconds = sparse ? 1 : 2;
+    return round % 2 == 0 ? prune::Sample{100 * seconds, seconds} : undisturbed(seconds);
+  }));
+  EXPECT_EQ(rounds, 14) << "seven of them undisturbed";
+  EXPECT_EQ(race.label, "measured");
+  EXPECT_EQ(race.dense_s, 2);
+  EXPECT_EQ(race.sparse_s, 1);
+  EXPECT_EQ(table.size(), 2u);
+}
+
+TEST(Race, NoisyTimesDecideButAreNotKept) {
+  plan::TuningTable table("here");
+  int rounds = 0;
+  const auto race = prune::race(linear_case(), {}, &table, samples([&](int round, bool sparse) {
+    rounds = round + 1;
+    const double seconds = sparse ? 1 : 2;
+    return prune::Sample{(round == 5 ? 1.5 : 100) * seconds, seconds};
+  }));
+  EXPECT_EQ(rounds, 21) << "bounded";
+  EXPECT_EQ(race.label, "measured, noisy");
+  EXPECT_EQ(race.dense_s, 3);
+  EXPECT_EQ(race.sparse_s, 1.5);
+  EXPECT_EQ(table.size(), 0u);
+  auto both = race;
+  both += {1, 1, "measured"};
+  EXPECT_EQ(both.label, "measured, noisy");
+}
+
+TEST(Race, TimesThatScatterAreNoisyWhateverTheCpuTime) {
+  // A thread that waits for another one, which has lost its core, spins: its own CPU time says nothing.
+  plan::TuningTable table("here");
+  const auto race = prune::race(linear_case(), {}, &table, samples([](int round, bool sparse) {
+    return undisturbed((sparse ? 1 : 2) * (1 + 0.5 * round));
+  }));
+  EXPECT_EQ(race.label, "measured, noisy");
+  EXPECT_EQ(race.dense_s, 2);
+  EXPECT_EQ(table.size(), 0u);
+}
 
 TEST(Race, ComparesMediansWithAMargin) {
   const prune::RaceCase linear{at::randn({8, 16}), std::nullopt, at::randn({8}), "linear", {4, 16}};
@@ -27,13 +86,14 @@ TEST(Race, MeasuresByItself) {
   const auto race = prune::race(conv, {});
   EXPECT_GT(race.dense_s, 0);
   EXPECT_GT(race.sparse_s, 0);
-  EXPECT_NE(race.sentence().find("us per pass (measured)"), std::string::npos);
+  EXPECT_NE(race.sentence().find("us per pass (measured"), std::string::npos);
 }
 
 TEST(Race, LooksUpWhatWasMeasured) {
-  const prune::RaceCase linear{at::randn({8, 16}), std::nullopt, {}, "linear", {4, 16}};
+  const auto linear = linear_case();
+  const auto quiet = [] { return samples([](int, bool sparse) { return undisturbed(sparse ? 1 : 2); }); };
   plan::TuningTable table("here");
-  const auto first = prune::race(linear, {}, &table);
+  const auto first = prune::race(linear, {}, &table, quiet());
   EXPECT_EQ(first.label, "measured");
   EXPECT_EQ(table.size(), 2u);
   const auto again = prune::race(linear, {}, &table);
@@ -42,15 +102,15 @@ TEST(Race, LooksUpWhatWasMeasured) {
   EXPECT_EQ(again.sparse_s, first.sparse_s);
   auto larger = linear;
   larger.input_sizes = {5, 16};
-  EXPECT_EQ(prune::race(larger, {}, &table).label, "measured");
+  EXPECT_EQ(prune::race(larger, {}, &table, quiet()).label, "measured");
   EXPECT_EQ(prune::race(linear, fixed_timer(3e-4, 1e-4), &table).label, "measured");  // the user's own timer
   EXPECT_EQ(table.size(), 4u);
 }
 
 TEST(Race, TimesAreKeptBetweenPrograms) {
-  const prune::RaceCase linear{at::randn({8, 16}), std::nullopt, {}, "linear", {4, 16}};
+  const auto linear = linear_case();
   prune::KeptTimes kept;
-  prune::race(linear, {}, kept.table());
+  prune::race(linear, {}, kept.table(), samples([](int, bool) { return undisturbed(1); }));
   kept.save();
   prune::KeptTimes later;
   EXPECT_EQ(prune::race(linear, {}, later.table()).label, "measured before");

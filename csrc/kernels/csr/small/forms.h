@@ -36,14 +36,16 @@ struct JaggedForm : PackedForm {
   FormBuffer<int64_t> starts, heads;
 };
 
-/// Column indices in 16 bits, in the canonical order: half the bytes of the index. For at most 65,536 columns.
-struct ShortColumns : PackedForm {
-  static constexpr int64_t kMaxColumns = 1 << 16;
+/// The structure in the canonical order; Index uint16_t, half the bytes, for at most kMaxShortColumns columns, else int32_t. A copy
+/// even then: the kernel reads no index that could have changed since it was checked.
+template <class Index>
+struct RowsForm : PackedForm {
+  explicit RowsForm(const formats::CsrView& csr);
+  int64_t bytes() const override { return columns.bytes() + row_offsets.bytes(); }
 
-  explicit ShortColumns(const formats::CsrView& csr);
-  int64_t bytes() const override { return columns.bytes(); }
-
-  FormBuffer<uint16_t> columns;  ///< [nnz]
+  FormBuffer<Index> columns;        ///< [nnz]
+  FormBuffer<int32_t> row_offsets;  ///< [rows + 1]
 };
+inline constexpr int64_t kMaxShortColumns = 1 << 16;
 
 }  // namespace jouleprune::kernels::csr::small

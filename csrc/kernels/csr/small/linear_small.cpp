@@ -83,24 +83,27 @@ template <class T, class Index>
 using RowsKernel = void (*)(const RowsView<T, Index>&, int64_t, int64_t, const Batch<T>&);
 
 template <class T, class Index>
-void run_rows(const LinearParams<T>& p, const Index* columns, RowsKernel<T, Index> kernel, const ParallelFor& parallel) {
+void run_rows(const LinearParams<T>& p, const RowsView<T, Index>& weight, RowsKernel<T, Index> kernel, const ParallelFor& parallel) {
   const int64_t pitch = p.n == 1 ? 1 : p.n <= 4 ? 4 : 8;
   const Inputs<T> inputs(p, {p.csr.cols, pitch, 1});
   const Batch<T> batch{inputs.data(), p.n, pitch, p.bias, p.activation, p.csr.rows, p.output};
-  const RowsView<T, Index> weight{p.csr.row_offsets, columns, p.values};
-  split(p.csr.rows, p.n, [&](int64_t row) { return p.csr.row_offsets[row]; }, parallel,
+  split(p.csr.rows, p.n, [&](int64_t row) { return weight.row_offsets[row]; }, parallel,
         [&](int64_t begin, int64_t end) { kernel(weight, begin, end, batch); });
+}
+
+template <class T, class Index>
+void run_rows_form(const LinearParams<T>& p, RowsKernel<T, Index> kernel, const ParallelFor& parallel) {
+  const auto form = form_of<RowsForm<Index>>(p.forms, {.kernel = "csr.small.rows", .details = {sizeof(Index)}, .of_values = false},
+                                             [&] { return std::make_shared<const RowsForm<Index>>(p.csr); });
+  run_rows<T, Index>(p, {form->row_offsets.data(), form->columns.data(), p.values}, kernel, parallel);
 }
 
 template <class T>
 void linear_rows(const LinearParams<T>& p, const SmallKernels<T>& kernels, const ParallelFor& parallel) {
-  // A form for one call would cost more than it saves.
-  if (p.forms == nullptr || p.csr.cols > ShortColumns::kMaxColumns) {
-    return run_rows(p, p.csr.col_indices, kernels.rows32, parallel);
+  if (p.forms == nullptr) {  // a form for one call would cost more than it saves
+    return run_rows<T, int32_t>(p, {p.csr.row_offsets, p.csr.col_indices, p.values}, kernels.rows32, parallel);
   }
-  const auto form = form_of<ShortColumns>(p.forms, {.kernel = "csr.small.columns", .of_values = false},
-                                          [&] { return std::make_shared<const ShortColumns>(p.csr); });
-  run_rows(p, form->columns.data(), kernels.rows16, parallel);
+  p.csr.cols <= kMaxShortColumns ? run_rows_form(p, kernels.rows16, parallel) : run_rows_form(p, kernels.rows32, parallel);
 }
 
 template <class T>
