@@ -54,18 +54,18 @@ class NetworkProblem:
         ]
 
     def converted(self, force: bool) -> Candidate:
-        """``convert`` over folded batch norms; with ``force`` every pruned layer runs sparse."""
-        converted = convert(_folded(self.network), self.x, force=force)
+        """``convert`` over folded batch norms, activations fused; with ``force`` every pruned layer runs sparse."""
+        converted = convert(_folded(self.network), self.x, force=force, fuse=True)
         made = [decision for decision in decisions(converted) if decision.layout != "dense"]
         if not made:
             raise Unavailable("jouleprune.convert leaves this network as it is")
         total = len(decisions(converted))
         note = f"{len(made)} of {total} pruned layers run sparse"
-        return self._candidate(f"{NAME} forced" if force else NAME, converted, note)
+        return self._eager_candidate(f"{NAME} forced" if force else NAME, converted, note)
 
     def eager(self) -> Candidate:
         """Plain torch."""
-        return self._candidate("torch", self.network)
+        return self._eager_candidate("torch", self.network)
 
     def frozen(self) -> Candidate:
         """torch.jit's freeze, with optimize_for_inference where that is faster: batch norm folded, oneDNN packed."""
@@ -83,6 +83,20 @@ class NetworkProblem:
             seconds[name] = min(_seconds(module, self.x) for _ in range(3))
         best = min(seconds, key=seconds.__getitem__)
         return self._candidate("torch frozen", options[best], f"torch.jit {best}")
+
+    def _eager_candidate(self, name: str, network: nn.Module, note: str = "") -> Candidate:
+        """In the faster memory format (torch's max pooling, say, is far slower on planes); frozen networks choose by
+        themselves."""
+        formats = {"": self.x}
+        if self.x.dim() == 4:
+            formats["channels_last"] = self.x.contiguous(memory_format=torch.channels_last)
+        seconds = {}
+        for name_of_format, x in formats.items():
+            network(x)
+            seconds[name_of_format] = min(_seconds(network, x) for _ in range(3))
+        best = min(seconds, key=seconds.__getitem__)
+        x = formats[best]
+        return Candidate(name, [lambda: network(x)], "network", 0, note="; ".join(filter(None, (note, best))))
 
     def _candidate(self, name: str, network: Any, note: str = "") -> Candidate:
         x = self.x
