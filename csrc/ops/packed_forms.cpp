@@ -1,11 +1,14 @@
 #include "ops/packed_forms.h"
 
+#include <c10/util/Exception.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -52,10 +55,17 @@ struct Kept {
 };
 
 int64_t byte_limit() {
-  if (const char* megabytes = std::getenv("JOULEPRUNE_FORMS_MB"); megabytes != nullptr && *megabytes != '\0') {
-    return std::max<int64_t>(0, std::strtoll(megabytes, nullptr, 10)) << 20;
+  const char* const megabytes = std::getenv("JOULEPRUNE_FORMS_MB");
+  if (megabytes == nullptr || *megabytes == '\0') {
+    return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE) / 4;
   }
-  return static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE) / 4;
+  constexpr int64_t kMost = int64_t{1} << 40;  // bytes shift out of 64 bits beyond
+  int64_t number = 0;
+  const char* const end = megabytes + std::strlen(megabytes);
+  const auto [stopped, error] = std::from_chars(megabytes, end, number);
+  TORCH_CHECK_VALUE(error == std::errc() && stopped == end && number >= 0 && number <= kMost,
+                    "JOULEPRUNE_FORMS_MB: expected a whole number of megabytes, got '", megabytes, "'");
+  return number << 20;
 }
 
 /// All kept forms, found by the hash of addresses and name.

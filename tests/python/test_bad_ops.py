@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
+
 import pytest
 import torch
 from torch import nn
@@ -147,3 +152,21 @@ def test_changed_structure_in_the_same_storage_is_seen_again():
     col_indices.fill_(2**30)
     with pytest.raises(ValueError, match="col"):
         jp.ops.linear_csr(x, values, col_indices, row_offsets, key, in_features=4)
+
+
+@pytest.mark.parametrize(
+    "value, good", [("abc", False), ("-1", False), ("1.5", False), ("64", True), ("0", True), ("", True)]
+)
+def test_a_limit_of_forms_that_is_no_number_is_refused(value, good):
+    code = "import torch, jouleprune as jp; jp.nn.SparseLinear.from_dense(torch.nn.Linear(40, 30))(torch.randn(20, 40))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "JOULEPRUNE_FORMS_MB": value},
+        capture_output=True,
+        text=True,
+        cwd=tempfile.gettempdir(),
+    )
+    assert (done.returncode == 0) == good, done.stderr
+    assert (
+        good or f"ValueError: JOULEPRUNE_FORMS_MB: expected a whole number of megabytes, got '{value}'" in done.stderr
+    )
