@@ -338,18 +338,8 @@ def _with_sparse_modules(model: torch.nn.Module, weights: list[str], plan: Plan 
     for weight in weights:
         modules.setdefault(_known_unit(model, weight).name, []).append(weight)
     for name, held in modules.items():
-        twin = _sparse_module(converted, held, plan)
-        _take_hooks(twin, converted.get_submodule(name))
-        replace_module(converted, name, twin)
+        replace_module(converted, name, _sparse_module(converted, held, plan))
     return converted
-
-
-def _take_hooks(twin: torch.nn.Module, dense: torch.nn.Module) -> None:
-    """Forward and backward hooks of the user go on being called."""
-    for name, hooks in vars(dense).items():
-        if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")) and "state_dict" not in name:
-            getattr(twin, name).update(hooks)
-    twin._is_full_backward_hook = dense._is_full_backward_hook
 
 
 def _check_budget(

@@ -137,10 +137,19 @@ def unit_weights(unit: nn.Module) -> list[str]:
 
 
 def replace_module(model: nn.Module, name: str, replacement: nn.Module) -> None:
-    """Registers ``replacement`` where the module called ``name`` was. Parents that would read the dense weights of
-    their children call them from now on."""
+    """Registers ``replacement`` where the module called ``name`` was, whose hooks go on being called. Parents that
+    would read the dense weights of their children call them from now on."""
+    _take_hooks(replacement, model.get_submodule(name))
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, replacement)
     parts = parent.split(".") if parent else []
     for end in range(len(parts) + 1):
         without_fused_path(model.get_submodule(".".join(parts[:end])))
+
+
+def _take_hooks(module: nn.Module, before: nn.Module) -> None:
+    """Forward and backward hooks of the user."""
+    for name, hooks in vars(before).items():
+        if name.endswith(("_hooks", "_hooks_with_kwargs", "_hooks_always_called")) and "state_dict" not in name:
+            getattr(module, name).update(hooks)
+    module._is_full_backward_hook = before._is_full_backward_hook

@@ -216,6 +216,10 @@ def test_hooks_of_converted_layers_are_kept():
     calls.clear()
     converted(x)
     assert calls == ["before", "SparseLinearCSR"]
+    in_int8 = jp.convert(model, x, force=True, dtype="int8")
+    calls.clear()
+    in_int8(x)
+    assert calls == ["before", "SparseLinearInt8"]
 
 
 @pytest.mark.parametrize(
