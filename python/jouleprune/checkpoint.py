@@ -18,8 +18,8 @@ from . import _library
 from ._checkpoint_file import MASK, SCHEMA, json_of, path_of, read_whole, write_whole
 from ._checkpoint_fusions import check_fusions, check_nothing_untold, fusions_in, fusions_of
 from ._checkpoint_layers import check_dense_state, sparse_layer, sparse_modules
-from ._checkpoint_plan import check_plan, plan_in
 from ._fields import array_of_objects, checked, fields_of, object_of
+from ._plan_fit import check_fit, plan_in
 from .convert import _ATTRIBUTE, Decision, decisions
 from .fuse import stand_in
 from .layers import replace_module
@@ -45,7 +45,7 @@ def save(model: torch.nn.Module, path: str | os.PathLike[str], *, plan: Plan | N
     if plan is not None:
         if not isinstance(plan, Plan):
             raise ValueError(f"save: plan: expected a Plan, got {type(plan).__name__}")
-        check_plan(model, plan, "save: plan")
+        check_fit(model, plan, "save: plan")
     tensors = _plain_tensors(model.state_dict())
     if plan is not None:
         tensors |= {MASK + name: bits.cpu().contiguous() for name, bits in plan.masks.items()}
@@ -82,7 +82,7 @@ def load(model: torch.nn.Module, path: str | os.PathLike[str]) -> torch.nn.Modul
     made = _decisions_in(metadata, file)
     plan = plan_in(metadata, masks, file)
     if plan is not None:
-        check_plan(model, plan, f"load: metadata 'plan' of {file}")
+        check_fit(model, plan, f"load: metadata 'plan' of {file}")
     replacements = _replacements(model, metadata, state, file)
     check_dense_state(model, state, set(replacements), file)
 

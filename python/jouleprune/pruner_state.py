@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ._plan_fit import check_fit
 from .energy import Profile
-from .ops import unpack_mask
 from .plan import Plan
 from .selection import Selector
 
@@ -72,24 +72,14 @@ def _plan(text: object, masks: Mapping[str, torch.Tensor]) -> Plan:
 
 
 def _check_plan(plan: Plan, selector: Selector, model: torch.nn.Module) -> None:
-    """The plan's weights are the selector's, and the masks keep what the plan says."""
+    """The plan's weights are the selector's, those that it prunes have masks, and these keep what it says."""
     weights = tuple(layer.weight for layer in plan.layers)
     if weights != selector.weights:
         raise ValueError(f"{_WHERE}: plan: expected the weights {selector.weights}, got {weights}")
-    pruned = {layer.weight: layer for layer in plan.layers if layer.pattern != "dense"}
-    if set(pruned) != set(plan.masks):
+    pruned = {layer.weight for layer in plan.layers if layer.pattern != "dense"}
+    if pruned != set(plan.masks):
         raise ValueError(f"{_WHERE}: masks: expected those of {sorted(pruned)}, got {sorted(plan.masks)}")
-    for name, layer in pruned.items():
-        size, mask = list(model.get_parameter(name).shape), plan.masks[name]
-        count = model.get_parameter(name).numel()
-        if mask.dim() != 1 or mask.numel() != (count + 7) // 8 or layer.units != count:
-            raise ValueError(
-                f"{_WHERE}: mask of {name!r}: expected uint8 [{(count + 7) // 8}] for {layer.units} weights, "
-                f"got {list(mask.shape)}"
-            )
-        kept = int(unpack_mask(mask.cpu(), size).sum())
-        if kept != layer.kept:
-            raise ValueError(f"{_WHERE}: mask of {name!r}: expected {layer.kept} kept weights as planned, got {kept}")
+    check_fit(model, plan, _WHERE)
 
 
 def _frozen(frozen: object, weights: int) -> tuple[bool, ...] | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from .clock import STOLEN, SystemClock
 from .record import record
 from .tuning import Tuning, tuned_call
 from .untouched import has_no_data
@@ -30,9 +31,7 @@ _ROUNDS = 7
 _MOST_ROUNDS = 3 * _ROUNDS
 #: Undisturbed rounds, for times that are worth keeping.
 _ENOUGH = 3
-#: Wall time above this share of the CPU time: another program had the core.
-_STOLEN = 1.1
-#: And times above this share of the least were disturbed in a way that no clock shows.
+#: Beside STOLEN: times above this share of the least were disturbed in a way that no clock shows.
 _ALIKE = 1.25
 #: After a disturbed round with several threads, which else may go on waiting for each other: those that have slept get
 #: their cores first, all at once.
@@ -142,17 +141,16 @@ class _Sample:
     cpu_s: float
 
     def undisturbed(self, least_s: float) -> bool:
-        return self.wall_s <= _STOLEN * self.cpu_s and self.wall_s <= _ALIKE * least_s
+        return self.wall_s <= STOLEN * self.cpu_s and self.wall_s <= _ALIKE * least_s
 
 
 def _sample(work: Callable[[], object]) -> _Sample:
-    """By the machine's clocks. With one thread the CPU time is the process's. With more it is the calling thread's:
-    the process's would hide a thread that another program kept waiting."""
-    cpu = time.process_time if torch.get_num_threads() == 1 else time.thread_time
-    cpu_begin, begin = cpu(), time.perf_counter()
+    """By the machine's clocks."""
+    clock = SystemClock(torch.get_num_threads())
+    cpu_begin, begin = clock.cpu(), clock.wall()
     work()
-    end = time.perf_counter()
-    return _Sample(end - begin, cpu() - cpu_begin)
+    end = clock.wall()
+    return _Sample(end - begin, clock.cpu() - cpu_begin)
 
 
 def _undisturbed(dense: Callable[[], object], sparse: Callable[[], object]) -> Race:

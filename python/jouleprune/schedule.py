@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 __all__ = ["Constant", "PolynomialDecay", "Schedule", "checked_schedule"]
 
@@ -123,12 +123,12 @@ def checked_schedule(schedule: Schedule) -> Schedule:
     return schedule
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_share(schedule: str, name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value <= 1.0:
+    if not _is_number(value) or not 0.0 <= value <= 1.0:
         raise ValueError(f"{schedule}: {name}: expected a share in [0, 1], got {value!r}")
 
 

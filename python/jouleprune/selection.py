@@ -89,13 +89,13 @@ class Selector:
             )
         for mine, theirs in zip(workload["entries"], planned["entries"], strict=True):
             told = dict.fromkeys([*_TOLD_FIRST, *mine])
-            other = [key for key in told if key not in _PLANNED and mine[key] != theirs[key]]
+            other = [key for key in told if key not in _PLANNED and mine[key] != theirs.get(key)]
             if other:
                 raise ValueError(
                     f"plan: belongs to another model or to inputs of other sizes: {mine['name']!r}: expected "
-                    f"{other[0]} {theirs[other[0]]!r}, got {mine[other[0]]!r}"
+                    f"{other[0]} {theirs.get(other[0])!r}, got {mine[other[0]]!r}"
                 )
-            mine["input_density"] = theirs["input_density"]
+            mine["input_density"] = theirs.get("input_density", 1.0)
         if importance_name(importance) != plan.importance:
             raise ValueError(
                 f"importance: expected the plan's, {plan.importance!r}, got {importance_name(importance)!r}"

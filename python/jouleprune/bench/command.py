@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import torch
 
+from ..clock import Clock, SystemClock
 from .candidate import Unavailable
-from .clock import Clock, SystemClock
 from .files import as_csv, write
 from .goals import judge, load_goals
 from .machine import Machine, describe, pin, restart

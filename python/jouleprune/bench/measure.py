@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from ..clock import Clock
 from .candidate import Candidate, Unavailable
-from .clock import Clock
 from .guard import WrongResult, check
 from .machine import Machine, cache_bytes
 from .network_problem import NetworkProblem

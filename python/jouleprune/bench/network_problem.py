@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
+from ..clock import seconds
 from ..convert import convert, decisions
 from .candidate import Candidate, Unavailable
 from .guard import Expected
@@ -76,31 +77,30 @@ class NetworkProblem:
                 "freeze": torch.jit.freeze(traced),
                 "optimize_for_inference": torch.jit.optimize_for_inference(torch.jit.freeze(traced)),
             }
-        seconds = {}
-        for name, module in options.items():
-            for _ in range(3):  # the profiling executor optimises in the second call
-                module(self.x)
-            seconds[name] = min(_seconds(module, self.x) for _ in range(3))
-        best = min(seconds, key=seconds.__getitem__)
-        return self._candidate("torch frozen", options[best], f"torch.jit {best}")
+        best = _fastest({name: partial(module, self.x) for name, module in options.items()})
+        return self._candidate("torch frozen", partial(options[best], self.x), f"torch.jit {best}")
 
     def _eager_candidate(self, name: str, network: nn.Module, note: str = "") -> Candidate:
         """In the faster memory format (torch's max pooling, say, is far slower on planes); frozen networks choose by
         themselves."""
-        formats = {"": self.x}
+        calls = {"": partial(network, self.x)}
         if self.x.dim() == 4:
-            formats["channels_last"] = self.x.contiguous(memory_format=torch.channels_last)
-        seconds = {}
-        for name_of_format, x in formats.items():
-            network(x)
-            seconds[name_of_format] = min(_seconds(network, x) for _ in range(3))
-        best = min(seconds, key=seconds.__getitem__)
-        x = formats[best]
-        return Candidate(name, [lambda: network(x)], "network", 0, note="; ".join(filter(None, (note, best))))
+            calls["channels_last"] = partial(network, self.x.contiguous(memory_format=torch.channels_last))
+        best = _fastest(calls)
+        return self._candidate(name, calls[best], "; ".join(filter(None, (note, best))))
 
-    def _candidate(self, name: str, network: Any, note: str = "") -> Candidate:
-        x = self.x
-        return Candidate(name, [lambda: network(x)], "network", 0, note=note)
+    def _candidate(self, name: str, call: Callable[[], Any], note: str) -> Candidate:
+        return Candidate(name, [call], "network", 0, note=note)
+
+
+def _fastest(calls: Mapping[str, Callable[[], Any]]) -> str:
+    """The name of the call that takes the least time."""
+    times = {}
+    for name, call in calls.items():
+        for _ in range(3):  # torch's profiling executor optimises in the second call
+            call()
+        times[name] = min(seconds(call) for _ in range(3))
+    return min(times, key=times.__getitem__)
 
 
 def _prunable(network: nn.Module) -> list[Tensor]:
@@ -121,9 +121,3 @@ def _folded(network: nn.Module) -> nn.Module:
         return network
     folded: nn.Module = fuse(network)
     return folded.requires_grad_(False)
-
-
-def _seconds(call: Callable[[Tensor], Any], x: Tensor) -> float:
-    start = time.perf_counter()
-    call(x)
-    return time.perf_counter() - start

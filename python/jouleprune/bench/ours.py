@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..clock import seconds
 from ..convert import convert
 from ..nn import SparseConv2d, SparseLinear
 from ..ops import unpack_csr
@@ -52,7 +52,7 @@ def choice(problem: Problem) -> list[tuple[str, Callable[[Problem], Candidate]]]
 
 def _chosen(problem: Problem) -> nn.Module:
     """Measuring afresh: a timer of one's own neither reads nor writes the file of times."""
-    return convert(nn.Sequential(problem.layer).eval(), problem.x, timer=_seconds).get_submodule("0")
+    return convert(nn.Sequential(problem.layer).eval(), problem.x, timer=seconds).get_submodule("0")
 
 
 def _network(name: str, problem: Problem, layer: nn.Module) -> Candidate:
@@ -60,12 +60,6 @@ def _network(name: str, problem: Problem, layer: nn.Module) -> Candidate:
     work = problem.dense_work if dense else problem.kept_work
     note = ("dense" if dense else "csr") if name == NAME else ""
     return Candidate(name, [lambda: network(problem.x)], "float32", work, note=note)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def why_not_offered(case: Case) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
 
 from .. import _C
+from ..clock import seconds
 
 __all__ = ["METHOD", "measure_peaks"]
 
@@ -31,12 +29,6 @@ def _dense_product(dtype: torch.dtype) -> float:
     for size in _SIZES:
         a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
         torch.mm(a, b)
-        seconds = min(_seconds(lambda a=a, b=b: torch.mm(a, b)) for _ in range(_TRIES))  # type: ignore[misc]
-        best = max(best, 2 * size**3 / seconds * 1e-9)
+        once = min(seconds(lambda a=a, b=b: torch.mm(a, b)) for _ in range(_TRIES))  # type: ignore[misc]
+        best = max(best, 2 * size**3 / once * 1e-9)
     return best
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..clock import seconds
 from .candidate import Candidate, Unavailable
 from .problem import Problem
 
@@ -113,9 +113,9 @@ def _int8_linear(problem: Problem) -> Candidate:
             continue
         call = _int8_call(problem.layer, problem.x, engine)
         call()
-        seconds = min(_seconds(call) for _ in range(5))
-        if fastest is None or seconds < fastest[0]:
-            fastest = (seconds, engine, call)
+        once = min(seconds(call) for _ in range(5))
+        if fastest is None or once < fastest[0]:
+            fastest = (once, engine, call)
     if fastest is None:
         raise Unavailable("this torch has no int8 engine for x86")
     engine = fastest[1]
@@ -175,12 +175,6 @@ class _quantized_engine:
 
     def __exit__(self, *_: object) -> None:
         torch.backends.quantized.engine = self._before
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def _csr_linear(problem: Problem) -> Candidate:

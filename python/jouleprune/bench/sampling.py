@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from .clock import Clock
+from ..clock import STOLEN, Clock
 
 __all__ = ["MIN_ROUNDS", "CallSampler", "Sample", "Sampler", "interleave"]
 
@@ -15,8 +15,6 @@ SAMPLE_S = 2e-3
 #: Fewer rounds than this give no quartiles worth printing.
 MIN_ROUNDS = 5
 _WARM_UP_ROUNDS = 2
-#: Wall time above this share of the CPU time: somebody else had the core.
-_STOLEN = 1.1
 #: Of one round, before it gives up on a candidate.
 _TRIES = 6
 
@@ -32,7 +30,7 @@ class Sample:
     @property
     def stolen(self) -> bool:
         """Whether another program ran in between: such a sample says nothing about the candidate."""
-        return self.wall_s > _STOLEN * self.cpu_s
+        return self.wall_s > STOLEN * self.cpu_s
 
 
 class Sampler(Protocol):

@@ -47,10 +47,7 @@ class CsrWeight(PackedState):
         self.register_buffer("row_offsets", row_offsets)
         self.register_buffer("key", key)
         self.register_buffer("prepacked", prepack_csr(values, col_indices, row_offsets, self.cols), persistent=False)
-        if dense.bias is None:
-            self.register_parameter("bias", None)
-        else:
-            self.bias = nn.Parameter(dense.bias.detach().clone(), requires_grad=dense.bias.requires_grad)
+        self._take_bias(dense.bias)
         self.activation = "none"  # what the op applies to its result: set by convert(fuse=True), gone in to_dense()
         self.train(dense.training)
 

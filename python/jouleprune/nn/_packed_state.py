@@ -15,6 +15,11 @@ class PackedState(nn.Module):
     """Loading checks everything first and takes all of the weight, with another number of kept entries if need be, or
     nothing. A part of it is an error even when ``strict=False``: values without their columns mean nothing."""
 
+    def _take_bias(self, dense: Tensor | None) -> None:
+        """A copy as parameter ``bias``, or None."""
+        copied = None if dense is None else nn.Parameter(dense.detach().clone(), requires_grad=dense.requires_grad)
+        self.register_parameter("bias", copied)
+
     def _state_names(self) -> tuple[str, ...]:
         """Tensors that mean something only together."""
         raise NotImplementedError

@@ -53,10 +53,7 @@ class SparseLinearBSR(PackedState):
         self.register_buffer("block_row_offsets", block_row_offsets)
         self.register_buffer("key", key)
         self.register_buffer("prepacked", self._prepack(), persistent=False)
-        if dense.bias is None:
-            self.register_parameter("bias", None)
-        else:
-            self.bias = nn.Parameter(dense.bias.detach().clone(), requires_grad=dense.bias.requires_grad)
+        self._take_bias(dense.bias)
         self.train(dense.training)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The plan of a checkpoint and its masks: they fit each other, and the model."""
+"""Plans and masks that come from files: they fit each other, and the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .layers import SPARSE
 from .ops import unpack_mask
 from .plan import LayerPlan, Plan
 
-__all__ = ["check_plan", "plan_in"]
+__all__ = ["check_fit", "plan_in"]
 
 
 def plan_in(metadata: Mapping[str, str], masks: Mapping[str, torch.Tensor], path: Path) -> Plan | None:
@@ -39,7 +39,7 @@ def plan_in(metadata: Mapping[str, str], masks: Mapping[str, torch.Tensor], path
     return plan
 
 
-def check_plan(model: torch.nn.Module, plan: Plan, where: str) -> None:
+def check_fit(model: torch.nn.Module, plan: Plan, where: str) -> None:
     """The plan's weights are the model's, of the sizes that it says.
 
     Raises:
@@ -68,9 +68,11 @@ def _check_mask(layer: LayerPlan, bits: torch.Tensor, where: str) -> None:
         raise ValueError(
             f"{where}: mask of {layer.weight!r}: expected uint8 [{size}], got {bits.dtype} {list(bits.shape)}"
         )
-    kept = int(unpack_mask(bits, [layer.units]).sum())
+    kept = int(unpack_mask(bits.cpu(), [layer.units]).sum())
     if kept != layer.kept:
-        raise ValueError(f"{where}: mask of {layer.weight!r}: expected {layer.kept} kept entries, got {kept}")
+        raise ValueError(
+            f"{where}: mask of {layer.weight!r}: expected {layer.kept} kept weights as planned, got {kept}"
+        )
 
 
 def _sizes(model: torch.nn.Module) -> dict[str, int]:
