@@ -33,55 +33,60 @@ class Multiply {
   using A = Accumulate<T>;
 
  public:
-  Multiply(const ConvWork<T>& work, const Section& section, const A* planes) : w_(work), section_(section), planes_(planes) {}
+  Multiply(const ConvWork<T>& work, const Section& section) : w_(work), section_(section) {}
 
-  /// Units are (part of the groups, tile); the tiles of a part come one after the other, so that its code stays near.
+  /// Units are (part of the groups, tile, group); the tiles of a part come one after the other, so that its code stays near, and the
+  /// groups of a part take turns at a tile, so that its inputs do.
   void on_raster(const ParallelFor& parallel) {
     const auto tiles = raster_tiles();
     const int64_t count = static_cast<int64_t>(tiles.size()), groups = w_.product->groups();
     const int64_t parts = ceil_div(groups, w_.plan.part_groups);
     const auto part_of = [&](int64_t part) { return Range{groups * part / parts, groups * (part + 1) / parts}; };
+    const auto part_at = [&](int64_t unit) { return (unit / count * parts + parts - 1) / groups; };
     int64_t part_rows = 0;
     for (int64_t part = 0; part < parts; ++part) {
       part_rows = std::max(part_rows, w_.product->row_begin(part_of(part).end) - w_.product->row_begin(part_of(part).begin));
     }
-    parallel(0, parts * count, grain_of(w_.params.csr.nnz / parts * w_.tile_width), [&](int64_t begin, int64_t end) {
+    parallel(0, groups * count, grain_of(w_.params.csr.nnz / groups * w_.tile_width), [&](int64_t begin, int64_t end) {
       const FlushDenormals flush;
-      Scratch<A> sums(part_rows * w_.tile_width);
+      Scratch<A> own(w_.raster ? w_.raster->elements() : 0), sums(part_rows * w_.tile_width);
       std::vector<PixelCopy> copies;
-      for (int64_t unit = begin; unit < end; ++unit) {
-        const Tile& tile = tiles[static_cast<size_t>(unit % count)];
-        const Range part = part_of(unit / count);
-        const int64_t row = w_.product->row_begin(part.begin), row_end = w_.product->row_begin(part.end);
-        const A* const from = planes_ + tile.image * w_.layout.image_stride + tile.first;
-        if constexpr (std::is_same_v<T, A>) {
-          if (w_.plan.straight_out) {
-            A* const to = w_.params.output + row * w_.out_plane + output_pixel(tile.image, 0, tile.first);
-            run_tile(tile, from, part, to, w_.out_plane);
-            continue;
-          }
-        }
-        run_tile(tile, from, part, sums.data(), w_.tile_width);
-        copies_of(tile, copies);
-        store(row, row_end, sums.data(), copies);
+      const auto tile_of = [&](int64_t unit) {
+        const Range part = part_of(part_at(unit));
+        return (unit - part.begin * count) / (part.end - part.begin);
+      };
+      const bool one_part = part_at(begin) == part_at(end - 1);
+      const A* const planes = one_part ? planes_for(tiles[static_cast<size_t>(tile_of(begin))],
+                                                    tiles[static_cast<size_t>(tile_of(end - 1))], own.data())
+                                       : planes_for(tiles.front(), tiles.back(), own.data());
+      while (begin < end) {
+        const Range part = part_of(part_at(begin));
+        const Tile& tile = tiles[static_cast<size_t>(tile_of(begin))];
+        const int64_t first = part.begin + (begin - part.begin * count) % (part.end - part.begin);
+        const Range some{first, std::min(part.end, first + end - begin)};
+        run_tile_to_output(tile, some, planes, sums.data(), copies);
+        begin += some.end - some.begin;
       }
     });
   }
 
-  /// Units are (chunk of pixels, part of the groups); a thread that gets several parts of a chunk gathers its panels once.
+  /// Units are (chunk of pixels, group), or chunks when there are many; a thread that gets several groups of a chunk gathers its
+  /// panels once.
   void on_panels(const ParallelFor& parallel) {
     const int64_t pixels = section_.images * section_.height * section_.width, vectors = ceil_div(pixels, w_.kernels.lanes);
     const int64_t chunks = ceil_div(vectors, w_.tile_width / w_.kernels.lanes), groups = w_.product->groups();
     const int64_t steps = ceil_div(vectors, w_.step);
-    constexpr int64_t kEnoughUnits = 16, kGroupsPerPart = 4;
-    const int64_t parts = std::clamp<int64_t>(ceil_div(kEnoughUnits, chunks), 1, ceil_div(groups, kGroupsPerPart));
+    constexpr int64_t kManyChunks = 16;
+    const int64_t parts = chunks < kManyChunks ? groups : 1;
     parallel(0, chunks * parts, grain_of(w_.params.csr.nnz / parts * w_.tile_width), [&](int64_t begin, int64_t end) {
       const FlushDenormals flush;
-      Scratch<A> panels(w_.block * w_.tile_width), sums(w_.shape.out_channels * w_.tile_width);
+      Scratch<A> own(w_.raster ? w_.raster->elements() : 0), panels(w_.block * w_.tile_width);
+      Scratch<A> sums(w_.shape.out_channels * w_.tile_width);
+      const A* const planes = all_planes(own.data());
       while (begin < end) {
         const int64_t chunk = begin / parts, first = begin % parts, last = std::min(parts, first + end - begin);
         run_chunk({steps * chunk / chunks * w_.step, std::min(vectors, steps * (chunk + 1) / chunks * w_.step)},
-                  {groups * first / parts, groups * last / parts}, panels.data(), sums.data());
+                  {groups * first / parts, groups * last / parts}, planes, panels.data(), sums.data());
         begin += last - first;
       }
     });
@@ -113,6 +118,42 @@ class Multiply {
     return tiles;
   }
 
+  void run_tile_to_output(const Tile& tile, Range groups, const A* planes, A* sums, std::vector<PixelCopy>& copies) const {
+    const int64_t row = w_.product->row_begin(groups.begin), row_end = w_.product->row_begin(groups.end);
+    const A* const from = planes + tile.image * w_.layout.image_stride + tile.first;
+    if constexpr (std::is_same_v<T, A>) {
+      if (w_.plan.straight_out) {
+        A* const to = w_.params.output + row * w_.out_plane + output_pixel(tile.image, 0, tile.first);
+        return run_tile(tile, from, groups, to, w_.out_plane);
+      }
+    }
+    run_tile(tile, from, groups, sums, w_.tile_width);
+    copies_of(tile, copies);
+    store(row, row_end, sums, copies);
+  }
+
+  /// What the tiles from `first` to `last` read: of the raster that is filled here, or of the input as it is.
+  const A* planes_for(const Tile& first, const Tile& last, A* own) const {
+    if (!w_.raster) {
+      return all_planes(own);
+    }
+    const auto place = [&](const Tile& tile) { return tile.image * w_.layout.image_stride + tile.first; };
+    const int64_t end = place(last) + last.vectors * w_.kernels.lanes + w_.raster->reach();
+    fill_raster(w_, section_, place(first), std::min(end, w_.raster->plane()), own);
+    return own;
+  }
+
+  const A* all_planes(A* own) const {
+    if (w_.raster) {
+      fill_raster(w_, section_, 0, w_.raster->plane(), own);
+      return own;
+    }
+    if constexpr (std::is_same_v<T, A>) {
+      return w_.params.input + section_.image * w_.layout.image_stride;
+    }
+    return own;  // only elements that are not widened are read in place
+  }
+
   void run_tile(const Tile& tile, const A* from, Range groups, A* sums, int64_t row_stride) const {
     const int64_t lanes = w_.kernels.lanes, row = w_.product->row_begin(groups.begin);
     for (int64_t block = 0; block < w_.product->blocks(); ++block) {
@@ -137,7 +178,7 @@ class Multiply {
     }
   }
 
-  void run_chunk(Range vectors, Range groups, A* panels, A* sums) const {
+  void run_chunk(Range vectors, Range groups, const A* planes, A* panels, A* sums) const {
     const int64_t lanes = w_.kernels.lanes, cols = w_.shape.groups * w_.params.csr.cols, count = vectors.end - vectors.begin;
     const int64_t pixels = section_.images * section_.height * section_.width, panel = w_.block * w_.panel_width();
     std::vector<std::vector<PixelCopy>> gathers(static_cast<size_t>(count));
@@ -156,7 +197,7 @@ class Multiply {
       for (int64_t v = 0; v < count; ++v) {
         const auto& gather = gathers[static_cast<size_t>(v)];
         A* const to = panels + v / w_.step * panel + v % w_.step * lanes;
-        w_.kernels.gather(planes_, w_.layout.columns.data() + first, block_cols, gather.data(),
+        w_.kernels.gather(planes, w_.layout.columns.data() + first, block_cols, gather.data(),
                           static_cast<int64_t>(gather.size()), w_.panel_width(), to);
       }
       for (int64_t group = groups.begin; group < groups.end; ++group) {
@@ -194,14 +235,13 @@ class Multiply {
 
   const ConvWork<T>& w_;
   const Section& section_;
-  const A* planes_;
 };
 
 }  // namespace
 
 template <class T>
-void multiply_section(const ConvWork<T>& work, const Section& section, const Accumulate<T>* planes, const ParallelFor& parallel) {
-  Multiply<T> multiply(work, section, planes);
+void multiply_section(const ConvWork<T>& work, const Section& section, const ParallelFor& parallel) {
+  Multiply<T> multiply(work, section);
   if (work.plan.panels) {
     multiply.on_panels(parallel);
   } else {
@@ -210,7 +250,7 @@ void multiply_section(const ConvWork<T>& work, const Section& section, const Acc
 }
 
 #define JOULEPRUNE_INSTANTIATE(T) \
-  template void multiply_section(const ConvWork<T>&, const Section&, const Accumulate<T>*, const ParallelFor&);
+  template void multiply_section(const ConvWork<T>&, const Section&, const ParallelFor&);
 JOULEPRUNE_INSTANTIATE(float)
 JOULEPRUNE_INSTANTIATE(double)
 JOULEPRUNE_INSTANTIATE(BFloat16)

@@ -1,13 +1,10 @@
 #include "kernels/csr/conv_raster.h"
 
 #include <algorithm>
-#include <optional>
 #include <type_traits>
 #include <vector>
 
 #include "kernels/csr/conv_work.h"
-#include "kernels/csr/panels.h"
-#include "kernels/csr/scratch.h"
 #include "kernels/denormals.h"
 
 namespace jouleprune::kernels::csr {
@@ -42,68 +39,19 @@ class Convolution {
     const ParallelFor inside = serial;
     if (sections.size() < kManySections) {
       for (const Section& section : sections) {
-        run_section(section, parallel);
+        multiply_section(w_, section, parallel);
       }
       return;
     }
     parallel(0, static_cast<int64_t>(sections.size()), 1, [&](int64_t begin, int64_t end) {
       const FlushDenormals flush;
       for (int64_t i = begin; i < end; ++i) {
-        run_section(sections[static_cast<size_t>(i)], inside);
+        multiply_section(w_, sections[static_cast<size_t>(i)], inside);
       }
     });
   }
 
  private:
-  void run_section(const Section& section, const ParallelFor& parallel) const {
-    if (w_.raster) {
-      Scratch<A> planes(w_.raster->elements());
-      fill(section, planes.data(), parallel);
-      multiply_section(w_, section, planes.data(), parallel);
-    } else if constexpr (std::is_same_v<T, A>) {
-      multiply_section(w_, section, w_.params.input + section.image * w_.layout.image_stride, parallel);
-    }
-  }
-
-  void fill(const Section& section, A* planes, const ParallelFor& parallel) const {
-    const int64_t phases = w_.raster->phases(), plane = w_.raster->plane();
-    std::vector<std::vector<RowCopy>> rows;
-    for (int64_t phase = 0; phase < phases; ++phase) {
-      rows.push_back(row_copies(section, phase));
-    }
-    const int64_t together = w_.params.input_channels_last ? w_.kernels.lanes : 1;  // channels
-    const int64_t channel_stride = w_.params.input_channels_last ? 1 : w_.shape.height * w_.shape.width;
-    const int64_t pixel_stride = w_.shape.stride_w * (w_.params.input_channels_last ? w_.shape.in_channels : 1);
-    parallel(0, ceil_div(w_.shape.in_channels, together), grain_of(plane * phases * together), [&](int64_t begin, int64_t end) {
-      const FlushDenormals flush;
-      for (int64_t channel = begin * together; channel < std::min(w_.shape.in_channels, end * together); channel += together) {
-        const int64_t channels = std::min(together, w_.shape.in_channels - channel);
-        for (int64_t phase = 0; phase < phases; ++phase) {
-          const auto& copies = rows[static_cast<size_t>(phase)];
-          const auto fill_plane = w_.params.input_channels_last ? w_.kernels.fill_pixels : w_.kernels.fill_plane;
-          fill_plane(w_.params.input + channel * channel_stride, pixel_stride, copies.data(), static_cast<int64_t>(copies.size()),
-                     channels, planes + (channel * phases + phase) * plane, phases * plane);
-        }
-      }
-    });
-  }
-
-  std::vector<RowCopy> row_copies(const Section& section, int64_t phase) const {
-    const int64_t channels = w_.params.input_channels_last ? 1 : w_.shape.in_channels;
-    const int64_t depth = w_.params.input_channels_last ? w_.shape.in_channels : 1;
-    std::vector<RowCopy> copies;
-    int64_t end = 0;
-    for (const Raster::Row& row : w_.raster->rows(section, phase)) {
-      if (row.begin < row.end) {
-        const int64_t from = ((row.image * channels * w_.shape.height + row.y) * w_.shape.width + row.x) * depth;
-        copies.push_back({from, row.at + row.begin - end, end, row.end - row.begin});
-        end = row.at + row.end;
-      }
-    }
-    copies.push_back({0, w_.raster->plane() - end, end, 0});
-    return copies;
-  }
-
   ConvWork<T> w_;
 };
 

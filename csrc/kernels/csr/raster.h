@@ -31,6 +31,7 @@ class Raster {
   int64_t planes() const { return shape_.in_channels * phases(); }  ///< channel by channel, phase by phase
   int64_t phases() const { return static_cast<int64_t>(phase_y_.size() * phase_x_.size()); }
   int64_t plane() const { return plane_; }  ///< elements from one plane to the next
+  int64_t reach() const { return reach_h_ * layout_.pitch + reach_w_; }  ///< from an output pixel to the furthest it reads
 
   /// Where the rows of a plane meet the input, in the order of their place.
   struct Row {
