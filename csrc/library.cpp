@@ -9,10 +9,10 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("pack_csr(Tensor weight, Tensor? mask) -> (Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key)");
   m.def("unpack_csr(Tensor values, Tensor col_indices, Tensor row_offsets, SymInt cols) -> Tensor");
   m.def("prepack_csr(Tensor values, Tensor col_indices, Tensor row_offsets, SymInt cols) -> Tensor");
-  m.def("linear_csr(Tensor input, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, Tensor? prepacked, Tensor? bias, SymInt in_features, str activation) -> Tensor");
+  m.def("linear_csr(Tensor input, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, Tensor? prepacked, Tensor? bias, SymInt in_features, str activation, Tensor? residual=None) -> Tensor");
   m.def("linear_csr_backward_input(Tensor grad_output, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt in_features) -> Tensor");
   m.def("linear_csr_backward_values(Tensor grad_output, Tensor input, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt in_features) -> Tensor");
-  m.def("conv2d_csr(Tensor input, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, Tensor? prepacked, Tensor? bias, SymInt in_channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups, str activation) -> Tensor");
+  m.def("conv2d_csr(Tensor input, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, Tensor? prepacked, Tensor? bias, SymInt in_channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups, str activation, Tensor? residual=None) -> Tensor");
   m.def("conv2d_csr_backward_input(Tensor grad_output, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt[] input_size, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
   m.def("conv2d_csr_backward_values(Tensor grad_output, Tensor input, Tensor col_indices, Tensor row_offsets, Tensor key, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
 

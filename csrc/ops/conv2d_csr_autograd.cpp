@@ -17,11 +17,12 @@ using Sizes = at::IntArrayRef;
 
 Tensor conv2d_below(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                     const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, c10::SymInt in_channels,
-                    Sizes kernel_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups, std::string_view activation) {
+                    Sizes kernel_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups, std::string_view activation,
+                    const OptionalTensor& residual) {
   const at::AutoDispatchBelowADInplaceOrView below;
   static const auto op = find_op<Conv2dCsr>("jouleprune::conv2d_csr");
   return op.call(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_channels), kernel_size, stride,
-                 padding, dilation, groups, activation);
+                 padding, dilation, groups, activation, residual);
 }
 
 struct Conv2dCsrFunction : torch::autograd::Function<Conv2dCsrFunction> {
@@ -44,7 +45,7 @@ struct Conv2dCsrFunction : torch::autograd::Function<Conv2dCsrFunction> {
     context->saved_data["has_bias"] = bias.has_value() && bias->defined();
     const FreshValues fresh;
     return conv2d_below(input, values, col_indices, row_offsets, key, std::nullopt, bias, std::move(in_channels), kernel_size,
-                        stride, padding, dilation, groups, "none");
+                        stride, padding, dilation, groups, "none", std::nullopt);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
@@ -80,16 +81,17 @@ struct Conv2dCsrFunction : torch::autograd::Function<Conv2dCsrFunction> {
 Tensor conv2d_csr_autograd(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                            const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
                            c10::SymInt in_channels, Sizes kernel_size, Sizes stride, Sizes padding, Sizes dilation,
-                           int64_t groups, std::string_view activation) {
-  refuse_forward_mode("conv2d_csr", input, values, value_or_undefined(bias));
-  if (!needs_grad(input, values, value_or_undefined(bias))) {
+                           int64_t groups, std::string_view activation, const OptionalTensor& residual) {
+  const auto added = value_or_undefined(residual);
+  refuse_forward_mode("conv2d_csr", input, values, value_or_undefined(bias), added);
+  if (!needs_grad(input, values, value_or_undefined(bias), added)) {
     return conv2d_below(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_channels), kernel_size, stride,
-                        padding, dilation, groups, activation);
+                        padding, dilation, groups, activation, residual);
   }
   const auto act = parse_activation("conv2d_csr", activation);
   const auto product = Conv2dCsrFunction::apply(input, values, col_indices, row_offsets, key, bias, std::move(in_channels),
                                                 kernel_size, stride, padding, dilation, groups);
-  return activate(act, product);
+  return finish(act, product, check_residual("conv2d_csr", residual, product.sizes(), input));
 }
 
 Tensor backward_input_autograd(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,

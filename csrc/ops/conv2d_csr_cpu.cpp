@@ -3,6 +3,8 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <utility>
+
 #include "ops/csr_checks.h"
 #include "ops/parallel.h"
 #include "ops/signatures.h"
@@ -16,7 +18,7 @@ using Sizes = at::IntArrayRef;
 Tensor conv2d_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                       const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_channels,
                       Sizes kernel_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                      std::string_view activation) {
+                      std::string_view activation, const OptionalTensor& residual) {
   constexpr const char* op = "conv2d_csr";
   const auto act = parse_activation(op, activation);
   const auto isa = active_isa();
@@ -31,11 +33,17 @@ Tensor conv2d_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
   const auto dense = input.contiguous(format);
   const bool channels_last = format == at::MemoryFormat::ChannelsLast;
   auto output = at::empty({shape.batch, shape.out_channels, shape.out_height(), shape.out_width()}, input.options(), format);
+  auto added = check_residual(op, residual, output.sizes(), input);
+  if (added.defined()) added = added.contiguous(format);
   auto forms = weight.forms();
   with_element_type(input.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    csr::conv2d(csr::ConvParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act, shape, data_of<T>(dense), mutable_data_of<T>(output), channels_last, &forms, channels_last},
-                torch_threads(), isa);
+    csr::ConvParams<T> params{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act, shape, data_of<T>(dense),
+                              mutable_data_of<T>(output), channels_last, &forms, channels_last};
+    if (added.defined()) {
+      params.residual = {data_of<T>(added), std::exchange(params.activation, Activation::kNone)};
+    }
+    csr::conv2d(params, torch_threads(), isa);
   });
   return output;
 }

@@ -20,11 +20,11 @@ struct Autocast {
 
   static Tensor linear_csr(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                            const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
-                           c10::SymInt in_features, std::string_view activation) {
+                           c10::SymInt in_features, std::string_view activation, const OptionalTensor& residual) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(key_);
     static const auto op = find_op<LinearCsr>("jouleprune::linear_csr");
     return op.call(cast(input), cast(values), col_indices, row_offsets, key, prepacked, cast(bias), std::move(in_features),
-                   activation);
+                   activation, cast(residual));
   }
 
   static Tensor linear_bsr(const Tensor& input, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
@@ -39,11 +39,11 @@ struct Autocast {
   static Tensor conv2d_csr(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                            const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
                            c10::SymInt in_channels, Sizes kernel_size, Sizes stride, Sizes padding, Sizes dilation,
-                           int64_t groups, std::string_view activation) {
+                           int64_t groups, std::string_view activation, const OptionalTensor& residual) {
     const c10::impl::ExcludeDispatchKeyGuard no_autocast(key_);
     static const auto op = find_op<Conv2dCsr>("jouleprune::conv2d_csr");
     return op.call(cast(input), cast(values), col_indices, row_offsets, key, prepacked, cast(bias), std::move(in_channels),
-                   kernel_size, stride, padding, dilation, groups, activation);
+                   kernel_size, stride, padding, dilation, groups, activation, cast(residual));
   }
 };
 

@@ -1,5 +1,6 @@
 #include "ops/csr_checks.h"
 
+#include <ATen/ops/add.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/silu.h>
@@ -105,6 +106,19 @@ at::Tensor check_bias(const char* op, const std::optional<at::Tensor>& bias, int
   return bias->contiguous();
 }
 
+at::Tensor check_residual(const char* op, const std::optional<at::Tensor>& residual, at::IntArrayRef sizes, const at::Tensor& like) {
+  if (!residual.has_value() || !residual->defined()) {
+    return {};
+  }
+  check_strided(op, "residual", *residual);
+  TORCH_CHECK_VALUE(residual->sizes() == sizes, op, ": residual: expected the sizes of the output, ", sizes, ", got ",
+                    residual->sizes());
+  TORCH_CHECK_TYPE(residual->scalar_type() == like.scalar_type(), op, ": residual: expected the dtype of input, ",
+                   like.scalar_type(), ", got ", residual->scalar_type());
+  check_device(op, "residual", *residual, like, "input");
+  return *residual;
+}
+
 at::Tensor as_rows(const char* op, const char* name, const at::Tensor& tensor, int64_t size) {
   check_element_type(op, name, tensor);
   TORCH_CHECK_VALUE(size >= 0 && size <= kLimit, op, ": last size of ", name, ": expected 0 to ", kLimit, ", got ", size);
@@ -167,6 +181,10 @@ at::Tensor activate(Activation activation, const at::Tensor& output) {
     case Activation::kSilu: return at::silu(output);
   }
   return output;
+}
+
+at::Tensor finish(Activation activation, const at::Tensor& output, const at::Tensor& residual) {
+  return activate(activation, residual.defined() ? at::add(output, residual) : output);
 }
 
 kernels::Isa active_isa() {

@@ -47,6 +47,9 @@ void check_element_type(const char* op, const char* name, const at::Tensor& tens
 /// [rows], dtype and device of `like`. Returns it contiguous, undefined when absent.
 at::Tensor check_bias(const char* op, const std::optional<at::Tensor>& bias, int64_t rows, const at::Tensor& like);
 
+/// Sizes `sizes` of the output, dtype and device of `like`. Returns it as it came, undefined when absent.
+at::Tensor check_residual(const char* op, const std::optional<at::Tensor>& residual, at::IntArrayRef sizes, const at::Tensor& like);
+
 /// Present only as prepack_<layout>, `from`, makes it: int32 [0].
 void check_prepacked(const char* op, const std::optional<at::Tensor>& prepacked, const char* from = "prepack_csr");
 
@@ -54,6 +57,8 @@ using kernels::Activation;
 Activation parse_activation(const char* op, std::string_view name);
 /// Applies it to a result without one, by torch: where gradients are recorded, and where no kernel has it fused.
 at::Tensor activate(Activation activation, const at::Tensor& output);
+/// activate(output + residual); an undefined residual adds nothing.
+at::Tensor finish(Activation activation, const at::Tensor& output, const at::Tensor& residual);
 
 /// Sizes of conv2d_csr with `rows` output channels, every number checked. `input_size` [4].
 kernels::csr::ConvShape check_conv(const char* op, at::IntArrayRef input_size, int64_t rows, at::IntArrayRef kernel_size,

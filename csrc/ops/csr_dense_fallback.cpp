@@ -73,7 +73,7 @@ Tensor conv_weight(const CsrWeight& weight, int64_t in_channels, int64_t groups,
 Tensor conv2d_csr_dense(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                         const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_channels,
                         Sizes kernel_size, Sizes stride, Sizes padding, Sizes dilation, int64_t groups,
-                        std::string_view activation) {
+                        std::string_view activation, const OptionalTensor& residual) {
   constexpr const char* op = "conv2d_csr";
   const auto act = parse_activation(op, activation);
   const auto cols = check_conv_input(op, input, in_channels, kernel_size, groups);
@@ -81,9 +81,10 @@ Tensor conv2d_csr_dense(const Tensor& input, const Tensor& values, const Tensor&
   check_conv(op, input.sizes(), weight.csr.rows, kernel_size, stride, padding, dilation, groups);
   check_prepacked(op, prepacked);
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
-  return activate(act, at::conv2d(input, conv_weight(weight, in_channels, groups, kernel_size),
+  const auto product = at::conv2d(input, conv_weight(weight, in_channels, groups, kernel_size),
                                   checked_bias.defined() ? OptionalTensor(checked_bias) : std::nullopt, stride, padding, dilation,
-                                  groups));
+                                  groups);
+  return finish(act, product, check_residual(op, residual, product.sizes(), input));
 }
 
 Tensor conv2d_backward_input_dense(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,

@@ -24,9 +24,9 @@ Tensor prepack_csr(const Tensor& values, const Tensor& col_indices, const Tensor
 
 Tensor linear_csr(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                   const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, c10::SymInt in_features,
-                  std::string_view activation) {
+                  std::string_view activation, const OptionalTensor& residual) {
   static const auto op = find_op<LinearCsr>("jouleprune::linear_csr");
-  return op.call(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_features), activation);
+  return op.call(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_features), activation, residual);
 }
 
 Tensor linear_csr_backward_input(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,
@@ -44,10 +44,10 @@ Tensor linear_csr_backward_values(const Tensor& grad_output, const Tensor& input
 Tensor conv2d_csr(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                   const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, c10::SymInt in_channels,
                   at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation,
-                  int64_t groups, std::string_view activation) {
+                  int64_t groups, std::string_view activation, const OptionalTensor& residual) {
   static const auto op = find_op<Conv2dCsr>("jouleprune::conv2d_csr");
   return op.call(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_channels), kernel_size, stride,
-                 padding, dilation, groups, activation);
+                 padding, dilation, groups, activation, residual);
 }
 
 Tensor conv2d_csr_backward_input(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,

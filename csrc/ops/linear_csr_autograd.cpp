@@ -17,10 +17,10 @@ using torch::autograd::variable_list;
 
 Tensor linear_below(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                     const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, c10::SymInt in_features,
-                    std::string_view activation) {
+                    std::string_view activation, const OptionalTensor& residual) {
   const at::AutoDispatchBelowADInplaceOrView below;
   static const auto op = find_op<LinearCsr>("jouleprune::linear_csr");
-  return op.call(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_features), activation);
+  return op.call(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_features), activation, residual);
 }
 
 struct LinearCsrFunction : torch::autograd::Function<LinearCsrFunction> {
@@ -37,7 +37,7 @@ struct LinearCsrFunction : torch::autograd::Function<LinearCsrFunction> {
     context->saved_data["in_features"] = in_features;
     context->saved_data["has_bias"] = bias.has_value() && bias->defined();
     const FreshValues fresh;
-    return linear_below(input, values, col_indices, row_offsets, key, std::nullopt, bias, std::move(in_features), "none");
+    return linear_below(input, values, col_indices, row_offsets, key, std::nullopt, bias, std::move(in_features), "none", std::nullopt);
   }
 
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
@@ -66,14 +66,15 @@ struct LinearCsrFunction : torch::autograd::Function<LinearCsrFunction> {
 
 Tensor linear_csr_autograd(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                            const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
-                           c10::SymInt in_features, std::string_view activation) {
-  refuse_forward_mode("linear_csr", input, values, value_or_undefined(bias));
-  if (!needs_grad(input, values, value_or_undefined(bias))) {
-    return linear_below(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_features), activation);
+                           c10::SymInt in_features, std::string_view activation, const OptionalTensor& residual) {
+  const auto added = value_or_undefined(residual);
+  refuse_forward_mode("linear_csr", input, values, value_or_undefined(bias), added);
+  if (!needs_grad(input, values, value_or_undefined(bias), added)) {
+    return linear_below(input, values, col_indices, row_offsets, key, prepacked, bias, std::move(in_features), activation, residual);
   }
   const auto act = parse_activation("linear_csr", activation);
   const auto product = LinearCsrFunction::apply(input, values, col_indices, row_offsets, key, bias, std::move(in_features));
-  return activate(act, product);
+  return finish(act, product, check_residual("linear_csr", residual, product.sizes(), input));
 }
 
 Tensor backward_input_autograd(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,

@@ -3,6 +3,8 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <utility>
+
 #include "formats/csr_pack.h"
 #include "ops/csr_checks.h"
 #include "ops/parallel.h"
@@ -15,7 +17,7 @@ namespace csr = kernels::csr;
 
 Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                       const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_features,
-                      std::string_view activation) {
+                      std::string_view activation, const OptionalTensor& residual) {
   constexpr const char* op = "linear_csr";
   const auto act = parse_activation(op, activation);
   const auto isa = active_isa();
@@ -24,12 +26,17 @@ Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
   check_prepacked(op, prepacked);
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
   auto output = at::empty(resized_last(input, weight.csr.rows), input.options());
+  auto added = check_residual(op, residual, output.sizes(), input);
+  if (added.defined()) added = added.contiguous();
   auto forms = weight.forms();
   with_element_type(input.scalar_type(), [&](auto element) {
     using T = decltype(element);
-    csr::linear(csr::LinearParams<T>{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act, rows.size(0),
-                                     data_of<T>(rows), rows.stride(0), mutable_data_of<T>(output), &forms},
-                torch_threads(), isa);
+    csr::LinearParams<T> params{weight.csr, data_of<T>(weight.values), data_of<T>(checked_bias), act, rows.size(0), data_of<T>(rows),
+                                rows.stride(0), mutable_data_of<T>(output), &forms};
+    if (added.defined()) {
+      params.residual = {data_of<T>(added), std::exchange(params.activation, Activation::kNone)};
+    }
+    csr::linear(params, torch_threads(), isa);
   });
   return output;
 }

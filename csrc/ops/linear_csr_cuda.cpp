@@ -25,7 +25,7 @@ cuda::ElementType element_type(at::ScalarType dtype) {
 
 Tensor linear_csr_cuda(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                        const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_features,
-                       std::string_view activation) {
+                       std::string_view activation, const OptionalTensor& residual) {
   constexpr const char* op = "linear_csr";
   const auto act = parse_activation(op, activation);
   const auto rows = as_rows(op, "input", input, in_features);
@@ -34,12 +34,14 @@ Tensor linear_csr_cuda(const Tensor& input, const Tensor& values, const Tensor& 
   check_prepacked(op, prepacked);
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
   auto output = at::empty(resized_last(input, weight.csr.rows), input.options());
+  const auto added = check_residual(op, residual, output.sizes(), input);
+  const bool fused = act == Activation::kRelu && !added.defined();
   const cuda::LinearCsrParams params{element_type(input.scalar_type()), weight.values.const_data_ptr(), weight.csr.col_indices,
                                      weight.csr.row_offsets, checked_bias.defined() ? checked_bias.const_data_ptr() : nullptr,
-                                     act == Activation::kRelu, rows.const_data_ptr(), rows.stride(0), output.mutable_data_ptr(),
+                                     fused, rows.const_data_ptr(), rows.stride(0), output.mutable_data_ptr(),
                                      rows.size(0), weight.csr.rows};
   C10_CUDA_CHECK(cuda::linear_csr(params, c10::cuda::getCurrentCUDAStream().stream()));
-  return act == Activation::kRelu ? output : activate(act, output);
+  return fused ? output : finish(act, output, added);
 }
 
 }  // namespace

@@ -18,13 +18,14 @@ using PackCsr = std::tuple<Tensor, Tensor, Tensor, Tensor>(const Tensor& weight,
 using UnpackCsr = Tensor(const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets, c10::SymInt cols);
 using LinearCsr = Tensor(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                          const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
-                         c10::SymInt in_features, std::string_view activation);
+                         c10::SymInt in_features, std::string_view activation, const OptionalTensor& residual);
 using LinearCsrBackward = Tensor(const Tensor& grad_output, const Tensor& values_or_input, const Tensor& col_indices,
                                  const Tensor& row_offsets, const Tensor& key, c10::SymInt in_features);
 using Conv2dCsr = Tensor(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                          const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
                          c10::SymInt in_channels, at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding,
-                         at::IntArrayRef dilation, int64_t groups, std::string_view activation);
+                         at::IntArrayRef dilation, int64_t groups, std::string_view activation,
+                         const OptionalTensor& residual);
 using Conv2dCsrBackwardInput = Tensor(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,
                                       const Tensor& row_offsets, const Tensor& key, c10::SymIntArrayRef input_size,
                                       at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding,

@@ -18,6 +18,16 @@ void add_csr(const Call& call, Recording& recording, std::string op, const Produ
   recording.add(std::move(entry));
 }
 
+/// What the op adds to its result: read once, and no traffic of a sum of its own.
+void add_residual(const Call& call, Recording& recording, size_t place) {
+  if (call.inputs.size() > place && call.inputs[place].isTensor() && call.inputs[place].toTensor().defined()) {
+    const at::Tensor residual = call.inputs[place].toTensor();
+    Entry entry = recording.traffic("elementwise", {residual}, {});
+    entry.ops = residual.numel();
+    recording.add(std::move(entry));
+  }
+}
+
 /// A Linear in layout bsr; `mark` tells the rest.
 template <class Mark>
 void add_blocks(const Call& call, Recording& recording, const at::Tensor& blocks, int64_t rows, int64_t cols,
@@ -49,6 +59,7 @@ void linear_csr(const Call& call, Recording& recording) {
   const int64_t rows = call.tensor(3).numel() - 1, cols = call.integer(7);
   const int64_t n = quotient(call.output().numel(), rows);
   add_csr(call, recording, "linear", {rows, cols, n, 1}, {rows, cols}, std::string(call.inputs.at(8).toStringView()));
+  add_residual(call, recording, 9);
 }
 
 void linear_bsr(const Call& call, Recording& recording) {
@@ -76,6 +87,7 @@ void conv2d_csr(const Call& call, Recording& recording) {
   const int64_t n = quotient(call.output().numel(), rows);
   add_csr(call, recording, "conv2d", {quotient(rows, groups), channels * height * width, n, groups},
           {rows, channels, height, width}, std::string(call.inputs.at(13).toStringView()));
+  add_residual(call, recording, 14);
 }
 
 }  // namespace jouleprune::record

@@ -11,7 +11,8 @@ from torch import nn
 
 from ._checkpoint_file import json_of
 from ._fields import fields_of, object_of
-from .fuse import FUSABLE, NORMS, activation_of, taken_over
+from .fuse import FOLDABLE, FUSABLE, NORMS, rows_of, taken_over
+from .fuse_trace import activation_of
 
 __all__ = ["Fusion", "check_fusions", "check_nothing_untold", "fusions_in", "fusions_of"]
 
@@ -71,7 +72,7 @@ def check_fusions(
     model: nn.Module,
     fusions: Mapping[str, Fusion],
     layers: Mapping[str, str],
-    sparse: Mapping[str, nn.Module],
+    taking: Mapping[str, nn.Module],
     path: Path,
 ) -> dict[str, str]:
     """Compares with a model what the file says.
@@ -79,7 +80,7 @@ def check_fusions(
     Args:
         fusions: by the name of the module to give up.
         layers: class names of the sparse layers of the file.
-        sparse: these layers, with the state of the file.
+        taking: these layers, and the dense ones that took over a norm, with the state of the file.
     Returns:
         By layer, the activation that it applies.
     Raises:
@@ -89,11 +90,12 @@ def check_fusions(
     norms: set[str] = set()
     for name, fusion in fusions.items():
         where = f"load: metadata 'fused' of {path}: {name!r}"
-        if layers.get(fusion.layer) not in _FUSABLE:
+        taker = taking.get(fusion.layer)
+        if taker is None or not (isinstance(taker, FUSABLE) or (type(taker) in FOLDABLE and fusion.of_norm)):
             raise ValueError(f"{where}: expected a layer among {', '.join(_FUSABLE)} of the file, got {fusion.layer!r}")
         if _inside(name, layers):
             raise ValueError(f"{where}: is (in) a sparse layer itself, which nothing can take over")
-        activation = _given_up(model, name, fusion, sparse[fusion.layer], where)
+        activation = _given_up(model, name, fusion, taker, where)
         if fusion.layer in (activations if activation else norms):
             raise ValueError(f"{where}: {fusion.layer!r} took over another {'activation' if activation else 'norm'}")
         if activation:
@@ -125,7 +127,7 @@ def check_nothing_untold(model: nn.Module, metadata: Mapping[str, str], path: Pa
                 )
 
 
-def _given_up(model: nn.Module, name: str, fusion: Fusion, sparse: nn.Module, where: str) -> str:
+def _given_up(model: nn.Module, name: str, fusion: Fusion, taker: nn.Module, where: str) -> str:
     """The activation that the module is, or "" for a norm."""
     try:
         here = model.get_submodule(name)
@@ -136,7 +138,7 @@ def _given_up(model: nn.Module, name: str, fusion: Fusion, sparse: nn.Module, wh
         if (past.was, past.layer) != (fusion.was, model.get_submodule(fusion.layer)):
             raise ValueError(f"{where}: expected {fusion.was}, got a {past.was} that another layer took over")
         return "" if fusion.of_norm else str(past.layer.activation)
-    fits = type(here) in NORMS and here.running_mean is not None and here.num_features == sparse.rows
+    fits = type(here) in NORMS and here.running_mean is not None and here.num_features == rows_of(taker)
     if type(here).__name__ != fusion.was or not (fits or activation_of(here)):
         raise ValueError(f"{where}: {fusion.layer!r} cannot have taken over a {fusion.was} in the place of {here}")
     return activation_of(here)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from .fuse import give_bias
+from .fuse import FOLDABLE, give_bias
 from .layers import SPARSE, sparse_twin, unit_weights
 from .nn import SparseLinear
 
-__all__ = ["check_dense_state", "sparse_layer", "sparse_modules"]
+__all__ = ["check_dense_state", "folded_layer", "sparse_layer", "sparse_modules"]
 
 
 def sparse_modules(model: torch.nn.Module) -> list[tuple[str, torch.nn.Module]]:
@@ -38,15 +39,32 @@ def sparse_layer(
         raise ValueError(f"load: layer {name!r} of {path}: no {class_name} can take the place of {type(here).__name__}")
     if may_gain_bias and "bias" in own and hasattr(sparse, "rows"):
         give_bias(sparse)
+    return _filled(sparse, name, own, path).train(here.training)
+
+
+def folded_layer(model: torch.nn.Module, name: str, own: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:
+    """A copy of a dense layer of the model with the state of the file, into which a batch norm was folded."""
+    try:
+        here = model.get_submodule(name)
+    except AttributeError as error:
+        raise ValueError(f"load: {path} holds the layer {name!r}, which {type(model).__name__} lacks") from error
+    if not name or type(here) not in FOLDABLE:
+        raise ValueError(f"load: layer {name!r} of {path}: no batch norm can be folded into a {type(here).__name__}")
+    folded = copy.deepcopy(here)
+    give_bias(folded)
+    return _filled(folded, name, own, path)
+
+
+def _filled(layer: torch.nn.Module, name: str, own: dict[str, torch.Tensor], path: Path) -> torch.nn.Module:
     for key, value in own.items():
-        mine = sparse.state_dict().get(key)
+        mine = layer.state_dict().get(key)
         if mine is not None and mine.dtype != value.dtype:
             raise ValueError(f"load: '{name}.{key}' of {path}: expected {mine.dtype}, got {value.dtype}")
     try:
-        sparse.load_state_dict(own)
+        layer.load_state_dict(own)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"load: layer {name!r} of {path}: {error}") from error
-    return sparse.train(here.training)
+    return layer
 
 
 def check_dense_state(

@@ -178,6 +178,17 @@ def check_extras(
         check_alike(op, "bias", bias, input, "input", same_dtype=True)
 
 
+def check_residual(op: str, residual: Tensor | None, size: Sequence[int], input: Tensor) -> None:
+    if residual is None:
+        return
+    shape, expected = list(residual.shape), list(size)
+    torch._check_value(
+        len(shape) == len(expected) and all(mine == other for mine, other in zip(shape, expected, strict=True)),
+        lambda: f"{op}: residual: expected the sizes of the output, {expected}, got {shape}",
+    )
+    check_alike(op, "residual", residual, input, "input", same_dtype=True)
+
+
 def check_last(op: str, name: str, tensor: Tensor, size: int) -> None:
     """A dense argument [..., size]."""
     check_element_type(op, name, tensor)

@@ -24,6 +24,7 @@ from ._fake_checks import (
     check_int8_weight,
     check_last,
     check_packable,
+    check_residual,
     check_weight,
     conv_output_size,
 )
@@ -66,11 +67,13 @@ def linear_csr(
     bias: Tensor | None,
     in_features: int,
     activation: str,
+    residual: Tensor | None = None,
 ) -> Tensor:
     check_last("linear_csr", "input", input, in_features)
     check_weight("linear_csr", values, col_indices, row_offsets, key, input, "input")
     rows = row_offsets.shape[0] - 1
     check_extras("linear_csr", input, rows, prepacked, bias, activation)
+    check_residual("linear_csr", residual, [*input.shape[:-1], rows], input)
     return input.new_empty(*input.shape[:-1], rows)
 
 
@@ -109,6 +112,7 @@ def conv2d_csr(
     dilation: list[int],
     groups: int,
     activation: str,
+    residual: Tensor | None = None,
 ) -> Tensor:
     op, shape = "conv2d_csr", list(input.shape)
     check_element_type(op, "input", input)
@@ -122,6 +126,7 @@ def conv2d_csr(
     rows = row_offsets.shape[0] - 1
     size = conv_output_size(op, shape, rows, kernel_size, stride, padding, dilation, groups)
     check_extras(op, input, rows, prepacked, bias, activation)
+    check_residual(op, residual, size, input)
     memory_format = torch._prims_common.suggest_memory_format(input)
     return torch.empty(size, dtype=input.dtype, device=input.device, memory_format=memory_format)
 

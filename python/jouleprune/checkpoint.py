@@ -17,7 +17,7 @@ import torch
 from . import _library
 from ._checkpoint_file import MASK, SCHEMA, json_of, path_of, read_whole, write_whole
 from ._checkpoint_fusions import check_fusions, check_nothing_untold, fusions_in, fusions_of
-from ._checkpoint_layers import check_dense_state, sparse_layer, sparse_modules
+from ._checkpoint_layers import check_dense_state, folded_layer, sparse_layer, sparse_modules
 from ._fields import array_of_objects, checked, fields_of, object_of
 from ._plan_fit import check_fit, plan_in
 from .convert import _ATTRIBUTE, Decision, decisions
@@ -53,7 +53,7 @@ def save(model: torch.nn.Module, path: str | os.PathLike[str], *, plan: Plan | N
         "format": "jouleprune",
         "schema": str(SCHEMA),
         "version": _library.version,
-        "model_class": type(model).__qualname__,
+        "model_class": _class_name(model),
         "layers": json.dumps({name: type(module).__name__ for name, module in sparse_modules(model)}),
         "fused": json.dumps({name: vars(fusion) for name, fusion in fusions_of(model).items()}),
         "decisions": json.dumps([vars(decision) for decision in decisions(model)]),
@@ -137,6 +137,11 @@ def _read(file: Path) -> tuple[dict[str, str], dict[str, torch.Tensor], dict[str
     return metadata, state, masks
 
 
+def _class_name(model: torch.nn.Module) -> str:
+    """Of a module with rewritten code the name of the class that it was."""
+    return type(model).__name__ if isinstance(model, torch.fx.GraphModule) else type(model).__qualname__
+
+
 def _check_class(model: torch.nn.Module, metadata: Mapping[str, str], file: Path) -> None:
     """Where a class is defined may change, its name says what it is."""
     saved = metadata.get("model_class", "").rpartition(".")[2]
@@ -159,13 +164,19 @@ def _replacements(
     layers = {name: str(checked(kind, str, f"{where}: {name!r}")) for name, kind in told.items()}
     fusions = fusions_in(metadata, file)
     with_norm = {fusion.layer for fusion in fusions.values() if fusion.of_norm}
-    sparse = {}
+    made = {}
     for name, kind in layers.items():
-        prefix = name + "."
-        own = {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}
-        sparse[name] = sparse_layer(model, name, kind, own, file, may_gain_bias=name in with_norm)
+        own = _taken_out(state, name)
+        made[name] = sparse_layer(model, name, kind, own, file, may_gain_bias=name in with_norm)
+    for name in sorted(with_norm - set(layers)):
+        made[name] = folded_layer(model, name, _taken_out(state, name), file)
     check_nothing_untold(model, metadata, file)
-    for name, activation in check_fusions(model, fusions, layers, sparse, file).items():
-        sparse[name].activation = activation  # type: ignore[assignment]
-    identities = {name: stand_in(sparse[fusion.layer], fusion.was) for name, fusion in fusions.items()}
-    return {**sparse, **identities}
+    for name, activation in check_fusions(model, fusions, layers, made, file).items():
+        made[name].activation = activation  # type: ignore[assignment]
+    identities = {name: stand_in(made[fusion.layer], fusion.was) for name, fusion in fusions.items()}
+    return {**made, **identities}
+
+
+def _taken_out(state: dict[str, torch.Tensor], layer: str) -> dict[str, torch.Tensor]:
+    prefix = layer + "."
+    return {key.removeprefix(prefix): state.pop(key) for key in list(state) if key.startswith(prefix)}

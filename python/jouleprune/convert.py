@@ -71,8 +71,9 @@ def convert(
         plan: the pruner's plan, replayed with its masks. Without one every layer with zeros is a candidate.
         profile: without a plan: the device that prices the candidates; without either the clock decides.
         force: convert every pruned layer whatever its speed.
-        fuse: fold batch norms into sparse layers before them, and let sparse layers apply the ReLU, GELU (exact) or
-            SiLU module that follows. Only for a model in eval mode, and kept only if the outputs on
+        fuse: fold batch norms into the layers before them, and let sparse layers apply the ReLU, GELU (exact) or SiLU
+            module that follows, and add what is added to their output (a module whose code adds becomes a
+            :class:`torch.fx.GraphModule`). Only for a model in eval mode, and kept only if the outputs on
             ``example_inputs`` stay the same. Off unless asked for: a fused network takes fewer joules than planned.
         allow_over_budget: keep a result above the plan's budget instead of raising.
         timer: seconds of one call of a callable; a monotonic clock unless given.

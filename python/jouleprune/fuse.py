@@ -1,9 +1,9 @@
-"""``convert(fuse=True)``: batch norms folded into the sparse layer before them, activations applied by its op."""
+"""``convert(fuse=True)``: batch norms folded into the layer before them, activations and sums computed by the op of a
+sparse layer."""
 
 from __future__ import annotations
 
 import copy
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,17 +11,20 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from . import nn as sparse_nn
-from .layers import SPARSE
+from .fuse_sums import with_fused_sums
+from .fuse_trace import activation_of, plain, traced
 from .record import arguments
 from .untouched import copied, has_no_data, tensors_in, untouched
 
-__all__ = ["FUSABLE", "NORMS", "TakenOver", "activation_of", "fused", "give_bias", "stand_in", "taken_over"]
+__all__ = ["FOLDABLE", "FUSABLE", "NORMS", "TakenOver", "fused", "give_bias", "rows_of", "stand_in", "taken_over"]
 
 #: Sparse layers that can take over what follows them.
 FUSABLE = (sparse_nn.SparseLinearCSR, sparse_nn.SparseConv1dCSR, sparse_nn.SparseConv2dCSR)
+#: Dense layers that can take over a norm.
+FOLDABLE = (nn.Linear, nn.Conv1d, nn.Conv2d)
 #: Norms that scaling the rows of a weight can replace.
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -47,14 +50,24 @@ class _Chain:
 
 
 def fused(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dict[str, str]]:
-    """A model whose sparse layers took over what follows them, and by layer what to tell about that.
+    """A model whose layers took over what follows them, and by layer what to tell about that.
 
     A batch norm is an affine map of each output channel once its statistics are frozen: W and b become s W and
     s (b - mean) + beta with s = gamma / sqrt(variance + eps). Rows are scaled, so that what is pruned stays pruned.
     ``model`` itself comes back where nothing can be fused.
     """
+    if any(has_no_data(tensor) for tensor in tensors_in(example_inputs)):
+        return model, {}
+    result, told = _with_chains(model, example_inputs)
+    summed, sums = with_fused_sums(copy.deepcopy(result))
+    if sums and _agree(result, summed, example_inputs):
+        return summed, {layer: told.get(layer, "") + sums.get(layer, "") for layer in {**told, **sums}}
+    return result, told
+
+
+def _with_chains(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dict[str, str]]:
     chains = [chain for chain in _chains(model) if chain.norm or chain.activation]
-    if not chains or any(has_no_data(tensor) for tensor in tensors_in(example_inputs)):
+    if not chains:
         return model, {}
     result = copy.deepcopy(model)
     told = {chain.layer: _fuse(result, chain) for chain in chains}
@@ -63,16 +76,9 @@ def fused(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dict[str, s
     return result, told
 
 
-def activation_of(module: nn.Module) -> str:
-    """How the ops call this activation, or "" when they have none like it."""
-    if type(module) is nn.GELU:
-        return "gelu" if module.approximate == "none" else ""
-    return {nn.ReLU: "relu", nn.SiLU: "silu"}.get(type(module), "")
-
-
 def stand_in(layer: nn.Module, was: str) -> nn.Identity:
     """An Identity that knows what it stands for, so that :func:`jouleprune.save` can tell."""
-    identity = nn.Identity()
+    identity = nn.Identity().train(layer.training)
     identity.__dict__[_TAKEN_OVER] = TakenOver(layer, was)  # no submodule: the layer has its place in the model
     return identity
 
@@ -84,44 +90,44 @@ def taken_over(module: nn.Module) -> TakenOver | None:
 
 
 def give_bias(layer: nn.Module) -> None:
-    """A zero bias for a sparse layer that has none."""
+    """A zero bias for a layer that has none."""
     if layer.bias is None:
-        values, rows = layer.values, layer.rows
-        assert isinstance(values, Tensor) and isinstance(rows, int)
-        layer.bias = nn.Parameter(values.detach().new_zeros(rows), requires_grad=values.requires_grad)
+        weight = layer.weight if type(layer) in FOLDABLE else layer.values
+        assert isinstance(weight, Tensor)
+        layer.bias = nn.Parameter(weight.detach().new_zeros(rows_of(layer)), requires_grad=weight.requires_grad)
+
+
+def rows_of(layer: Any) -> int:
+    """Outputs of a layer, sparse or dense."""
+    return int(layer.weight.shape[0] if type(layer) in FOLDABLE else layer.rows)
 
 
 def _chains(model: nn.Module) -> Iterator[_Chain]:
     """From a symbolic trace of the whole model, or of its Sequentials where that fails."""
     modules = dict(model.named_modules())
-    followers = _traced(model)
+    followers = _followers(model)
     if followers is None:
         followers = _sequential(model)
+    owners = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     for name, module in modules.items():
-        if type(module) not in FUSABLE or not _plain(module) or module.activation != "none":
+        after = followers.get(name)
+        if type(module) in FOLDABLE and plain(module) and all(owners[id(own)] == 1 for own in module.parameters()):
+            yield _Chain(name, after if after is not None and _foldable(modules[after], module) else None)
+        if type(module) not in FUSABLE or not plain(module) or module.activation != "none":
             continue
         norm = activation = None
-        after = followers.get(name)
         if after is not None and _foldable(modules[after], module):
             norm, after = after, followers.get(after)
-        if after is not None and activation_of(modules[after]) and _plain(modules[after]):
+        if after is not None and activation_of(modules[after]) and plain(modules[after]):
             activation = after
         yield _Chain(name, norm, activation)
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, SPARSE) or super().is_leaf_module(m, module_qualified_name)
-
-
-def _traced(model: nn.Module) -> dict[str, str] | None:
+def _followers(model: nn.Module) -> dict[str, str] | None:
     """The only module that sees a module's output, by name, of modules called once; None when the model has control
     flow that depends on data."""
-    try:
-        with untouched([model]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            graph = _Tracer().trace(model)
-    except Exception:  # tracing raises whatever the model raises on symbols
+    graph = traced(model)
+    if graph is None:
         return None
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
     read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
@@ -150,14 +156,9 @@ def _sequential(model: nn.Module) -> dict[str, str]:
     return followers
 
 
-def _plain(module: nn.Module) -> bool:
-    """In eval mode, and nobody listens to it."""
-    return not (module.training or module._forward_hooks or module._forward_pre_hooks)
-
-
 def _foldable(norm: nn.Module, layer: nn.Module) -> bool:
-    frozen = type(norm) in NORMS and _plain(norm) and norm.running_mean is not None
-    return frozen and norm.num_features == layer.rows
+    frozen = type(norm) in NORMS and plain(norm) and norm.running_mean is not None
+    return bool(frozen and norm.num_features == rows_of(layer))
 
 
 def _fuse(model: nn.Module, chain: _Chain) -> str:
@@ -185,8 +186,11 @@ def _fold(layer: Any, norm: Any) -> None:
     bias = (layer.bias.double() - norm.running_mean.double()) * scale
     if norm.bias is not None:
         bias = bias + norm.bias.double()
-    kept = (layer.row_offsets[1:] - layer.row_offsets[:-1]).long()
-    layer.values.copy_(layer.values.double() * scale.repeat_interleave(kept))
+    if type(layer) in FOLDABLE:
+        layer.weight.copy_(layer.weight.double() * scale.view(-1, *[1] * (layer.weight.dim() - 1)))
+    else:
+        kept = (layer.row_offsets[1:] - layer.row_offsets[:-1]).long()
+        layer.values.copy_(layer.values.double() * scale.repeat_interleave(kept))
     layer.bias.copy_(bias)
 
 
@@ -194,8 +198,13 @@ def _agree(model: nn.Module, other: nn.Module, example_inputs: Any) -> bool:
     outputs = []
     for candidate in (model, other):
         args, kwargs = arguments(copied(example_inputs))
-        with untouched([candidate]):
-            outputs.append([tensor.clone() for tensor in tensors_in(candidate(*args, **kwargs))])
+        try:
+            with untouched([candidate]):
+                outputs.append([tensor.clone() for tensor in tensors_in(candidate(*args, **kwargs))])
+        except (ValueError, TypeError):  # a sum that broadcasts or promotes
+            if candidate is other:
+                return False
+            raise
     return len(outputs[0]) == len(outputs[1]) and all(_close(*pair) for pair in zip(*outputs, strict=True))
 
 

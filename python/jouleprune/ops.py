@@ -135,8 +135,9 @@ def linear_csr(
     in_features: int,
     prepacked: Tensor | None = None,
     activation: str = "none",
+    residual: Tensor | None = None,
 ) -> Tensor:
-    """``activation(input @ W.T + bias)`` for a weight W [rows, in_features] in layout csr.
+    """``activation(input @ W.T + bias + residual)`` for a weight W [rows, in_features] in layout csr.
 
     Args:
         input: [..., in_features]; any leading dimensions (none, or of size 0) and strides.
@@ -148,17 +149,18 @@ def linear_csr(
         in_features: columns of the weight.
         prepacked: from :func:`prepack_csr`.
         activation: "none", "relu", "gelu" or "silu".
+        residual: [..., rows], the sizes, dtype and device of the result; added to the sums once these are rounded.
     Returns:
         [..., rows], contiguous. 16-bit dtypes are summed in float32; results are bit-equal for any number of threads.
     Raises:
         TypeError: a dtype.
         ValueError: shapes or devices disagree, the structure is unsound, or the key belongs to another one.
-    Differentiable once in ``input``, ``values`` (kept entries only) and ``bias``. Unlike in a dense product, a removed
-    weight never multiplies: NaN and infinity in the inputs it would have met do not show. Under autocast it runs in
-    the lower precision, as ``torch.nn.functional.linear`` does.
+    Differentiable once in ``input``, ``values`` (kept entries only), ``bias`` and ``residual``. Unlike in a dense
+    product, a removed weight never multiplies: NaN and infinity in the inputs it would have met do not show. Under
+    autocast it runs in the lower precision, as ``torch.nn.functional.linear`` does.
     """
     out: Tensor = _ops.linear_csr(
-        input, values, col_indices, row_offsets, key, prepacked, bias, in_features, activation
+        input, values, col_indices, row_offsets, key, prepacked, bias, in_features, activation, residual
     )
     return out
 
@@ -179,13 +181,14 @@ def conv2d_csr(
     groups: int = 1,
     prepacked: Tensor | None = None,
     activation: str = "none",
+    residual: Tensor | None = None,
 ) -> Tensor:
-    """``activation(conv2d(input, W) + bias)`` with zero padding, for W [rows, in_channels / groups * kh * kw] in csr.
+    """``activation(conv2d(input, W) + bias + residual)``, zero-padded, W [rows, in_channels / groups * kh * kw] in csr.
 
     Args:
         input: [n, in_channels, h, w], contiguous, channels_last or any other strides.
-        values, col_indices, row_offsets, key, bias, prepacked, activation: as in :func:`linear_csr`; the columns of
-            the weight are its [in_channels / groups, kh, kw], flattened.
+        values, col_indices, row_offsets, key, bias, prepacked, activation, residual: as in :func:`linear_csr`; the
+            columns of the weight are its [in_channels / groups, kh, kw], flattened.
         in_channels: a multiple of ``groups``.
         kernel_size: (kh, kw).
         stride, padding, dilation: (vertical, horizontal), at least (1, 1), (0, 0), (1, 1).
@@ -199,7 +202,7 @@ def conv2d_csr(
     """
     out: Tensor = _ops.conv2d_csr(
         input, values, col_indices, row_offsets, key, prepacked, bias, in_channels,
-        list(kernel_size), list(stride), list(padding), list(dilation), groups, activation,
+        list(kernel_size), list(stride), list(padding), list(dilation), groups, activation, residual,
     )  # fmt: skip
     return out
 

@@ -33,12 +33,13 @@ at::Tensor unpack_csr(const at::Tensor& values, const at::Tensor& col_indices, c
 /// An order of the structure that suits the kernels of this machine (int32); empty where nothing helps, as for the present ones.
 at::Tensor prepack_csr(const at::Tensor& values, const at::Tensor& col_indices, const at::Tensor& row_offsets, c10::SymInt cols);
 
-/// activation(input W^T + bias): input [..., in_features] -> [..., rows]. `input`, `values` and `bias` [rows] share dtype and
-/// device. `prepacked`: from prepack_csr, or nullopt. `activation`: "none", "relu", "gelu", "silu". 16-bit sums are kept in
-/// float32. Differentiable once in input, values (at the kept entries) and bias.
+/// activation(input W^T + bias + residual): input [..., in_features] -> [..., rows]. `input`, `values`, `bias` [rows] and
+/// `residual` [..., rows], which is added to the rounded sums, share dtype and device. `prepacked`: from prepack_csr, or nullopt. `activation`: "none", "relu", "gelu", "silu". 16-bit sums are kept in
+/// float32. Differentiable once in input, values (at the kept entries), bias and residual.
 at::Tensor linear_csr(const at::Tensor& input, const at::Tensor& values, const at::Tensor& col_indices,
                       const at::Tensor& row_offsets, const at::Tensor& key, const std::optional<at::Tensor>& prepacked,
-                      const std::optional<at::Tensor>& bias, c10::SymInt in_features, std::string_view activation = "none");
+                      const std::optional<at::Tensor>& bias, c10::SymInt in_features, std::string_view activation = "none",
+                      const std::optional<at::Tensor>& residual = std::nullopt);
 
 /// grad_output [..., rows] -> gradient of the input [..., in_features].
 at::Tensor linear_csr_backward_input(const at::Tensor& grad_output, const at::Tensor& values, const at::Tensor& col_indices,
@@ -48,13 +49,13 @@ at::Tensor linear_csr_backward_input(const at::Tensor& grad_output, const at::Te
 at::Tensor linear_csr_backward_values(const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& col_indices,
                                       const at::Tensor& row_offsets, const at::Tensor& key, c10::SymInt in_features);
 
-/// activation(conv2d(input, W) + bias): input [n, in_channels, h, w] -> [n, rows, out_h, out_w] in the memory format of the input
+/// activation(conv2d(input, W) + bias + residual): input [n, in_channels, h, w] -> [n, rows, out_h, out_w] in the memory format of the input
 /// (contiguous or channels_last). Zero padding. Differentiable as linear_csr.
 at::Tensor conv2d_csr(const at::Tensor& input, const at::Tensor& values, const at::Tensor& col_indices,
                       const at::Tensor& row_offsets, const at::Tensor& key, const std::optional<at::Tensor>& prepacked,
                       const std::optional<at::Tensor>& bias, c10::SymInt in_channels, at::IntArrayRef kernel_size,
                       at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation, int64_t groups,
-                      std::string_view activation = "none");
+                      std::string_view activation = "none", const std::optional<at::Tensor>& residual = std::nullopt);
 
 /// grad_output [n, rows, out_h, out_w] -> gradient of the input, of shape `input_size`, contiguous.
 at::Tensor conv2d_csr_backward_input(const at::Tensor& grad_output, const at::Tensor& values, const at::Tensor& col_indices,

@@ -89,7 +89,8 @@ void conv2d(const ConvParams<T>& p, const ParallelFor& parallel, Isa isa) {
     return;
   }
   if (is_pointwise(s) && s.groups == 1 && p.input_channels_last && p.channels_last) {  // each pixel is a batch row
-    return linear(LinearParams<T>{p.csr, p.values, p.bias, p.activation, s.pixels(), p.input, s.in_channels, p.output, p.forms},
+    return linear(LinearParams<T>{p.csr, p.values, p.bias, p.activation, s.pixels(), p.input, s.in_channels, p.output, p.forms,
+                                  p.generated_code, p.residual},
                   parallel, isa);
   }
   conv2d_raster(p, plan_conv(s, p.csr.nnz, conv_machine(p, isa)), parallel, isa);

@@ -124,12 +124,15 @@ class Multiply {
     if constexpr (std::is_same_v<T, A>) {
       if (w_.plan.straight_out) {
         A* const to = w_.params.output + row * w_.out_plane + output_pixel(tile.image, 0, tile.first);
-        return run_tile(tile, from, groups, to, w_.out_plane);
+        run_tile(tile, from, groups, to, w_.out_plane);
+        copies_of(tile, copies);
+        return add_residual(row, row_end, copies);
       }
     }
     run_tile(tile, from, groups, sums, w_.tile_width);
     copies_of(tile, copies);
     store(row, row_end, sums, copies);
+    add_residual(row, row_end, copies);
   }
 
   /// What the tiles from `first` to `last` read: of the raster that is filled here, or of the input as it is.
@@ -209,6 +212,7 @@ class Multiply {
     }
     const int64_t row = w_.product->row_begin(groups.begin);
     store(row, w_.product->row_begin(groups.end), sums + row * w_.tile_width, copies);
+    add_residual(row, w_.product->row_begin(groups.end), copies);
   }
 
   int64_t output_pixel(int64_t image, int64_t y, int64_t x) const {
@@ -230,6 +234,28 @@ class Multiply {
     for (const PixelCopy& copy : copies) {
       w_.vectors.unpack(sums + copy.from, row_end - row, w_.tile_width, copy.count,
                         w_.params.output + copy.to * w_.shape.out_channels + row, w_.shape.out_channels);
+    }
+  }
+
+  /// To what store() has just written.
+  void add_residual(int64_t row, int64_t row_end, const std::vector<PixelCopy>& copies) const {
+    const auto& [values, activation] = w_.params.residual;
+    if (values == nullptr) {
+      return;
+    }
+    const auto add = [&, values = values, activation = activation](int64_t at, int64_t count) {
+      w_.vectors.add_residual(values + at, activation, count, w_.params.output + at);
+    };
+    for (const PixelCopy& copy : copies) {
+      if (w_.params.channels_last) {
+        for (int64_t pixel = copy.to; pixel < copy.to + copy.count; ++pixel) {
+          add(pixel * w_.shape.out_channels + row, row_end - row);
+        }
+      } else {
+        for (int64_t r = row; r < row_end; ++r) {
+          add(r * w_.out_plane + copy.to, copy.count);
+        }
+      }
     }
   }
 

@@ -18,7 +18,15 @@
 
 namespace jouleprune::kernels::csr {
 
-/// output[j, r] = activation(bias[r] + sum over c of w[r, c] input[j, c])
+/// What is added to a result, element by element, and the activation of the sum. The result is rounded to its type before, as it is
+/// where torch adds; kernels do it where they have just stored, while the lines are near.
+template <class T>
+struct Residual {
+  const T* values = nullptr;  ///< laid out as the output, or null: nothing is added and `activation` is not looked at
+  Activation activation = Activation::kNone;
+};
+
+/// output[j, r] = activation(bias[r] + sum over c of w[r, c] input[j, c]), then the residual
 template <class T>
 struct LinearParams {
   formats::CsrView csr;          ///< weight [rows, cols]
@@ -31,6 +39,7 @@ struct LinearParams {
   T* output = nullptr;           ///< [n, rows], contiguous
   PackedForms* forms = nullptr;  ///< of this weight; null: what kernels derive from it lives for this call
   bool generated_code = true;    ///< false: the kernels that serve where no code may be generated
+  Residual<T> residual{};        ///< linear only
 };
 
 /// Sizes of a convolution with weight [out_channels, in_channels / groups x kernel_h x kernel_w].
@@ -60,6 +69,7 @@ struct ConvParams {
   PackedForms* forms = nullptr;  ///< as in LinearParams
   bool input_channels_last = false;  ///< conv2d only: the input is [batch, height, width, in_channels]
   bool generated_code = true;        ///< as in LinearParams
+  Residual<T> residual{};            ///< conv2d only
 };
 
 template <class T>

@@ -4,6 +4,7 @@
 #include "kernels/csr/linear_code.h"
 #include "kernels/csr/panels.h"
 #include "kernels/csr/reference.h"
+#include "kernels/csr/residual.h"
 #include "kernels/csr/sampled_dots.h"
 #include "kernels/csr/small/linear_small.h"
 #include "kernels/csr/transpose.h"
@@ -11,6 +12,16 @@
 
 namespace jouleprune::kernels::csr {
 namespace {
+
+/// Small products: their outputs are near, however they were made.
+template <class T>
+void add_whole_residual(const LinearParams<T>& p, Isa isa, const ParallelFor& parallel) {
+  if (p.residual.values != nullptr) {
+    parallel(0, p.n, grain_of(p.csr.rows), [&](int64_t begin, int64_t end) {
+      add_residual(p, isa, Tile{begin, end - begin, 0, p.csr.rows});
+    });
+  }
+}
 
 /// `p.input` [n, weight columns] times `weight`.
 template <class T>
@@ -26,6 +37,7 @@ void linear_panels(const PanelWeight<T>& weight, const LinearParams<T>& p, Isa i
   };
   problem.store = [&](const Panel& panel, int64_t begin, int64_t end, const Accumulate<T>* tile) {
     kernels.unpack(tile, end - begin, panel.width, panel.count, p.output + panel.begin * rows + begin, rows);
+    add_residual(p, isa, Tile{panel.begin, panel.count, begin, end});
   };
   multiply_panels(problem, isa, parallel);
 }
@@ -38,7 +50,8 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
     return reference::linear(p);
   }
   if (p.n <= small::kMaxBatch) {
-    return small::linear(p, parallel, isa);
+    small::linear(p, parallel, isa);
+    return add_whole_residual(p, isa, parallel);
   }
   if constexpr (!std::is_same_v<T, double>) {
     if (p.generated_code && has_linear_code<T>(isa)) {
@@ -61,6 +74,7 @@ void linear_backward_input(const LinearParams<T>& p, const ParallelFor& parallel
       LinearParams<T> gradient = p;
       gradient.bias = nullptr;
       gradient.activation = Activation::kNone;
+      gradient.residual = {};
       return linear_code(gradient, choose_linear_code(transposed->view(), p.n, isa), parallel, isa, transposed.get());
     }
   }

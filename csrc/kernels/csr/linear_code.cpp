@@ -8,6 +8,7 @@
 #include "kernels/csr/code_tiles.h"
 #include "kernels/csr/code_form.h"
 #include "kernels/csr/panels.h"
+#include "kernels/csr/residual.h"
 #include "kernels/csr/scratch.h"
 #include "kernels/csr/vector_kernels.h"
 #include "kernels/denormals.h"
@@ -27,6 +28,7 @@ struct Call {
   const uint32_t* start;  // [rows] float32 bits: the bias, or zeros
   const VectorKernels<T>& kernels;
   const CodeTiles<T>& tiles;
+  Isa isa;
   int64_t lanes;
   bool pairs;
 
@@ -51,6 +53,7 @@ struct Call {
       kernels.activate(p.activation, sums, block.rows * lanes);
     }
     tiles.finish(sums, block.rows, count(panel), relu, output(panel, block.row_begin), csr.rows);
+    add_residual(p, isa, Tile{panel * lanes, count(panel), block.row_begin, block.row_begin + block.rows});
   }
 };
 
@@ -219,6 +222,7 @@ void linear_code(const LinearParams<T>& p, const LinearCodeChoice& choice, const
                      reinterpret_cast<const uint32_t*>(start.data()),
                      vector_kernels<T>(isa),
                      code_tiles<T>(isa),
+                     isa,
                      lanes,
                      choice.pairs};
   if (choice.order == CodeOrder::kGroupOuter) {

@@ -42,6 +42,13 @@ void for_each_product(const formats::CsrView& csr, const ConvShape& s, const Vis
   }
 }
 
+template <class T>
+void add_residual(const Residual<T>& residual, int64_t at, T* output) {
+  if (residual.values != nullptr) {
+    output[at] = round_to<T>(reference_activation(static_cast<double>(widen(output[at])) + widen(residual.values[at]), residual.activation));
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -53,6 +60,7 @@ void linear(const LinearParams<T>& p) {
         sum += static_cast<double>(widen(p.values[k])) * widen(p.input[j * p.input_stride + p.csr.col_indices[k]]);
       }
       p.output[j * p.csr.rows + r] = round_to<T>(reference_activation(sum, p.activation));
+      add_residual(p.residual, j * p.csr.rows + r, p.output);
     }
   }
 }
@@ -101,6 +109,7 @@ void conv2d(const ConvParams<T>& p) {
         const double bias = p.bias == nullptr ? 0 : widen(p.bias[oc]);
         const int64_t to = p.channels_last ? (b * plane + pixel) * s.out_channels + oc : (b * s.out_channels + oc) * plane + pixel;
         p.output[to] = round_to<T>(reference_activation(sums[(b * s.out_channels + oc) * plane + pixel] + bias, p.activation));
+        add_residual(p.residual, to, p.output);
       }
     }
   }

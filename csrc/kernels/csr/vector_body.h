@@ -6,6 +6,7 @@
 #include "kernels/csr/vector_kernels.h"
 #include "kernels/csr/vector_pack.h"
 #include "kernels/csr/vector_panels.h"
+#include "kernels/csr/vector_residual.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
@@ -58,7 +59,7 @@ template <class T>
 constexpr VectorKernels<T> make_table() {
   using A = Accumulate<T>;
   return {kLanes<A>,        kPanelVectors, pack<T>,     unpack<T>,      prepare_unpack<T>,
-          multiply_unit<A>, activate<A>,   multiply<T>, sampled_dots<A>};
+          multiply_unit<A>, activate<A>,   add_residual<T>, multiply<T>, sampled_dots<A>};
 }
 
 }  // namespace

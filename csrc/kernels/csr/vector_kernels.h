@@ -67,6 +67,8 @@ struct VectorKernels {
   void (*multiply_unit)(const PanelUnit<A>& unit);
   /// Applies it to `count` elements in place, a multiple of `lanes`.
   void (*activate)(Activation activation, A* x, int64_t count);
+  /// output[i] = activation(output[i] + residual[i]) for i < count.
+  void (*add_residual)(const T* residual, Activation activation, int64_t count, T* output);
 
   /// tile[(r - begin) * width + j] = bias[r] + sum over the kept c of row r of w[r, c] panel[c * width + j], in the order of c,
   /// straight from csr.

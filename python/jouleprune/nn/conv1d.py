@@ -80,13 +80,18 @@ class SparseConv1dCSR(SparseConv1d):
         self.padding = (numeric_padding("SparseConv1d", dense)[0],)
         self._pack(dense, mask)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, residual: Tensor | None = None, activation: str | None = None) -> Tensor:
+        """``residual``: sizes of the output, added before the activation; ``activation``: instead of the layer's."""
         if input.dim() != 2 and input.dim() != 3:
             raise ValueError(f"SparseConv1d: input: expected [n, channels, w] or [channels, w], got {input.dim()}-d")
         rows = input.unsqueeze(-2) if input.dim() == 3 else input.unsqueeze(-2).unsqueeze(0)
+        added = residual
+        if residual is not None:
+            added = residual.unsqueeze(-2) if input.dim() == 3 else residual.unsqueeze(-2).unsqueeze(0)
         out: Tensor = torch.ops.jouleprune.conv2d_csr(
             rows, self.values, self.col_indices, self.row_offsets, self.key, self.prepacked, self.bias,
             self.in_channels, (1, self.kernel_size[0]), (1, self.stride[0]), (0, self.padding[0]),
-            (1, self.dilation[0]), self.groups, self.activation,
+            (1, self.dilation[0]), self.groups,
+            self.activation if activation is None else activation, added,
         )  # fmt: skip
         return out.squeeze(-2) if input.dim() == 3 else out.squeeze(-2).squeeze(0)

@@ -81,10 +81,14 @@ class SparseConv2dCSR(SparseConv2d):
         self.padding = (padding[0], padding[1])
         self._pack(dense, mask)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, residual: Tensor | None = None, activation: str | None = None) -> Tensor:
+        """``residual``: sizes of the output, added before the activation; ``activation``: instead of the layer's."""
         batched = input.unsqueeze(0) if input.dim() == 3 else input
+        added = residual.unsqueeze(0) if residual is not None and input.dim() == 3 else residual
         out: Tensor = torch.ops.jouleprune.conv2d_csr(
             batched, self.values, self.col_indices, self.row_offsets, self.key, self.prepacked, self.bias,
-            self.in_channels, self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.activation,
+            self.in_channels, self.kernel_size, self.stride, self.padding, self.dilation, self.groups,
+            self.activation if activation is None else activation,
+            added,
         )  # fmt: skip
         return out.squeeze(0) if input.dim() == 3 else out

@@ -93,18 +93,20 @@ class SparseLinearCSR(SparseLinear):
         self.in_features, self.out_features = dense.in_features, dense.out_features
         self._pack(dense, mask)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor, residual: Tensor | None = None, activation: str | None = None) -> Tensor:
+        """``residual``: [..., out_features], added before the activation; ``activation``: instead of the layer's."""
+        after = self.activation if activation is None else activation
         if torch.jit.is_scripting() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
             out: Tensor = torch.ops.jouleprune.linear_csr(
                 input, self.values, self.col_indices, self.row_offsets, self.key, self.prepacked, self.bias,
-                self.in_features, self.activation,
+                self.in_features, after, residual,
             )  # fmt: skip
         else:
-            out = self._eager(input)
+            out = self._eager(input, residual, after)
         return out
 
     @torch.jit.unused
-    def _eager(self, input: Tensor) -> Tensor:
+    def _eager(self, input: Tensor, residual: Tensor | None, activation: str) -> Tensor:
         """The same by direct look-ups: nn.Module's own, six times, cost more than a small product."""
         own, kept = self._parameters, self._buffers
         if "values" not in own or "bias" not in own:  # parametrized: a property makes them
@@ -112,7 +114,7 @@ class SparseLinearCSR(SparseLinear):
         try:
             out: Tensor = _linear_csr(
                 input, own["values"], kept["col_indices"], kept["row_offsets"], kept["key"], None, own["bias"],
-                self.in_features, self.activation,
+                self.in_features, activation, residual,
             )  # fmt: skip
         except NotImplementedError as error:  # a sparse or nested tensor
             raise unsupported_input("SparseLinear", input, error) from None

@@ -1,0 +1,168 @@
+"""``convert(fuse=True)``: sums of a sparse layer's output and something else (residual connections), and the activation
+of such a sum, computed by the layer's op.
+
+The sum stands in the code of a module, so that module becomes a :class:`torch.fx.GraphModule` of its own class name
+with the same children, parameters and buffers under the same names: checkpoints fit both.
+"""
+
+from __future__ import annotations
+
+import copy
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import fx, nn
+
+from .fuse_trace import activation_of, plain, traced
+from .layers import SPARSE
+from .nn import SparseConv1dCSR, SparseConv2dCSR, SparseLinearCSR
+
+__all__ = ["with_fused_sums"]
+
+_ADDS = (operator.add, operator.iadd, torch.add)
+_ACTIVATIONS: dict[Any, str] = {F.relu: "relu", torch.relu: "relu", torch.relu_: "relu", F.silu: "silu"}
+_METHODS = {"relu": "relu", "relu_": "relu"}
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """layer(x) + other, and maybe an activation of it."""
+
+    call: fx.Node
+    between: list[fx.Node]  # identities, where norms were
+    add: fx.Node
+    other: fx.Node
+    after: fx.Node | None
+    activation: str | None
+
+
+def with_fused_sums(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
+    """Changes ``model`` in place, but for a sum in its own forward, which takes another outermost module.
+
+    Returns:
+        (model, by layer what to tell).
+    """
+    told: dict[str, str] = {}
+    names = sorted((name for name, module in model.named_modules()), key=lambda name: name.count("."), reverse=True)
+    for name in [name for name in names if name] + [""]:  # the innermost first
+        module = model.get_submodule(name)
+        if isinstance(module, SPARSE) or not any(isinstance(child, SPARSE) for child in module.modules()):
+            continue
+        rewritten, layers = _rewritten(module)
+        told |= {f"{name}.{layer}" if name else layer: what for layer, what in layers.items()}
+        if layers and name:
+            model.set_submodule(name, rewritten)
+        elif layers:
+            model = rewritten
+    return model, told
+
+
+def _rewritten(module: nn.Module) -> tuple[nn.Module, dict[str, str]]:
+    graph = traced(module) if all(plain(inside) for inside in module.modules()) else None
+    if graph is None:
+        return module, {}
+    told: dict[str, str] = {}
+    for node in list(graph.nodes):
+        if isinstance(node.type, str):  # an annotation as text, which TorchScript could not look up in new code
+            node.type = None
+        found = _sum(module, node)
+        if found is None:
+            continue
+        last = found.after or found.add
+        with graph.inserting_before(last):
+            call = graph.call_module(str(found.call.target), (found.call.args[0], found.other, found.activation))
+        last.replace_all_uses_with(call)
+        for old in (found.after, found.add, *found.between, found.call):
+            if old is not None:
+                graph.erase_node(old)
+        told[str(found.call.target)] = f"; fused a sum{f' and its {found.activation}' if found.activation else ''}"
+    return (_as_module(module, graph) if told else module), told
+
+
+def _sum(module: nn.Module, node: fx.Node) -> _Sum | None:
+    """What is added in ``node``, where a sparse layer can do it."""
+    by_function, by_method = node.op == "call_function" and node.target in _ADDS, node.op == "call_method"
+    if not (by_function or (by_method and node.target == "add")) or len(node.args) != 2 or node.kwargs:
+        return None
+    in_place = node.target is operator.iadd
+    for product, other in ((node.args[0], node.args[1]), (node.args[1], node.args[0])):
+        if in_place and product is not node.args[0]:
+            return None  # changes what others may still read
+        if not (isinstance(product, fx.Node) and isinstance(other, fx.Node)) or not _depends_on_input(other):
+            continue
+        path = _back_to_layer(module, product, node)
+        if path and other not in path:
+            after, activation = _activation_after(module, node)
+            return _Sum(path[-1], path[:-1], node, other, after, activation)
+    return None
+
+
+def _back_to_layer(module: nn.Module, product: fx.Node, add: fx.Node) -> list[fx.Node]:
+    """From what is added back to the call of a sparse layer, through identities that nobody else reads; or nothing."""
+    path: list[fx.Node] = []
+    here, user = product, add
+    while here.op == "call_module" and list(here.users) == [user] and len(here.args) == 1 and not here.kwargs:
+        path.append(here)
+        inner = module.get_submodule(str(here.target))
+        if type(inner) is not nn.Identity:
+            can_add = type(inner) in (SparseLinearCSR, SparseConv1dCSR, SparseConv2dCSR)
+            return path if can_add and inner.activation == "none" else []
+        user, here = here, here.all_input_nodes[0]
+    return []
+
+
+def _depends_on_input(node: fx.Node) -> bool:
+    """Parameters, and what is made of them alone, are broadcast over the batch: an op adds tensors of equal sizes."""
+    seen, waiting = set(), [node]
+    while waiting:
+        here = waiting.pop()
+        if here.op == "placeholder":
+            return True
+        if here not in seen:
+            seen.add(here)
+            waiting.extend(here.all_input_nodes)
+    return False
+
+
+def _activation_after(module: nn.Module, add: fx.Node) -> tuple[fx.Node | None, str | None]:
+    if len(add.users) != 1:
+        return None, None
+    (user,) = add.users
+    if user.op == "call_module":
+        found = activation_of(module.get_submodule(str(user.target)))
+    elif user.op == "call_method":
+        found = _METHODS.get(str(user.target), "")
+    else:
+        found = _ACTIVATIONS.get(user.target, "")
+    arguments = [value for name, value in user.kwargs.items() if name != "inplace"]
+    if not found or user.args != (add,) or arguments:
+        return None, None
+    return user, found
+
+
+class _Rewritten(fx.GraphModule):
+    """A module with other code, and with everything else that it had; so are its copies."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
+        copied: fx.GraphModule = super().__deepcopy__(memo)
+        return _completed(copied, copy.deepcopy(self.__dict__, memo), type(self).__name__)
+
+
+def _as_module(module: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    return _completed(_Rewritten(module, graph), module.__dict__, type(module).__name__)
+
+
+def _completed(result: fx.GraphModule, attributes: dict[str, Any], class_name: str) -> fx.GraphModule:
+    """A GraphModule holds what its code names: the rest, too."""
+    for held in ("_parameters", "_buffers", "_modules"):  # containers are there, but as bare modules
+        result.__dict__[held].update(attributes[held])
+    result.__dict__["_non_persistent_buffers_set"] = set(attributes["_non_persistent_buffers_set"])
+    for name, value in attributes.items():
+        if name not in result.__dict__ and name != "forward":
+            result.__dict__[name] = value
+    result.training = attributes["training"]
+    type(result).__name__ = class_name  # fx makes a class for each
+    return result
