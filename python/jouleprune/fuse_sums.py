@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from .fuse_trace import activation_of, plain, traced
+from .fuse_trace import activation_of, plain, traced, unheard
 from .layers import SPARSE
 from .nn import SparseConv1dCSR, SparseConv2dCSR, SparseLinearCSR
 
@@ -61,7 +61,7 @@ def with_fused_sums(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
 
 
 def _rewritten(module: nn.Module) -> tuple[nn.Module, dict[str, str]]:
-    graph = traced(module) if all(plain(inside) for inside in module.modules()) else None
+    graph = traced(module) if all(_foreseeable(inside) for inside in module.modules()) else None
     if graph is None:
         return module, {}
     told: dict[str, str] = {}
@@ -80,6 +80,11 @@ def _rewritten(module: nn.Module) -> tuple[nn.Module, dict[str, str]]:
                 graph.erase_node(old)
         told[str(found.call.target)] = f"; fused a sum{f' and its {found.activation}' if found.activation else ''}"
     return (_as_module(module, graph) if told else module), told
+
+
+def _foreseeable(module: nn.Module) -> bool:
+    """Containers of a rewritten module are in training mode, which nothing reads."""
+    return unheard(module) if module._modules else plain(module)
 
 
 def _sum(module: nn.Module, node: fx.Node) -> _Sum | None:

@@ -9,7 +9,7 @@ from torch import fx, nn
 from .layers import SPARSE
 from .untouched import untouched
 
-__all__ = ["activation_of", "plain", "traced"]
+__all__ = ["activation_of", "plain", "traced", "unheard"]
 
 
 class _Tracer(fx.Tracer):
@@ -29,7 +29,12 @@ def traced(module: nn.Module) -> fx.Graph | None:
 
 def plain(module: nn.Module) -> bool:
     """In eval mode, and nobody listens to it."""
-    return not (module.training or module._forward_hooks or module._forward_pre_hooks)
+    return not module.training and unheard(module)
+
+
+def unheard(module: nn.Module) -> bool:
+    """Without hooks around its forward."""
+    return not (module._forward_hooks or module._forward_pre_hooks)
 
 
 def activation_of(module: nn.Module) -> str:

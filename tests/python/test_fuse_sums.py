@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import torch.fx.experimental.optimization
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
@@ -188,6 +189,15 @@ def test_norms_are_folded_into_dense_layers_too(tmp_path):
     again = jp.load(fresh, tmp_path / "again.safetensors")
     with torch.no_grad():
         assert torch.equal(again(x), fresh(x))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_sums_of_a_network_that_was_rewritten_before():
+    model, x = resnet()
+    fused = jp.convert(torch.fx.experimental.optimization.fuse(model), x, force=True, fuse=True)
+    assert jp.explain(fused).count("a sum and its relu") == 2
+    with torch.no_grad():
+        torch.testing.assert_close(fused(x), model(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
 
 from ..clock import seconds
 from ..convert import convert, decisions
@@ -55,8 +54,8 @@ class NetworkProblem:
         ]
 
     def converted(self, force: bool) -> Candidate:
-        """``convert`` over folded batch norms, activations fused; with ``force`` every pruned layer runs sparse."""
-        converted = convert(_folded(self.network), self.x, force=force, fuse=True)
+        """``convert`` with what it can fuse fused; with ``force`` every pruned layer runs sparse."""
+        converted = convert(self.network, self.x, force=force, fuse=True)
         made = [decision for decision in decisions(converted) if decision.layout != "dense"]
         if not made:
             raise Unavailable("jouleprune.convert leaves this network as it is")
@@ -113,11 +112,3 @@ def _prunable(network: nn.Module) -> list[Tensor]:
         if isinstance(module, nn.LSTM):
             weights += [weight for name, weight in module.named_parameters() if name.startswith("weight")]
     return weights
-
-
-def _folded(network: nn.Module) -> nn.Module:
-    """Batch norms folded into the convolutions before them."""
-    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
-        return network
-    folded: nn.Module = fuse(network)
-    return folded.requires_grad_(False)
