@@ -40,6 +40,12 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("apply_mask_(Tensor(a!) self, Tensor bits) -> ()");
   m.def("importance(Tensor weight, Tensor? grad, str criterion) -> Tensor");
 
+  // Masks of units: what is smallest goes. `left`: what earlier masks kept; none = everything.
+  m.def("mask_smallest(Tensor[] scores, Tensor[] left, int amount) -> Tensor[]");
+  m.def("mask_n_of_m(Tensor scores, Tensor? left, int n, int m, int dim) -> Tensor");
+  m.def("unit_norms(Tensor scores, Tensor? left, int[2] block_size, float norm) -> (Tensor norms, Tensor left)");
+  m.def("spread_units(Tensor units, Tensor? left, SymInt[] size, int[2] block_size) -> Tensor");
+
   // Selection under a joule budget. `request`, `plan`: JSON; an error comes back as {"error": {"type", "message", "minimum_j"}}.
   m.def("select_masks(Tensor[] importance, str request) -> (Tensor[] masks, str plan)");
 

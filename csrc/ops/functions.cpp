@@ -127,4 +127,24 @@ Tensor importance(const Tensor& weight, const OptionalTensor& grad, std::string_
   return op.call(weight, grad, criterion);
 }
 
+std::vector<Tensor> mask_smallest(at::TensorList scores, int64_t amount, at::TensorList left) {
+  static const auto op = find_op<MaskSmallest>("jouleprune::mask_smallest");
+  return op.call(scores, left, amount);
+}
+
+Tensor mask_n_of_m(const Tensor& scores, int64_t n, int64_t m, int64_t dim, const OptionalTensor& left) {
+  static const auto op = find_op<MaskNOfM>("jouleprune::mask_n_of_m");
+  return op.call(scores, left, n, m, dim);
+}
+
+std::tuple<Tensor, Tensor> unit_norms(const Tensor& scores, at::IntArrayRef block_size, double norm, const OptionalTensor& left) {
+  static const auto op = find_op<UnitNorms>("jouleprune::unit_norms");
+  return op.call(scores, left, block_size, norm);
+}
+
+Tensor spread_units(const Tensor& units, at::IntArrayRef size, at::IntArrayRef block_size, const OptionalTensor& left) {
+  static const auto op = find_op<SpreadUnits>("jouleprune::spread_units");
+  return op.call(units, left, c10::fromIntArrayRefSlow(size), block_size);
+}
+
 }  // namespace jouleprune

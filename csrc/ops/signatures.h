@@ -8,6 +8,7 @@
 #include <optional>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 namespace jouleprune::ops {
 
@@ -51,6 +52,13 @@ using PackMask = Tensor(const Tensor& mask);
 using UnpackMask = Tensor(const Tensor& bits, c10::SymIntArrayRef size);
 using ApplyMask = void(const Tensor& self, const Tensor& bits);
 using Importance = Tensor(const Tensor& weight, const OptionalTensor& grad, std::string_view criterion);
+
+using MaskSmallest = std::vector<Tensor>(at::TensorList scores, at::TensorList left, int64_t amount);
+using MaskNOfM = Tensor(const Tensor& scores, const OptionalTensor& left, int64_t n, int64_t m, int64_t dim);
+using UnitNorms = std::tuple<Tensor, Tensor>(const Tensor& scores, const OptionalTensor& left, at::IntArrayRef block_size,
+                                             double norm);
+using SpreadUnits = Tensor(const Tensor& units, const OptionalTensor& left, c10::SymIntArrayRef size,
+                           at::IntArrayRef block_size);
 
 /// `name`: "jouleprune::<op>". Look it up once and keep it in a function-local static.
 template <class Signature>

@@ -10,6 +10,7 @@ from . import (
     energy,
     nn,
     ops,
+    prune,
 )
 from .checkpoint import load, save
 from .convert import convert, explain
@@ -47,6 +48,7 @@ __all__ = [
     "nn",
     "ops",
     "plan",
+    "prune",
     "save",
     "sweep",
 ]

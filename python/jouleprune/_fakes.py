@@ -28,6 +28,7 @@ from ._fake_checks import (
     check_weight,
     conv_output_size,
 )
+from ._unit_fakes import UNIT_FAKES
 
 __all__ = ["FAKES", "VMAPS"]
 
@@ -395,7 +396,7 @@ FAKES: dict[str, Callable[..., Any]] = {
         apply_mask_,
         importance,
     )
-}
+} | UNIT_FAKES
 VMAPS: dict[str, Callable[..., Any]] = {
     name: _map_the_input(name) for name in ("linear_csr", "conv2d_csr", "linear_bsr", "linear_bsr_int8")
 }

@@ -48,6 +48,7 @@ import torch
 from torch import Tensor
 
 from ._fakes import FAKES, VMAPS
+from ._unit_ops import mask_n_of_m, mask_smallest, spread_units, unit_norms
 
 __all__ = [
     "apply_mask_",
@@ -56,12 +57,16 @@ __all__ = [
     "linear_bsr",
     "linear_bsr_int8",
     "linear_csr",
+    "mask_n_of_m",
+    "mask_smallest",
     "pack_bsr",
     "pack_bsr_int8",
     "pack_csr",
     "pack_mask",
     "prepack_bsr",
     "prepack_csr",
+    "spread_units",
+    "unit_norms",
     "unpack_bsr",
     "unpack_bsr_int8",
     "unpack_csr",

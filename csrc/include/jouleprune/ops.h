@@ -19,6 +19,7 @@
 #include <optional>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 namespace jouleprune {
 
@@ -125,5 +126,26 @@ void apply_mask_(const at::Tensor& self, const at::Tensor& bits);
 /// Scores beyond float32 saturate at its largest number. Throws c10::ValueError when `weight` or `grad` holds NaN or inf, when a
 /// criterion that uses the gradient gets none, and for an unknown criterion.
 at::Tensor importance(const at::Tensor& weight, const std::optional<at::Tensor>& grad, std::string_view criterion);
+
+// Masks of units, bool, true = kept. Scores: any real dtype and device, compared by magnitude; NaN is above infinity. Of equal ones
+// the first stay. `left`: bool, what earlier masks kept; none: everything. The result is the same for any number of threads.
+
+/// One mask per tensor of `scores`: what is left but the `amount` smallest of all, found without sorting or joining the tensors, also
+/// beyond 2^31 entries. Throws c10::ValueError when `amount` is negative or more than is left.
+std::vector<at::Tensor> mask_smallest(at::TensorList scores, int64_t amount, at::TensorList left = {});
+
+/// Pattern n:m: of every m consecutive entries along `dim` the n largest of those left; the last group may be shorter.
+at::Tensor mask_n_of_m(const at::Tensor& scores, int64_t n, int64_t m, int64_t dim,
+                       const std::optional<at::Tensor>& left = std::nullopt);
+
+/// scores [rows, ...], flattened to [rows, cols] and seen as units of r x c entries -> norms (float64) and left (bool), both
+/// [ceil(rows / r), ceil(cols / c)]. The norm is a mean over the unit's entries in the weight: (sum |score|^norm / entries)^(1 / norm),
+/// or the largest |score| for infinity; entries that are not left count as 0. A unit is left while any of its entries is.
+std::tuple<at::Tensor, at::Tensor> unit_norms(const at::Tensor& scores, at::IntArrayRef block_size, double norm,
+                                              const std::optional<at::Tensor>& left = std::nullopt);
+
+/// The mask of a weight of `size` from the mask of its units: an entry is kept when its unit is and when it is left.
+at::Tensor spread_units(const at::Tensor& units, at::IntArrayRef size, at::IntArrayRef block_size,
+                        const std::optional<at::Tensor>& left = std::nullopt);
 
 }  // namespace jouleprune

@@ -1,0 +1,169 @@
+"""Patterns that kernels exploit, with torch's hooks: n:m, blocks, vectors. Selection: ``csrc/select``."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..ops import mask_n_of_m, mask_smallest, spread_units, unit_norms
+from .amounts import _validate_pruning_amount_init, _validate_structured_pruning, amount_of
+from .hooks import BasePruningMethod
+from .methods import Hook
+
+__all__ = [
+    "BlockStructured",
+    "NMStructured",
+    "VectorStructured",
+    "block_structured",
+    "n_m_structured",
+    "vector_structured",
+]
+
+
+class NMStructured(BasePruningMethod):
+    """Of every m consecutive entries along ``dim`` keeps the n largest of those left; see :func:`n_m_structured`."""
+
+    PRUNING_TYPE = "global"  # sees the whole tensor and its mask
+
+    def __init__(self, n: int, m: int, dim: int = 1) -> None:
+        for name, number in (("n", n), ("m", m), ("dim", dim)):
+            if isinstance(number, bool) or not isinstance(number, int):
+                raise TypeError(f"{name}: expected a whole number, got {number!r}")
+        if m < 1 or not 0 <= n <= m:
+            raise ValueError(f"n, m: expected 0 <= n <= m and m of at least 1, got {n}:{m}")
+        self.n, self.m, self.dim = n, m, dim
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        return default_mask * mask_n_of_m(t, self.n, self.m, dim=self.dim, left=default_mask != 0)
+
+    @classmethod
+    def apply(  # type: ignore[override]
+        cls, module: nn.Module, name: str, n: int, m: int, dim: int = 1, importance_scores: Tensor | None = None
+    ) -> Hook:
+        return super().apply(module, name, n, m, dim, importance_scores=importance_scores)
+
+
+class BlockStructured(BasePruningMethod):
+    """Removes the blocks of least norm; see :func:`block_structured`."""
+
+    PRUNING_TYPE = "global"
+
+    def __init__(self, amount: float, block_size: tuple[int, int], n: float = 1) -> None:
+        _validate_pruning_amount_init(amount)
+        sizes = tuple(block_size)
+        if len(sizes) != 2 or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
+            raise ValueError(f"block_size: expected two whole numbers of at least 1, got {block_size!r}")
+        if not n > 0:
+            raise ValueError(f"n: expected a norm above 0, got {n!r}")
+        self.amount, self.block_size, self.n = amount, sizes, n
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        _validate_structured_pruning(t)
+        left = default_mask != 0
+        norms, units = unit_norms(t, block_size=self.block_size, norm=self.n, left=left)
+        kept = mask_smallest([norms], amount_of(self.amount, int(units.sum())), left=[units])[0]
+        return default_mask * spread_units(kept, t.shape, block_size=self.block_size)
+
+    @classmethod
+    def apply(  # type: ignore[override]
+        cls,
+        module: nn.Module,
+        name: str,
+        amount: float,
+        block_size: tuple[int, int],
+        n: float = 1,
+        importance_scores: Tensor | None = None,
+    ) -> Hook:
+        return super().apply(module, name, amount, block_size, n, importance_scores=importance_scores)
+
+
+class VectorStructured(BlockStructured):
+    """Removes the vectors of least norm; see :func:`vector_structured`."""
+
+    def __init__(self, amount: float, length: int = 16, n: float = 1) -> None:
+        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            raise ValueError(f"length: expected a whole number of at least 1, got {length!r}")
+        super().__init__(amount, (length, 1), n)
+
+    @classmethod
+    def apply(  # type: ignore[override]
+        cls,
+        module: nn.Module,
+        name: str,
+        amount: float,
+        length: int = 16,
+        n: float = 1,
+        importance_scores: Tensor | None = None,
+    ) -> Hook:
+        return super(BlockStructured, cls).apply(module, name, amount, length, n, importance_scores=importance_scores)
+
+
+def n_m_structured(
+    module: nn.Module, name: str, n: int, m: int, *, dim: int = 1, importance_scores: Tensor | None = None
+) -> nn.Module:
+    """Keeps at most n of every m consecutive entries of ``module.name`` along ``dim``: the pattern n:m, such as 2:4.
+
+    Args:
+        module: holds the parameter.
+        name: of the parameter.
+        n, m: how many stay of how many, 0 <= n <= m. A last group that is shorter keeps n too.
+        dim: along which groups run: 1 is the inputs of a Linear and the input channels of a convolution.
+        importance_scores: shape of the parameter; its magnitudes are compared in place of the parameter's.
+    Returns:
+        The module, with ``name_orig`` and ``name_mask`` as of :func:`jouleprune.prune.identity`. What earlier pruning
+        removed counts as removed: a group loses only what is above n of those left.
+    Raises:
+        TypeError, ValueError: the pattern, the parameter, or scores of another shape.
+        IndexError: a dimension that the parameter lacks.
+    """
+    NMStructured.apply(module, name, n, m, dim, importance_scores=importance_scores)
+    return module
+
+
+def block_structured(
+    module: nn.Module,
+    name: str,
+    amount: float,
+    *,
+    block_size: tuple[int, int],
+    n: float = 1,
+    importance_scores: Tensor | None = None,
+) -> nn.Module:
+    """Removes whole blocks of ``module.name``, those of least mean L_n norm; of equal ones the first stay.
+
+    Args:
+        module, name, importance_scores: as of :func:`n_m_structured`; the parameter [rows, ...] is seen as a matrix
+            [rows, cols], as layout bsr sees it (docs/formats.md).
+        amount: share in [0.0, 1.0] or count of the blocks of which something is left.
+        block_size: (rows, cols) of a block. Blocks at the edge may be smaller; their norm is a mean, so they compare.
+        n: norm of a block: (sum |w|^n / entries)^(1/n), or the largest |w| for inf. Above 0.
+    Returns:
+        The module.
+    Raises:
+        TypeError, ValueError: ``amount``, ``block_size``, ``n``, a parameter of fewer than two dimensions, scores of
+            another shape.
+    """
+    BlockStructured.apply(module, name, amount, block_size, n, importance_scores=importance_scores)
+    return module
+
+
+def vector_structured(
+    module: nn.Module,
+    name: str,
+    amount: float,
+    *,
+    length: int = 16,
+    n: float = 1,
+    importance_scores: Tensor | None = None,
+) -> nn.Module:
+    """Removes vectors of ``module.name``: ``length`` consecutive outputs that share an input, the blocks (length, 1).
+
+    Args:
+        module, name, amount, n, importance_scores: as of :func:`block_structured`.
+        length: outputs of a vector.
+    Returns:
+        The module.
+    Raises:
+        TypeError, ValueError: as :func:`block_structured`.
+    """
+    VectorStructured.apply(module, name, amount, length, n, importance_scores=importance_scores)
+    return module
