@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -111,10 +110,8 @@ class PruningContainer(BasePruningMethod, torch_prune.PruningContainer):
 
     def __init__(self, *args: Any) -> None:
         self._pruning_methods: tuple[torch_prune.BasePruningMethod, ...] = ()
-        one = args[0] if len(args) == 1 else None
-        methods = (
-            tuple(one) if isinstance(one, Iterable) and not isinstance(one, torch_prune.BasePruningMethod) else args
-        )
+        listed = len(args) == 1 and not isinstance(args[0], torch_prune.BasePruningMethod)
+        methods = tuple(args[0]) if listed else args
         if methods:
             self._tensor_name = methods[0]._tensor_name
         for method in methods:
