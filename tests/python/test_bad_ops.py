@@ -49,6 +49,7 @@ def load(**changes):
 
 
 V, T, R = ValueError, TypeError, RuntimeError
+BOOLS = torch.ones(3, dtype=torch.bool)
 CASES = {
     "input width": (V, r"input.*4", lambda: linear(input=torch.ones(2, 5))),
     "input scalar": (V, "input", lambda: linear(input=torch.tensor(1.0))),
@@ -96,6 +97,22 @@ CASES = {
     "mask bits dtype": (T, "bits", lambda: jp.ops.unpack_mask(torch.zeros(2), [9])),
     "apply bits length": (V, "bits", lambda: jp.ops.apply_mask_(torch.ones(9), torch.zeros(1, dtype=torch.uint8))),
     "pack_mask dtype": (T, "mask", lambda: jp.ops.pack_mask(torch.ones(9))),
+    "smallest amount": (V, "amount.*3, got 4", lambda: jp.ops.mask_smallest([torch.ones(3)], 4)),
+    "smallest amount negative": (V, "amount.*-1", lambda: jp.ops.mask_smallest([torch.ones(3)], -1)),
+    "smallest left count": (V, "left.*2.*got 1", lambda: jp.ops.mask_smallest([torch.ones(3)] * 2, 1, left=[BOOLS])),
+    "smallest left shape": (V, r"left\[0\]", lambda: jp.ops.mask_smallest([torch.ones(2)], 1, left=[BOOLS])),
+    "smallest left dtype": (T, r"left\[0\]", lambda: jp.ops.mask_smallest([torch.ones(3)], 1, left=[torch.ones(3)])),
+    "smallest complex": (T, r"scores\[0\]", lambda: jp.ops.mask_smallest([torch.ones(3, dtype=torch.cfloat)], 1)),
+    "smallest sparse": (V, r"scores\[0\]", lambda: jp.ops.mask_smallest([torch.eye(3).to_sparse()], 1)),
+    "n of m": (V, "n, m.*5:4", lambda: jp.ops.mask_n_of_m(torch.ones(3, 4), 5, 4, dim=1)),
+    "n of m dim": (IndexError, "dim.*got 2", lambda: jp.ops.mask_n_of_m(torch.ones(3, 4), 2, 4, dim=2)),
+    "n of m left": (V, "left", lambda: jp.ops.mask_n_of_m(torch.ones(3, 4), 2, 4, dim=1, left=BOOLS)),
+    "norms 1-d": (V, "unit_norms", lambda: jp.ops.unit_norms(torch.ones(3), block_size=(1, 1))),
+    "norms block size": (V, "block_size", lambda: jp.ops.unit_norms(torch.ones(3, 3), block_size=(0, 1))),
+    "norms norm": (V, "norm", lambda: jp.ops.unit_norms(torch.ones(3, 3), block_size=(1, 1), norm=0)),
+    "units shape": (V, r"units.*\[2, 3\]", lambda: jp.ops.spread_units(BOOLS.view(1, 3), (4, 9), block_size=(2, 4))),
+    "units dtype": (T, "units", lambda: jp.ops.spread_units(torch.ones(2, 3), (4, 9), block_size=(2, 4))),
+    "units left": (V, "left", lambda: jp.ops.spread_units(torch.rand(2, 3) < 1, (4, 9), block_size=(2, 4), left=BOOLS)),
     "importance nan": (V, "NaN|finite|nan", lambda: jp.ops.importance(torch.tensor([float("nan")]), None, "lamp")),
     "importance name": (V, "lamp", lambda: jp.ops.importance(torch.ones(2), None, "loud")),
     "importance grad shape": (V, "grad", lambda: jp.ops.importance(torch.ones(2), torch.ones(3), "gradient")),

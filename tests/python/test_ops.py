@@ -283,6 +283,27 @@ CASES = {
         (torch.randn(7, 5).t(), jp.ops.pack_mask(odd_mask())),
         (torch.ones(35, dtype=torch.int64), jp.ops.pack_mask(odd_mask())),
     ],
+    "mask_smallest": lambda: [
+        ([torch.randn(5, 7), torch.randn(3, 2).t()], [odd_mask(), torch.rand(2, 3) < 2], 9),
+        ([torch.randn(5, 7).bfloat16(), torch.randn(4).double()], [], 3),
+        ([torch.randint(-3, 4, (5, 7))], [], 0),
+        ([], [], 0),
+    ],
+    "mask_n_of_m": lambda: [
+        (torch.randn(5, 7), odd_mask(), 2, 4, 1),
+        (torch.randn(3, 9, 2, 2).half(), None, 1, 3, -3),
+        (torch.randint(-3, 4, (5, 7)), None, 0, 1, 0),
+    ],
+    "unit_norms": lambda: [
+        (torch.randn(5, 7), odd_mask(), [2, 3], 1.0),
+        (torch.randn(9, 3, 2, 2).bfloat16(), None, [16, 1], 2.0),
+        (torch.randn(7, 5).t(), None, [1, 4], float("inf")),
+        (torch.zeros(0, 5), None, [4, 4], 1.0),
+    ],
+    "spread_units": lambda: [
+        (torch.rand(3, 3) < 0.5, odd_mask(), [5, 7], [2, 3]),
+        (torch.rand(1, 12) < 0.5, None, [9, 3, 2, 2], [16, 1]),
+    ],
     "importance": lambda: [
         *((torch.randn(5, 7), torch.randn(5, 7), name) for name in ("lamp", "taylor", "magnitude", "gradient")),
         (torch.randn(5, 7).bfloat16(), None, "lamp"),
