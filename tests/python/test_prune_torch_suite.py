@@ -7,6 +7,7 @@ package ``expecttest``.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -38,4 +39,5 @@ def test_pytorchs_own_tests_pass():
     assert (folder / "test_pruning.py").is_file(), folder
     run = subprocess.run([sys.executable, "-c", _RUN, str(folder)], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert "ran 34 skipped 0" in run.stdout or int(run.stdout.split()[1]) > 34
+    ran = re.search(r"^ran (\d+) skipped 0$", run.stdout, re.MULTILINE)
+    assert ran is not None and int(ran[1]) >= 34, run.stdout  # as many as torch 2.13 has
