@@ -71,6 +71,7 @@ def test_structured_after_unstructured_is_torchs():
         library.random_unstructured(layer, "weight", 0.6)
         library.ln_structured(layer, "weight", 3, 2, 0)
         library.ln_structured(layer, "weight", 0.4, 1, 1)
+        library.random_structured(layer, "weight", 0, 0)  # draws nothing
         library.random_structured(layer, "weight", 2, 0)
         library.l1_unstructured(layer, "weight", 0.5)
 

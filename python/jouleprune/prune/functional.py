@@ -230,7 +230,7 @@ def _scores_of(pair: Pair, importance_scores: Mapping[Pair, Tensor] | None) -> T
             f"importance_scores: expected the shape of {name!r} of {type(module).__name__}, {list(value.shape)}, got "
             f"{list(scores.shape)}"
         )
-    return scores.detach()
+    return scores.detach().to(value.device)
 
 
 def _left(pair: Pair) -> Tensor:

@@ -202,7 +202,7 @@ def _scores(module: nn.Module, name: str, importance_scores: Tensor | None) -> T
             f"importance_scores: expected the shape of {name!r} of {type(module).__name__}, {list(tensor.shape)}, "
             f"got {list(importance_scores.shape)}"
         )
-    return importance_scores
+    return importance_scores.to(tensor.device)
 
 
 def _copy_pruned(module: nn.Module, name: str, memo: dict[int, Any]) -> None:

@@ -118,9 +118,10 @@ class _Channels(BasePruningMethod):
         channels = None if left is None else left.sum(dim=others) != 0
         count = t.shape[self.dim] if channels is None else int(channels.sum())
         amount = amount_of(self.amount, count)
-        kept = mask_smallest(
-            [self._channel_scores(t, channels)], amount, left=None if channels is None else [channels]
-        )[0]
+        if amount == 0:  # draws nothing either, as torch
+            return torch.ones_like(t, dtype=torch.bool) if left is None else left
+        channel_masks = None if channels is None else [channels]
+        kept = mask_smallest([self._channel_scores(t, channels)], amount, left=channel_masks)[0]
         for d in others:
             kept = kept.unsqueeze(d)
         return kept.expand(t.shape) if left is None else kept & left
