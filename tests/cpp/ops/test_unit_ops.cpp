@@ -1,4 +1,5 @@
 // Ops on units of weights through the dispatcher: dtypes, strides, masks, errors. Their algorithms: tests/cpp/select.
+#include <algorithm>
 #include <limits>
 #include <vector>
 
@@ -40,7 +41,8 @@ TEST(MaskSmallest, EqualsASortOfEverything) {
 }
 
 TEST(MaskSmallest, ComparesSeveralDtypesAsTorchPromotesThem) {
-  const auto kept = mask_smallest({at::tensor({3.0, -1.0}, at::kHalf), at::tensor({2.5, 0.5}, at::kDouble), at::tensor({1, -4})}, 3);
+  const auto half = at::tensor({3.0, -1.0}).to(at::kHalf);
+  const auto kept = mask_smallest({half, at::tensor({2.5, 0.5}, at::kDouble), at::tensor({1, -4})}, 3);
   EXPECT_TRUE(kept[0].equal(at::tensor({1, 0}).to(at::kBool)));
   EXPECT_TRUE(kept[1].equal(at::tensor({1, 0}).to(at::kBool)));
   EXPECT_TRUE(kept[2].equal(at::tensor({0, 1}).to(at::kBool)));
