@@ -73,13 +73,15 @@ at::ScalarType common_type(at::TensorList scores) {
 }
 
 template <class Score>
-std::vector<Tensor> smallest_removed(const std::vector<Tensor>& scores, const std::vector<Tensor>& left, int64_t amount) {
+std::vector<Tensor> smallest_removed(const std::vector<Tensor>& scores, const std::vector<Tensor>& left,
+                                     int64_t amount) {
   std::vector<Tensor> kept;
   std::vector<select::Part<Score>> parts;
   for (size_t i = 0; i < scores.size(); ++i) {
     kept.push_back(empty_mask(scores[i].sizes()));
-    parts.push_back({static_cast<const Score*>(scores[i].const_data_ptr()), left.empty() ? nullptr : data_or_null(left[i]),
-                     scores[i].numel(), kept.back().mutable_data_ptr<bool>()});
+    const bool* mask = left.empty() ? nullptr : data_or_null(left[i]);
+    parts.push_back({static_cast<const Score*>(scores[i].const_data_ptr()), mask, scores[i].numel(),
+                     kept.back().mutable_data_ptr<bool>()});
   }
   with_op_in_errors("mask_smallest", [&] { select::remove_smallest<Score>(parts, amount, torch_threads()); });
   return kept;
@@ -152,11 +154,12 @@ Tensor spread_units(const Tensor& units, const OptionalTensor& left, at::IntArra
   constexpr const char* kOp = "spread_units";
   checked_numel(kOp, size);
   const select::Blocks blocks = checked_blocks(kOp, size, block_size);
-  TORCH_CHECK_VALUE(units.defined() && units.layout() == at::kStrided, kOp, ": units: expected a dense (strided) tensor");
+  TORCH_CHECK_VALUE(units.defined() && units.layout() == at::kStrided, kOp,
+                    ": units: expected a dense (strided) tensor");
   TORCH_CHECK_TYPE(units.scalar_type() == at::kBool, kOp, ": units: expected bool, got ", units.scalar_type());
   TORCH_CHECK_VALUE(units.dim() == 2 && units.size(0) == blocks.down() && units.size(1) == blocks.across(), kOp,
-                    ": units: expected [", blocks.down(), ", ", blocks.across(), "] for a weight of size ", size, ", got ",
-                    units.sizes());
+                    ": units: expected [", blocks.down(), ", ", blocks.across(), "] for a weight of size ", size,
+                    ", got ", units.sizes());
   if (left.has_value()) {
     check_mask(kOp, *left);
     TORCH_CHECK_VALUE(left->sizes() == size, kOp, ": left: expected size ", size, ", got ", left->sizes());
@@ -183,8 +186,8 @@ Tensor mask_n_of_m(const Tensor& scores, const OptionalTensor& left, int64_t n, 
   check_scores(kOp, "scores", scores);
   if (left.has_value()) check_left(kOp, "left", *left, scores);
   const int64_t dims = scores.dim();
-  TORCH_CHECK_INDEX(dim >= -dims && dim < dims, kOp, ": dim: expected a dimension in [", -dims, ", ", dims - 1, "], got ",
-                    dim);
+  TORCH_CHECK_INDEX(dim >= -dims && dim < dims, kOp, ": dim: expected a dimension in [", -dims, ", ", dims - 1,
+                    "], got ", dim);
   const select::Lines lines = lines_along(scores.sizes(), dim < 0 ? dim + dims : dim);
   at::ScalarType type = compared_type(scores.scalar_type());
   if (type != at::kLong && type != at::kDouble) type = at::kFloat;

@@ -18,12 +18,12 @@ struct Part {
   bool* kept = nullptr;           ///< [size], written: left and not removed; nullptr: not wanted
 };
 
-/// Removes the `amount` entries of least magnitude among those left. Of equal magnitudes the first stay, in the order of
-/// the parts and then of the entries. Score: Bits16, float, double or int64_t. Throws std::invalid_argument when
+/// Removes the `amount` entries of least magnitude among those left. Of equal magnitudes the first stay, in the order
+/// of the parts and then of the entries. Score: Bits16, float, double or int64_t. Throws std::invalid_argument when
 /// `amount` is negative or more than is left. The result is the same for any number of threads.
 ///
-/// Cost: one pass over the scores per 11 bits of key (2, 3 or 6), and one or two to write the masks. Memory: a histogram
-/// per thread and 8 bytes per 65,536 entries.
+/// Cost: one pass over the scores per 11 bits of key (2, 3 or 6), and one or two to write the masks. Memory: a
+/// histogram per thread and 32 bytes per 65,536 entries.
 template <class Score>
 void remove_smallest(std::span<const Part<Score>> parts, int64_t amount, const kernels::ParallelFor& parallel);
 

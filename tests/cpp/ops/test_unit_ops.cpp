@@ -91,7 +91,8 @@ TEST(UnitOps, NameWhatIsWrong) {
   expect_error<c10::TypeError>("mask_smallest: scores[0]: expected real numbers",
                                [&] { mask_smallest({weight.to(at::kComplexFloat)}, 1); });
   expect_error<c10::ValueError>("mask_n_of_m: n, m: expected 0 <= n <= m", [&] { mask_n_of_m(weight, 3, 2, 1); });
-  expect_error<c10::IndexError>("mask_n_of_m: dim: expected a dimension in [-2, 1], got 2", [&] { mask_n_of_m(weight, 2, 4, 2); });
+  expect_error<c10::IndexError>("mask_n_of_m: dim: expected a dimension in [-2, 1], got 2",
+                               [&] { mask_n_of_m(weight, 2, 4, 2); });
   expect_error<c10::ValueError>("unit_norms: norm: expected a number above 0", [&] { unit_norms(weight, {2, 2}, 0); });
   expect_error<c10::ValueError>("unit_norms: block_size: expected two sizes", [&] { unit_norms(weight, {2, 0}, 1); });
   expect_error<c10::ValueError>("spread_units: units: expected [2, 2]",
