@@ -142,6 +142,8 @@ def test_bad_arguments():
     ):
         with pytest.raises(kind, match=words):
             jp.ops.conv2d_bsr_int8(x, *packed, **{**good, **changes})
+    with pytest.raises(ValueError, match="SparseConv2dInt8: input: expected a dense tensor"):
+        layer(x.to_sparse())
     with pytest.raises(TypeError, match="input: expected float32, bfloat16 or float16"):
         jp.ops.conv2d_bsr_int8(x.double(), *packed, **good)
     with pytest.raises(ValueError, match="expected at most 131072"):

@@ -12,31 +12,21 @@ namespace {
 
 int64_t two(int64_t a, int64_t b) { return a << 32 | b; }
 
-/// Where the first words of the quads of all groups lie on the raster: [groups * quads.cols].
-std::vector<int64_t> places_of(const csr::ConvShape& s, const csr::Raster& raster, int64_t words) {
+/// Of each kept quad its place among all quads of all groups, taps of a quad side by side (they share cache lines): the order of
+/// csr::PlaneLayout's columns. Sums of whole numbers have no order that matters.
+std::vector<int32_t> quads_by_plane(const formats::CsrView& quads, const csr::ConvShape& s) {
   const int64_t taps = s.taps(), per_tap = quads_of(s.in_channels / s.groups);
-  std::vector<int64_t> places;
-  places.reserve(static_cast<size_t>(s.groups * quad_columns(s)));
-  for (int64_t group = 0; group < s.groups; ++group) {
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      for (int64_t quad = 0; quad < per_tap; ++quad) {
-        places.push_back(raster.layout().columns[static_cast<size_t>((group * per_tap + quad) * words * taps + tap)]);
-      }
+  const int64_t rows_per_group = std::max<int64_t>(quads.rows / s.groups, 1);
+  std::vector<int32_t> places;
+  places.reserve(static_cast<size_t>(quads.nnz));
+  for (int64_t row = 0; row < quads.rows; ++row) {
+    const int64_t first = row / rows_per_group * per_tap;
+    for (int64_t k = quads.row_offsets[row]; k < quads.row_offsets[row + 1]; ++k) {
+      const int64_t tap = quads.col_indices[k] / per_tap, quad = quads.col_indices[k] % per_tap;
+      places.push_back(static_cast<int32_t>((first + quad) * taps + tap));
     }
   }
   return places;
-}
-
-/// Columns of the quads with all groups of the convolution side by side: the weight as one matrix with blocks along its diagonal.
-std::vector<int32_t> diagonal_columns(const formats::CsrView& quads, int64_t groups) {
-  std::vector<int32_t> columns(quads.col_indices, quads.col_indices + quads.nnz);
-  const int64_t rows_per_group = std::max<int64_t>(quads.rows / groups, 1);
-  for (int64_t row = 0; row < quads.rows; ++row) {
-    for (int64_t k = quads.row_offsets[row]; k < quads.row_offsets[row + 1]; ++k) {
-      columns[static_cast<size_t>(k)] += static_cast<int32_t>(row / rows_per_group * quads.cols);
-    }
-  }
-  return columns;
 }
 
 }  // namespace
@@ -48,39 +38,39 @@ csr::ConvShape word_shape(csr::ConvShape s, int64_t words) {
 
 ConvForm::ConvForm(const Weight& weight, const std::array<int64_t, 2>& key, const Spec& spec)
     : rows_(weight.quads.rows), start_(starts_of_sums(weight, spec.kernels.words == 1)),
-      columns_(diagonal_columns(weight.quads, spec.shape.groups)), word_stride_(spec.raster.phases() * spec.raster.plane()) {
-  const auto places = places_of(spec.shape, spec.raster, spec.kernels.words);
+      columns_(quads_by_plane(weight.quads, spec.shape)), word_stride_(spec.raster.phases() * spec.raster.plane()) {
   if (spec.code) {
-    make_code(weight, key, spec, places);
+    make_code(weight, key, spec);
   }
-  const int64_t nnz = weight.quads.nnz;
-  append_words(weight.blocks, nnz, code_ ? code_->value_order().data() : nullptr, spec.kernels.words, values_);
+  append_words(weight.blocks, weight.quads.nnz, code_ ? code_->value_order().data() : nullptr, spec.kernels.words, values_);
   if (code_) {
     columns_ = {};
     return;
   }
   row_offsets_.assign(weight.quads.row_offsets, weight.quads.row_offsets + rows_ + 1);
-  for (int32_t& column : columns_) {
-    column = static_cast<int32_t>(places[static_cast<size_t>(column)]);
+  const int64_t taps = spec.shape.taps();
+  for (int32_t& column : columns_) {  // the first of a quad's words
+    column = spec.raster.layout().columns[static_cast<size_t>(column / taps * taps * spec.kernels.words + column % taps)];
   }
 }
 
-void ConvForm::make_code(const Weight& weight, const std::array<int64_t, 2>& key, const Spec& spec, std::vector<int64_t> places) {
+void ConvForm::make_code(const Weight& weight, const std::array<int64_t, 2>& key, const Spec& spec) {
   constexpr int64_t kInt8Conv = 0x636f6e76;  // tells this code from those of other kernels with the same structure
   const csr::ConvShape& s = spec.shape;
+  const std::vector<int32_t>& places = spec.raster.layout().columns;
+  const auto cols = static_cast<int64_t>(places.size());
   const jit::CodeName name{key,
                            {kInt8Conv, rows_, weight.quads.cols, weight.quads.nnz, s.groups, spec.raster.plane(),
                             spec.raster.layout().pitch, two(s.kernel_h, s.kernel_w), two(s.stride_h, s.stride_w),
                             two(s.dilation_h, s.dilation_w), spec.tile_width}};
   try {
     code_ = jit::shared_code(name, [&] {
-      const formats::CsrView diagonal{rows_, s.groups * weight.quads.cols, weight.quads.nnz, columns_.data(),
-                                      weight.quads.row_offsets};
-      for (int64_t& place : places) {
-        place *= static_cast<int64_t>(sizeof(int32_t));
+      const formats::CsrView by_plane{rows_, cols, weight.quads.nnz, columns_.data(), weight.quads.row_offsets};
+      jit::PatternSpec made{by_plane, 0, rows_, {}, 0, spec.tile_width * 4, Isa::kAvx512, jit::MultiplyAdd::kInt8Quads};
+      for (const int32_t place : places) {
+        made.column_bytes.push_back(int64_t{place} * 4);
       }
-      return jit::PatternSpec{diagonal,     0, rows_, std::move(places), 0, spec.tile_width * static_cast<int64_t>(sizeof(int32_t)),
-                              Isa::kAvx512, jit::MultiplyAdd::kInt8Quads};
+      return made;
     });
   } catch (const std::system_error&) {  // no executable pages, or no memory for them: the table's kernel serves
   } catch (const std::bad_alloc&) {
@@ -107,8 +97,8 @@ void ConvForm::run(const ConvKernels& kernels, int64_t group, const int32_t* x, 
     const RasterWeight weight{row_offsets_.data(), columns_.data(), values_.data(), start_.data(), word_stride_};
     return kernels.multiply(weight, row_begin(group), row_begin(group + 1), x, vectors, tile, width);
   }
+  const auto* start = reinterpret_cast<const uint32_t*>(start_.data() + row_begin(group));
   const auto& block = code_->block(group, 0);
-  const auto* start = reinterpret_cast<const uint32_t*>(start_.data() + block.row_begin);
   for (int64_t v = 0; v < vectors; ++v) {
     block.run(x + v * kernels.lanes, values_.data(), tile + v * kernels.lanes, start);
   }

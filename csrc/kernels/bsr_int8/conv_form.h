@@ -35,7 +35,7 @@ class ConvForm : public PackedForm {
   void run(const ConvKernels& kernels, int64_t group, const int32_t* x, int64_t vectors, int32_t* tile, int64_t width) const;
 
  private:
-  void make_code(const Weight& weight, const std::array<int64_t, 2>& key, const Spec& spec, std::vector<int64_t> places);
+  void make_code(const Weight& weight, const std::array<int64_t, 2>& key, const Spec& spec);
 
   int64_t rows_;
   std::vector<uint32_t> values_;

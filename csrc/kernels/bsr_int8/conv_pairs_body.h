@@ -25,6 +25,9 @@ namespace {
 }
 
 [[gnu::always_inline]] inline bool has_nan(const float* x, int64_t count, int64_t stride) {
+  if (stride == 1) {
+    return largest_magnitude(x, count) > kInfinityBits;
+  }
   bool found = false;
   for (int64_t i = 0; i < count; ++i) {
     found |= x[i * stride] != x[i * stride];

@@ -33,24 +33,55 @@ void put_zeros(const PixelRun& run, int32_t* to) {
   return _mm512_mask_i32gather_ps(_mm512_setzero_ps(), first_lanes(count), index, x, 4);
 }
 
-/// A run of one quad of kChannels. Returns whether a NaN was among it, where the scale is given.
+/// 16 numbers of steps as whole numbers; beyond 127 steps they are 127, or anything below -127.
+template <bool kGiven>
+[[gnu::always_inline]] inline __m512i whole_steps(__m512 x, __m512 inverse) {
+  __m512 v = _mm512_mul_ps(x, inverse);
+  if constexpr (kGiven) {
+    v = _mm512_min_ps(v, _mm512_set1_ps(kSteps));  // what is no int32 becomes the least of them
+  }
+  return _mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+/// Up to 16 words of one quad of kChannels. kWhole: there are 16 pixels, neighbours in memory. Adds to `nan` where the scale is given.
+template <bool kGiven, int kChannels, bool kWhole>
+[[gnu::always_inline]] inline void fill_words(const PixelSource& s, const float* x, int64_t count, __m512 inverse, int32_t* to,
+                                              __mmask16& nan) {
+  const __m512i to_unsigned = _mm512_set1_epi32(kZeroWord), least = _mm512_set1_epi8(-127);
+  const __m512i by_pixel = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+  __m512 v[4] = {};
+  __m512i q[4] = {};
+#pragma GCC unroll 4
+  for (int c = 0; c < kChannels; ++c) {
+    const float* from = x + c * s.channel_stride;
+    v[c] = kWhole ? _mm512_loadu_ps(from) : load_pixels(from, s.pixel_stride, count);
+    q[c] = whole_steps<kGiven>(v[c], inverse);
+  }
+  // Packs saturate; within each quarter of the vector they leave four pixels of channel 0, four of channel 1, ...
+  __m512i bytes = _mm512_packs_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
+  if constexpr (kGiven) {
+    nan |= _mm512_cmp_ps_mask(v[0], v[1], _CMP_UNORD_Q) | _mm512_cmp_ps_mask(v[2], v[3], _CMP_UNORD_Q);
+    bytes = _mm512_max_epi8(bytes, least);
+  }
+  const __m512i words = _mm512_xor_si512(_mm512_shuffle_epi8(bytes, by_pixel), to_unsigned);
+  if constexpr (kWhole) {
+    _mm512_storeu_si512(to, words);
+  } else {
+    _mm512_mask_storeu_epi32(to, first_lanes(count), words);
+  }
+}
+
+/// A run of one quad. Returns whether a NaN was among it, where the scale is given.
 template <bool kGiven, int kChannels>
 bool fill_quad(const PixelSource& s, const float* x, int64_t count, float inverse, int32_t* to) {
   const __m512 by = _mm512_set1_ps(inverse);
-  const __m512i byte = _mm512_set1_epi32(255), to_unsigned = _mm512_set1_epi32(kZeroWord);
   __mmask16 nan = 0;
-  for (int64_t i = 0; i < count; i += kSide) {
-    __m512i word = _mm512_setzero_si512();
-#pragma GCC unroll 4
-    for (int c = 0; c < kChannels; ++c) {
-      const __m512 v = load_pixels(x + c * s.channel_stride + i * s.pixel_stride, s.pixel_stride, count - i);
-      if constexpr (kGiven) {
-        nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
-      }
-      const __m512i q = quantise_16<kGiven>(v, by);
-      word = _mm512_or_si512(word, c == 3 ? _mm512_slli_epi32(q, 24) : _mm512_slli_epi32(_mm512_and_si512(q, byte), 8 * c));
-    }
-    _mm512_mask_storeu_epi32(to + i, first_lanes(count - i), _mm512_xor_si512(word, to_unsigned));
+  int64_t i = 0;
+  for (; s.pixel_stride == 1 && i + kSide <= count; i += kSide) {
+    fill_words<kGiven, kChannels, true>(s, x + i, kSide, by, to + i, nan);
+  }
+  for (; i < count; i += kSide) {
+    fill_words<kGiven, kChannels, false>(s, x + i * s.pixel_stride, count - i, by, to + i, nan);
   }
   return nan != 0;
 }

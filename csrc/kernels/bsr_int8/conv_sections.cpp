@@ -5,6 +5,8 @@
 namespace jouleprune::kernels::bsr_int8 {
 namespace {
 
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 /// Bytes of a raster, whose planes are all alike.
 int64_t raster_bytes(const csr::ConvShape& words, const SectionSize& size) {
   csr::ConvShape one = words;
@@ -21,7 +23,9 @@ std::optional<SectionSize> section_size(const csr::ConvShape& words, int64_t byt
   const int64_t whole = raster_bytes(words, size);
   if (whole <= most) {
     // Several small images share vectors of pixels and passes over the weight.
-    size.images = std::clamp<int64_t>(most / 2 / std::max<int64_t>(whole, 1), 1, words.batch);
+    const int64_t images = std::clamp<int64_t>(most / 2 / std::max<int64_t>(whole, 1), 1, std::max<int64_t>(words.batch, 1));
+    const int64_t sections = ceil_div(words.batch, images);
+    size.images = ceil_div(words.batch, std::max<int64_t>(sections, 1));  // about as many in each
     return size;
   }
   while (size.height > 1 && raster_bytes(words, size) > most) {

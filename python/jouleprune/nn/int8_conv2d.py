@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import unpack_bsr_int8
-from ._checks import check_mask_type, numeric_padding
+from ._checks import check_mask_type, numeric_padding, unsupported_input
 from ._int8_weight import STRUCTURE, Int8Weight
 
 __all__ = ["SparseConv2dInt8"]
+
+_conv2d_bsr_int8 = torch.ops.jouleprune.conv2d_bsr_int8.default
 
 
 class SparseConv2dInt8(Int8Weight):
@@ -55,12 +57,29 @@ class SparseConv2dInt8(Int8Weight):
 
     def forward(self, input: Tensor) -> Tensor:
         batched = input.unsqueeze(0) if input.dim() == 3 else input
-        out: Tensor = torch.ops.jouleprune.conv2d_bsr_int8(
-            batched, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.scales, self.input_scale,
-            None, self.bias, self.in_channels, self.kernel_size, self.stride, self.padding, self.dilation, self.groups,
-            "none",
-        )  # fmt: skip
+        if torch.jit.is_scripting() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
+            out: Tensor = torch.ops.jouleprune.conv2d_bsr_int8(
+                batched, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.scales,
+                self.input_scale, None, self.bias, self.in_channels, self.kernel_size, self.stride, self.padding,
+                self.dilation, self.groups, "none",
+            )  # fmt: skip
+        else:
+            out = self._eager(batched)
         return out.squeeze(0) if input.dim() == 3 else out
+
+    @torch.jit.unused
+    def _eager(self, input: Tensor) -> Tensor:
+        """The same by direct look-ups, as in SparseLinearCSR: 7 us less."""
+        own = self._buffers
+        try:
+            out: Tensor = _conv2d_bsr_int8(
+                input, own["blocks"], own["block_columns"], own["block_row_offsets"], own["key"], own["scales"],
+                own["input_scale"], None, own["bias"], self.in_channels, self.kernel_size, self.stride, self.padding,
+                self.dilation, self.groups, "none",
+            )  # fmt: skip
+        except NotImplementedError as error:  # a sparse or nested tensor
+            raise unsupported_input("SparseConv2dInt8", input, error) from None
+        return out
 
     def to_dense(self) -> nn.Conv2d:
         """A torch.nn.Conv2d with the weight that int8 holds, float32. Nothing is shared."""
