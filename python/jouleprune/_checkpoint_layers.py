@@ -98,7 +98,10 @@ def _empty_twin(dense: torch.nn.Module, own: Mapping[str, torch.Tensor], class_n
         if not isinstance(dense, torch.nn.Linear | torch.nn.Conv2d):
             return None
         none_kept = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
-        return int8_twin(dense, none_kept)
+        try:
+            return int8_twin(dense, none_kept)
+        except ValueError:  # a convolution that pads otherwise
+            return None
     if class_name == "SparseLinearBSR":
         blocks = own.get("blocks")
         if not isinstance(dense, torch.nn.Linear) or blocks is None or blocks.dim() != 3 or 0 in blocks.shape[1:]:

@@ -239,6 +239,9 @@ def test_calibration_checkpoint_and_price(tmp_path):
     fresh = nn.Sequential(nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 12, 1), nn.Conv2d(12, 3, 3)).eval()
     loaded = jp.load(fresh, tmp_path / "m.safetensors")
     assert torch.equal(loaded(x), converted(x)) and jp.explain(loaded) == jp.explain(converted)
+    with pytest.raises(ValueError, match="no SparseConv2dInt8 can take the place of Conv2d"):
+        fresh[0] = nn.Conv2d(8, 16, 3, padding=1, padding_mode="circular")
+        jp.load(fresh, tmp_path / "m.safetensors")
     report = jp.estimate(converted, x, profile="generic-cpu")
     kernels = [(layer.kernel, layer.dtype, layer.layout) for layer in report.layers if layer.op == "conv2d"]
     assert kernels == [("bsr-int8", "int8", "bsr")] * 2 + [("dense", "float32", "dense")]

@@ -166,14 +166,18 @@ TYPED_TEST(Conv2dBsrInt8, ReferenceMatchesSumsInDouble) {
     const auto csr = problem.structure.view();
     const int64_t per_tap = quads_of(s.in_channels / s.groups), in_group = s.in_channels / s.groups;
     const int64_t image_size = s.in_channels * s.height * s.width;
-    for (size_t at = 0; at < got.size(); ++at) {
-      const int64_t i = static_cast<int64_t>(at), ox = i % s.out_width(), oy = i / s.out_width() % s.out_height();
-      const int64_t r = i / s.out_width() / s.out_height() % s.out_channels, b = i / s.out_width() / s.out_height() / s.out_channels;
+    std::vector<double> steps;
+    for (int64_t b = 0; b < s.batch; ++b) {
       double largest = 0;
       for (int64_t e = 0; e < image_size; ++e) {
         largest = std::max(largest, std::abs(static_cast<double>(widen(problem.input[b * image_size + e]))));
       }
-      const double step = c.input_scale > 0 ? static_cast<double>(c.input_scale) : largest > 0 ? largest / 127 : 1;
+      steps.push_back(c.input_scale > 0 ? static_cast<double>(c.input_scale) : largest > 0 ? largest / 127 : 1);
+    }
+    for (size_t at = 0; at < got.size(); ++at) {
+      const int64_t i = static_cast<int64_t>(at), ox = i % s.out_width(), oy = i / s.out_width() % s.out_height();
+      const int64_t r = i / s.out_width() / s.out_height() % s.out_channels, b = i / s.out_width() / s.out_height() / s.out_channels;
+      const double step = steps[static_cast<size_t>(b)];
       // Rounding the inputs moves each by at most half a step (and a value between two steps may go either way in float).
       double exact = c.bias ? problem.bias[r] : 0, slack = 0;
       for (int64_t k = csr.row_offsets[r]; k < csr.row_offsets[r + 1]; ++k) {
