@@ -21,10 +21,12 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("lstm_csr(Tensor input, Tensor? batch_sizes, Tensor h, Tensor c, Tensor[] matrices, int[] counts, int layers, bool bidirectional, float dropout, bool training) -> (Tensor output, Tensor h, Tensor c)");
   m.def("gru_csr(Tensor input, Tensor? batch_sizes, Tensor h, Tensor[] matrices, int[] counts, int layers, bool bidirectional, float dropout, bool training) -> (Tensor output, Tensor h)");
 
-  // Layout bsr in int8: blocks of 1 x 4 inputs, a scale per row; inference only. Weight as for csr.
+  // Layout bsr in int8: blocks of 1 x 4 inputs, a scale per row; inference only. Weight as for csr; of a convolution as
+  // [out_channels, taps x (in_channels / groups, rounded up to a multiple of 4)].
   m.def("pack_bsr_int8(Tensor weight, Tensor? mask) -> (Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales)");
   m.def("unpack_bsr_int8(Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor scales, SymInt cols) -> Tensor");
   m.def("linear_bsr_int8(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales, Tensor? input_scale, Tensor? prepacked, Tensor? bias, SymInt in_features, str activation) -> Tensor");
+  m.def("conv2d_bsr_int8(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales, Tensor? input_scale, Tensor? prepacked, Tensor? bias, SymInt in_channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups, str activation) -> Tensor");
 
   // Layout bsr: blocks [blocks, r, c] of the weight [out_features, in_features]; "vector" is the case c = 1.
   m.def("pack_bsr(Tensor weight, Tensor? mask, int[2] block_size) -> (Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key)");

@@ -147,22 +147,23 @@ KernelCounts count_csr_vendor(const Entry& entry, DeviceKind) {
   return counts;
 }
 
-/// Generated code over panels of 16 batch rows of bytes: a vector of activations (four inputs of 16 batch rows) is loaded once
-/// for the up to 30 rows of a group that use it, and the weight passes by once for up to eight panels.
+/// Generated code over panels of 16 batch rows of bytes, or over 16 pixels of a padded raster: a vector of activations (four inputs
+/// of each) is loaded once for the up to 30 rows of a group that use it, and the weight passes by once for up to eight vectors.
 KernelCounts count_bsr_int8(const Entry& entry, DeviceKind) {
   constexpr double kQuad = 4, kGroupRows = 30, kWaveColumns = 128;
-  const double n = as_double(entry.n), rows = as_double(entry.rows), cols = as_double(entry.cols), nnz = as_double(entry.nnz);
+  const double n = as_double(entry.n), groups = as_double(entry.groups), nnz = as_double(entry.nnz);
   const double columns = kLanes * std::ceil(n / kLanes), blocks = nnz / kQuad;
-  const double density = rows * cols > 0 ? std::min(1.0, nnz / (rows * cols)) : 0;
+  // A convolution quantises each pixel once, whatever the taps that read it.
+  const double quantised = entry.op == "conv2d" ? as_double(entry.input_elements) : as_double(entry.cols) * n * groups;
   KernelCounts counts;
   counts.weight_value_bits = nnz * 8;
-  counts.weight_index_bits = kIndexBits * (blocks + rows + 1);
+  counts.weight_index_bits = kIndexBits * (blocks + as_double(entry.rows) * groups + 1);
   counts.code_bits = 8 * 8 * blocks;  // about eight bytes an instruction
   counts.weight_passes = tiles(n, kWaveColumns);
   counts.macs_issued = nnz * columns;
-  counts.activation_loads = cols * (1 - std::pow(1 - density, kGroupRows)) * tiles(rows, kGroupRows) * columns;
-  counts.output_updates = rows * n;
-  counts.extra_bits = cols * n * 8;
+  counts.activation_loads = used_columns(entry, kGroupRows) * columns;
+  counts.output_updates = as_double(entry.rows) * n * groups;
+  counts.extra_bits = quantised * 8;
   counts.peak_share = kInt8Share;
   return counts;
 }
@@ -186,7 +187,7 @@ KernelCounts count_bsr(const Entry& entry, DeviceKind) {
 
 bool runs_linear(const Entry& entry) { return entry.op == "linear"; }
 
-bool runs_int8(const Entry& entry) { return entry.op == "linear" && entry.dtype == "int8"; }
+bool runs_int8(const Entry& entry) { return (entry.op == "linear" || entry.op == "conv2d") && entry.dtype == "int8"; }
 
 bool runs_anything(const Entry&) { return true; }
 

@@ -59,5 +59,6 @@ void conv2d_csr(const Call& call, Recording& recording);
 void mark_csr(Entry& entry, const at::Tensor& values, std::vector<int64_t> sizes);
 void linear_bsr(const Call& call, Recording& recording);
 void linear_bsr_int8(const Call& call, Recording& recording);
+void conv2d_bsr_int8(const Call& call, Recording& recording);
 
 }  // namespace jouleprune::record

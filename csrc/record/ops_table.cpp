@@ -39,6 +39,7 @@ void layers(Table& table) {
   add(gru_csr, {"jouleprune::gru_csr"});
   add(linear_bsr, {"jouleprune::linear_bsr"});
   add(linear_bsr_int8, {"jouleprune::linear_bsr_int8"});
+  add(conv2d_bsr_int8, {"jouleprune::conv2d_bsr_int8"});
 }
 
 void products(Table& table) {

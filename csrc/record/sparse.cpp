@@ -80,6 +80,24 @@ void linear_bsr_int8(const Call& call, Recording& recording) {
   });
 }
 
+void conv2d_bsr_int8(const Call& call, Recording& recording) {
+  const at::Tensor input = call.tensor(0), blocks = call.tensor(1), output = call.output();
+  const int64_t rows = call.tensor(5).numel(), groups = call.integer(14);
+  const std::vector<int64_t> kernel = call.integers(10);
+  const int64_t channels = quotient(call.integer(9), groups), height = kernel.front(), width = kernel.back();
+  const Product product{quotient(rows, groups), channels * height * width, quotient(output.numel(), rows), groups};
+  Entry entry = recording.weighted("conv2d", product, blocks, input, output);
+  entry.shape = {rows, channels, height, width};
+  entry.weight_elements = rows * channels * height * width;
+  entry.nnz = std::min(blocks.numel(), entry.weight_elements);  // the last quad of a tap may reach beyond the channels
+  if (call.inputs.at(15).toStringView() != "none") entry.ops = output.numel();  // fused
+  entry.layout = "bsr";
+  entry.dtype = "int8";
+  entry.pattern = "unstructured";
+  entry.kernel = "bsr-int8";
+  recording.add(std::move(entry));
+}
+
 void conv2d_csr(const Call& call, Recording& recording) {
   const int64_t rows = call.tensor(3).numel() - 1, groups = call.integer(12);
   const std::vector<int64_t> kernel = call.integers(8);

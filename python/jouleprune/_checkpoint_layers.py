@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from .fuse import FOLDABLE, give_bias
-from .layers import SPARSE, sparse_twin, unit_weights
+from .layers import SPARSE, int8_twin, sparse_twin, unit_weights
 from .nn import SparseLinear
 
 __all__ = ["check_dense_state", "folded_layer", "sparse_layer", "sparse_modules"]
@@ -94,11 +94,14 @@ def check_dense_state(
 
 def _empty_twin(dense: torch.nn.Module, own: Mapping[str, torch.Tensor], class_name: str) -> torch.nn.Module | None:
     """A sparse module that keeps nothing yet; of several weights those are sparse that are so in the file."""
-    if class_name == "SparseLinearInt8":
-        if not isinstance(dense, torch.nn.Linear):
+    if class_name in ("SparseLinearInt8", "SparseConv2dInt8"):
+        if not isinstance(dense, torch.nn.Linear | torch.nn.Conv2d):
             return None
         none_kept = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
-        return SparseLinear.from_dense(dense, dtype="int8", mask=none_kept)
+        try:
+            return int8_twin(dense, none_kept)
+        except ValueError:  # a convolution that pads otherwise
+            return None
     if class_name == "SparseLinearBSR":
         blocks = own.get("blocks")
         if not isinstance(dense, torch.nn.Linear) or blocks is None or blocks.dim() != 3 or 0 in blocks.shape[1:]:

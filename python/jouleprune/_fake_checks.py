@@ -15,10 +15,12 @@ __all__ = [
     "check_bits",
     "check_block_size",
     "check_bsr_weight",
+    "check_conv_input",
     "check_dtype",
     "check_element_type",
     "check_extras",
     "check_grad_output",
+    "check_int8_extras",
     "check_int8_weight",
     "check_last",
     "check_packable",
@@ -187,6 +189,42 @@ def check_residual(op: str, residual: Tensor | None, size: Sequence[int], input:
         lambda: f"{op}: residual: expected the sizes of the output, {expected}, got {shape}",
     )
     check_alike(op, "residual", residual, input, "input", same_dtype=True)
+
+
+def check_int8_extras(
+    op: str,
+    input: Tensor,
+    rows: int,
+    input_scale: Tensor | None,
+    prepacked: Tensor | None,
+    bias: Tensor | None,
+    activation: str,
+) -> None:
+    """What the int8 ops take besides the weight: no float64, and a bias may be float32 whatever the input is."""
+    torch._check_type(
+        input.dtype != torch.float64,
+        lambda: f"{op}: input: expected float32, bfloat16 or float16, got {input.dtype}",
+    )
+    if input_scale is not None:
+        check_dtype(op, "input_scale", input_scale, torch.float32)
+        torch._check_value(
+            input_scale.numel() == 1,
+            lambda: f"{op}: input_scale: expected one number, got {list(input_scale.shape)}",
+        )
+    float_bias = bias is not None and bias.dtype == torch.float32
+    check_extras(op, input.float() if float_bias else input, rows, prepacked, bias, activation)
+
+
+def check_conv_input(op: str, input: Tensor, in_channels: int) -> None:
+    """[n, in_channels, h, w]."""
+    shape = list(input.shape)
+    check_element_type(op, "input", input)
+    torch._check_value(
+        input.dim() == 4, lambda: f"{op}: input: expected [n, in_channels = {in_channels}, h, w], got {shape}"
+    )
+    torch._check_value(
+        shape[1] == in_channels, lambda: f"{op}: input: expected [n, in_channels = {in_channels}, h, w], got {shape}"
+    )
 
 
 def check_last(op: str, name: str, tensor: Tensor, size: int) -> None:

@@ -17,10 +17,11 @@ from ._fake_checks import (
     check_bits,
     check_block_size,
     check_bsr_weight,
+    check_conv_input,
     check_dtype,
-    check_element_type,
     check_extras,
     check_grad_output,
+    check_int8_extras,
     check_int8_weight,
     check_last,
     check_packable,
@@ -116,13 +117,7 @@ def conv2d_csr(
     residual: Tensor | None = None,
 ) -> Tensor:
     op, shape = "conv2d_csr", list(input.shape)
-    check_element_type(op, "input", input)
-    torch._check_value(
-        input.dim() == 4, lambda: f"{op}: input: expected [n, in_channels = {in_channels}, h, w], got {shape}"
-    )
-    torch._check_value(
-        shape[1] == in_channels, lambda: f"{op}: input: expected [n, in_channels = {in_channels}, h, w], got {shape}"
-    )
+    check_conv_input(op, input, in_channels)
     check_weight(op, values, col_indices, row_offsets, key, input, "input")
     rows = row_offsets.shape[0] - 1
     size = conv_output_size(op, shape, rows, kernel_size, stride, padding, dilation, groups)
@@ -216,21 +211,37 @@ def linear_bsr_int8(
 ) -> Tensor:
     op = "linear_bsr_int8"
     check_last(op, "input", input, in_features)
-    torch._check_type(
-        input.dtype != torch.float64,
-        lambda: f"{op}: input: expected float32, bfloat16 or float16, got {input.dtype}",
-    )
     check_int8_weight(op, blocks, block_columns, block_row_offsets, key, scales, input, "input")
     rows = scales.shape[0]
-    if input_scale is not None:
-        check_dtype(op, "input_scale", input_scale, torch.float32)
-        torch._check_value(
-            input_scale.numel() == 1,
-            lambda: f"{op}: input_scale: expected one number, got {list(input_scale.shape)}",
-        )
-    float_bias = bias is not None and bias.dtype == torch.float32
-    check_extras(op, input.float() if float_bias else input, rows, prepacked, bias, activation)
+    check_int8_extras(op, input, rows, input_scale, prepacked, bias, activation)
     return input.new_empty(*input.shape[:-1], rows)
+
+
+def conv2d_bsr_int8(
+    input: Tensor,
+    blocks: Tensor,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor,
+    scales: Tensor,
+    input_scale: Tensor | None,
+    prepacked: Tensor | None,
+    bias: Tensor | None,
+    in_channels: int,
+    kernel_size: list[int],
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    activation: str,
+) -> Tensor:
+    op, rows = "conv2d_bsr_int8", scales.shape[0]
+    check_conv_input(op, input, in_channels)
+    check_int8_weight(op, blocks, block_columns, block_row_offsets, key, scales, input, "input")
+    size = conv_output_size(op, list(input.shape), rows, kernel_size, stride, padding, dilation, groups)
+    check_int8_extras(op, input, rows, input_scale, prepacked, bias, activation)
+    memory_format = torch._prims_common.suggest_memory_format(input)
+    return torch.empty(size, dtype=input.dtype, device=input.device, memory_format=memory_format)
 
 
 def pack_bsr(weight: Tensor, mask: Tensor | None, block_size: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -391,6 +402,7 @@ FAKES: dict[str, Callable[..., Any]] = {
         pack_bsr_int8,
         unpack_bsr_int8,
         linear_bsr_int8,
+        conv2d_bsr_int8,
         pack_mask,
         unpack_mask,
         apply_mask_,
@@ -398,5 +410,6 @@ FAKES: dict[str, Callable[..., Any]] = {
     )
 } | UNIT_FAKES
 VMAPS: dict[str, Callable[..., Any]] = {
-    name: _map_the_input(name) for name in ("linear_csr", "conv2d_csr", "linear_bsr", "linear_bsr_int8")
+    name: _map_the_input(name)
+    for name in ("linear_csr", "conv2d_csr", "linear_bsr", "linear_bsr_int8", "conv2d_bsr_int8")
 }

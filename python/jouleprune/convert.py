@@ -77,11 +77,12 @@ def convert(
             ``example_inputs`` stay the same. Off unless asked for: a fused network takes fewer joules than planned.
         allow_over_budget: keep a result above the plan's budget instead of raising.
         timer: seconds of one call of a callable; a monotonic clock unless given.
-        dtype: "int8" lets pruned Linear layers run in int8 (:class:`jouleprune.nn.SparseLinearInt8`, for inference)
-            where the clock says that it beats dense and csr. The result is close, not equal: ``explain`` tells the
-            error of each layer, and what torch's dense int8 would take. Not together with ``plan`` or ``profile``.
+        dtype: "int8" lets pruned Linear and Conv2d layers run in int8 (:class:`jouleprune.nn.SparseLinearInt8`,
+            :class:`jouleprune.nn.SparseConv2dInt8`, for inference) where the clock says that it beats dense and csr.
+            The result is close, not equal: ``explain`` tells the error of each layer, and what torch's dense int8
+            would take. Not together with ``plan`` or ``profile``.
         calibration: with ``dtype="int8"``: batches that fix one input scale per layer (the largest magnitude seen);
-            without them each row of an input gets its own at run time.
+            without them each row (of a convolution: each image) gets its own at run time.
     Returns:
         The converted copy.
     Raises:
@@ -158,16 +159,16 @@ def _in_int8(
     force: bool,
     timer: Timer | None,
 ) -> dict[str, Int8Layer]:
-    """The int8 twins of the candidates that are Linear layers on the CPU."""
-    linear = [
+    """The int8 twins of the candidates that are Linear or Conv2d layers on the CPU."""
+    weights = [
         layer.weight
         for layer in candidates
         if not why_not_convertible(model, layer.weight)
-        and isinstance(_known_unit(model, layer.weight).module, torch.nn.Linear)
+        and isinstance(_known_unit(model, layer.weight).module, torch.nn.Linear | torch.nn.Conv2d)
         and model.get_parameter(layer.weight).device.type == "cpu"
         and model.get_parameter(layer.weight).dtype != torch.float64
     ]
-    return int8_layers(model, example_inputs, linear, calibration=calibration, force=force, timer=timer)
+    return int8_layers(model, example_inputs, weights, calibration=calibration, force=force, timer=timer)
 
 
 def _int8_decision(model: torch.nn.Module, layer: _Candidate, chosen: Int8Layer) -> Decision:

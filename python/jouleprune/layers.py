@@ -29,12 +29,15 @@ SPARSE = (
     sparse_nn.SparseLinearInt8,
     sparse_nn.SparseConv1d,
     sparse_nn.SparseConv2d,
+    sparse_nn.SparseConv2dInt8,
     sparse_nn.SparseLSTM,
     sparse_nn.SparseGRU,
     sparse_nn.SparseMultiheadAttention,
 )
 #: What the weights of sparse modules may be.
 SPARSE_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+#: What runs a layer in int8.
+Int8Twin = sparse_nn.SparseLinearInt8 | sparse_nn.SparseConv2dInt8
 _ONE_WEIGHT = (nn.Linear, nn.Conv1d, nn.Conv2d)
 _ATTENTION_WEIGHTS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 #: They read the weights of their children instead of calling them; of these very classes, that can be helped.
@@ -129,6 +132,17 @@ def sparse_twin(unit: nn.Module, masks: dict[str, Tensor], sparse: set[str]) -> 
     if isinstance(unit, nn.MultiheadAttention):
         return sparse_nn.SparseMultiheadAttention.from_dense(unit, mask=masks, dense=names - sparse)
     raise TypeError(f"no sparse module for {type(unit).__name__}")
+
+
+def int8_twin(unit: nn.Linear | nn.Conv2d, mask: Tensor | None = None) -> Int8Twin:
+    """The int8 module for a dense one."""
+    if isinstance(unit, nn.Linear):
+        linear = sparse_nn.SparseLinear.from_dense(unit, mask=mask, dtype="int8")
+        assert isinstance(linear, sparse_nn.SparseLinearInt8)
+        return linear
+    conv = sparse_nn.SparseConv2d.from_dense(unit, mask=mask, dtype="int8")
+    assert isinstance(conv, sparse_nn.SparseConv2dInt8)
+    return conv
 
 
 def unit_weights(unit: nn.Module) -> list[str]:

@@ -29,15 +29,18 @@ Layout bsr in int8 keeps blocks of four neighbouring inputs ("1x4") of a row, wi
 - ``key`` [2]: int64, content key of that structure
 - ``scales`` [rows]: float32
 
+A convolution's weight [out_channels, channels, kh, kw] (channels = in_channels / groups) is seen as [out_channels, kh *
+kw * channels], channels filled up with zeros to a multiple of four: a block is four neighbouring channels at one tap.
+``weight.permute(0, 2, 3, 1)``, padded, is what :func:`pack_bsr_int8` takes.
+
 The structure is checked in full when its storage is first seen (and again after a change in place), not on each call.
 
 Errors: ``ValueError`` for shapes, sizes, names, devices and unsound structures, ``TypeError`` for dtypes. Each names
 the op, the argument, what was expected and what came.
 
-``torch.vmap``: ``linear_csr``, ``linear_bsr``, ``linear_bsr_int8`` and ``conv2d_csr`` over the input alone (the mapped
-dimension joins the batch); over weights it is refused, and so are forward-mode derivatives. ``torch.func.grad`` and
-its relatives
-refuse C++ autograd; use ``torch.autograd``.
+``torch.vmap``: the ``linear_*`` and ``conv2d_*`` ops over the input alone (the mapped dimension joins the batch); over
+weights it is refused, and so are forward-mode derivatives. ``torch.func.grad`` and its relatives refuse C++ autograd;
+use ``torch.autograd``.
 """
 
 from __future__ import annotations
@@ -52,6 +55,7 @@ from ._unit_ops import mask_n_of_m, mask_smallest, spread_units, unit_norms
 
 __all__ = [
     "apply_mask_",
+    "conv2d_bsr_int8",
     "conv2d_csr",
     "importance",
     "linear_bsr",
@@ -283,6 +287,51 @@ def linear_bsr_int8(
     out: Tensor = _ops.linear_bsr_int8(
         input, blocks, block_columns, block_row_offsets, key, scales, input_scale, prepacked, bias, in_features,
         activation,
+    )  # fmt: skip
+    return out
+
+
+def conv2d_bsr_int8(
+    input: Tensor,
+    blocks: Tensor,
+    block_columns: Tensor,
+    block_row_offsets: Tensor,
+    key: Tensor,
+    scales: Tensor,
+    bias: Tensor | None = None,
+    *,
+    in_channels: int,
+    kernel_size: Sequence[int],
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+    input_scale: Tensor | None = None,
+    prepacked: Tensor | None = None,
+    activation: str = "none",
+) -> Tensor:
+    """``activation(conv2d(input, W) + bias)`` in int8 for a pruned W in layout bsr, zero padding.
+
+    Args:
+        input: [n, in_channels, h, w], float32, bfloat16 or float16; contiguous or channels_last without a copy.
+        blocks, block_columns, block_row_offsets, key, scales: the weight in the order above, rows = out_channels.
+        bias: [out_channels], float32 or the dtype of ``input``.
+        in_channels: of all groups. in_channels / groups * kh * kw is at most 131072 (sums are kept in int32).
+        kernel_size, stride, padding, dilation: (vertical, horizontal).
+        groups: divides in_channels and out_channels.
+        input_scale: as of :func:`linear_bsr_int8`; None or 0: each image of the batch has a scale of its own.
+        prepacked, activation: as of :func:`linear_bsr_int8`.
+    Returns:
+        [n, out_channels, out_h, out_w], dtype of ``input``, channels_last if that is the format of ``input``.
+        Bit-equal for any number of threads, any instruction set and either memory format.
+    Raises:
+        TypeError, ValueError, RuntimeError: as :func:`linear_bsr_int8`; also for sizes that do not fit.
+    An image with a NaN gives NaN in all its outputs; so does one with an infinity unless ``input_scale`` is given, when
+    it counts as 127 steps. CPU only.
+    """
+    out: Tensor = _ops.conv2d_bsr_int8(
+        input, blocks, block_columns, block_row_offsets, key, scales, input_scale, prepacked, bias, in_channels,
+        list(kernel_size), list(stride), list(padding), list(dilation), groups, activation,
     )  # fmt: skip
     return out
 

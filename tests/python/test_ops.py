@@ -128,6 +128,17 @@ def int8_arguments(n=3, rows=5, cols=7, bias=True, activation="none", scale=None
     return (torch.randn(n, cols, dtype=dtype), *packed, given, None, b, cols, activation)
 
 
+def int8_conv_arguments(
+    n=2, channels=6, rows=4, kernel=(3, 2), stride=(1, 1), dilation=(1, 1), groups=1, size=(5, 6), scale=None,
+    bias=True, activation="none", dtype=torch.float32, density=0.5,
+):  # fmt: skip
+    weight = torch.randn(rows, *kernel, -(-channels // groups // 4) * 4)
+    packed = jp.ops.pack_bsr_int8(weight * (torch.rand(weight.shape) < density))
+    given, b = None if scale is None else torch.tensor([scale]), torch.randn(rows) if bias else None
+    x = torch.randn(n, channels, *size, dtype=dtype)
+    return (x, *packed, given, None, b, channels, kernel, stride, (1, 1), dilation, groups, activation)
+
+
 def int8_packed(weight):
     blocks, block_columns, block_row_offsets, _, scales = jp.ops.pack_bsr_int8(weight)
     return (blocks, block_columns, block_row_offsets, scales, weight.shape[1])
@@ -275,6 +286,20 @@ CASES = {
         laid_out(int8_arguments(), strided),
         laid_out(int8_arguments(), lambda x: x[0]),
         laid_out(int8_arguments(), lambda x: x.repeat(2, 2, 1, 1)),
+    ],
+    "conv2d_bsr_int8": lambda: [
+        int8_conv_arguments(),
+        int8_conv_arguments(groups=2, stride=(2, 1), dilation=(1, 2)),
+        int8_conv_arguments(bias=False, activation="relu", scale=0.02),
+        int8_conv_arguments(activation="silu"),
+        int8_conv_arguments(n=0),
+        int8_conv_arguments(kernel=(1, 1), channels=1, rows=1, size=(1, 1)),
+        int8_conv_arguments(dtype=torch.bfloat16),
+        int8_conv_arguments(dtype=torch.float16),
+        int8_conv_arguments(density=0),
+        laid_out(int8_conv_arguments(), channels_last),
+        laid_out(int8_conv_arguments(channels=1), channels_last),
+        laid_out(int8_conv_arguments(), strided),
     ],
     "pack_mask": lambda: [(odd_mask(),), (odd_mask().t(),), (torch.zeros(0, dtype=torch.bool),)],
     "unpack_mask": lambda: [(jp.ops.pack_mask(odd_mask()), [5, 7]), (torch.zeros(0, dtype=torch.uint8), [0, 7])],

@@ -1,5 +1,6 @@
 // Products with an int8 weight in layout bsr with blocks of 1 x 4 (four neighbouring inputs of an output, "quads"), on the CPU.
-// Activations come and go in floating point; they are quantised on the way, with one scale per batch row or one given scale:
+// Activations come and go in floating point; they are quantised on the way, with one scale per batch row (of a convolution: per
+// image) or one given scale:
 //
 //   q[j, c]  = round_to_nearest_even(clamp(input[j, c] / scale_j, -127, 127))
 //   output[j, r] = relu?(float(sum over the kept quads of q[j, c] w[r, c]) * (scales[r] * scale_j) + bias[r])
@@ -12,6 +13,7 @@
 #include <cstdint>
 
 #include "formats/csr.h"
+#include "kernels/csr/csr_kernels.h"
 #include "kernels/isa.h"
 #include "kernels/packed_forms.h"
 #include "kernels/parallel.h"
@@ -53,5 +55,31 @@ struct LinearParams {
 
 template <class T>
 void linear(const LinearParams<T>& params, const ParallelFor& parallel, Isa isa);
+
+/// A convolution: the same sums, over the taps and the channels of a group. A quad is four neighbouring channels at one tap:
+/// column (ky * kernel_w + kx) * quads_of(in_channels / groups) + channel / 4 of the weight. Pixels beyond the image are 0.
+/// An image with a NaN gives NaN in all its outputs; with its own scale so does one with an infinity, as rows of a linear layer.
+template <class T>
+struct ConvParams {
+  Weight weight;                      ///< [out_channels, taps x quads_of(in_channels / groups)]
+  csr::ConvShape shape;
+  const T* input = nullptr;           ///< [batch, in_channels, height, width], or with input_channels_last [batch, height, width,
+                                      ///< in_channels]; contiguous
+  bool input_channels_last = false;
+  float input_scale = 0;              ///< 0: the largest magnitude of each image is 127 of its steps
+  T* output = nullptr;                ///< [batch, out_channels, out_height, out_width], or with output_channels_last [batch,
+                                      ///< out_height, out_width, out_channels]; contiguous
+  bool output_channels_last = false;
+  PackedForms* forms = nullptr;       ///< as in LinearParams
+  // For comparing kernels:
+  bool with_code = true;              ///< as in LinearParams
+  int64_t section_bytes = 0;          ///< of quantised activations worked on at a time; 0: as many as caches suggest
+};
+
+/// Columns of a convolution's weight in quads.
+inline int64_t quad_columns(const csr::ConvShape& s) { return s.taps() * quads_of(s.in_channels / s.groups); }
+
+template <class T>
+void conv2d(const ConvParams<T>& params, const ParallelFor& parallel, Isa isa);
 
 }  // namespace jouleprune::kernels::bsr_int8

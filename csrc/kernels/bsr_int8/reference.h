@@ -7,4 +7,7 @@ namespace jouleprune::kernels::bsr_int8::reference {
 template <class T>
 void linear(const LinearParams<T>& params);
 
+template <class T>
+void conv2d(const ConvParams<T>& params);
+
 }  // namespace jouleprune::kernels::bsr_int8::reference

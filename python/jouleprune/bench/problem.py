@@ -30,6 +30,8 @@ class Problem:
         shape = case.shape
         kind = "nm" if case.layout == "nm" else mask
         weight = masked_weight(kind, shape.rows, shape.cols, sparsity, block=case.block, seed=seed)
+        if isinstance(shape, ConvShape) and case.block[1] > 1:  # channels are neighbours, not taps
+            weight = weight.view(shape.rows, -1, shape.channels).transpose(1, 2).reshape(shape.rows, -1)
         random = torch.Generator().manual_seed(seed + 1)
         self.x = _bfloat16_numbers(torch.randn(_input_size(shape), generator=random))
         bias = _bfloat16_numbers(torch.randn(shape.rows, generator=random))

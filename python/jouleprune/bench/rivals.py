@@ -18,6 +18,7 @@ from .problem import Problem
 __all__ = ["rivals"]
 
 Maker = Callable[[Problem], Candidate]
+_FROM_FLOAT = "torch int8 static from float32"
 
 
 def rivals(problem: Problem) -> list[tuple[str, Maker]]:
@@ -34,7 +35,7 @@ def rivals(problem: Problem) -> list[tuple[str, Maker]]:
     found: dict[str, list[tuple[str, Maker]]] = {
         "float32": [*plain, ("torch bf16", _bfloat16), int8, csr],
         "bfloat16": [("torch bf16", _bfloat16), ("torch bf16 pre-packed", _prepacked_bfloat16), *plain],
-        "int8": [*plain, ("torch bf16", _bfloat16), int8],
+        "int8": [*plain, ("torch bf16", _bfloat16), int8] + ([] if linear else [(_FROM_FLOAT, _int8_conv_from_float)]),
     }
     return found[case.dtype]
 
@@ -133,24 +134,45 @@ def _int8_call(layer: nn.Linear | nn.Conv2d, x: Tensor, engine: str) -> Callable
 
 
 def _int8_conv(problem: Problem) -> Candidate:
+    quantised, conv = _packed_int8_conv(problem)
+    return Candidate(
+        "torch int8 static",
+        [lambda: conv(quantised)],
+        "int8",
+        problem.dense_work,
+        dense=lambda output: output.dequantize(),
+        note="uint8 channels-last in and out: neither quantising nor dequantising is in its time",
+    )
+
+
+def _int8_conv_from_float(problem: Problem) -> Candidate:
+    """What jouleprune's layer does: float32 in, float32 out."""
+    quantised, conv = _packed_int8_conv(problem)
+    scale, x = quantised.q_scale(), problem.x
+    return Candidate(
+        _FROM_FLOAT,
+        [lambda: conv(torch.quantize_per_tensor(x, scale, 128, torch.quint8)).dequantize()],
+        "int8",
+        problem.dense_work,
+        note="quantise, convolve, dequantise",
+    )
+
+
+def _packed_int8_conv(problem: Problem) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """The input quantised, channels last, and the layer that takes it."""
     layer, x = problem.layer, problem.x
     assert isinstance(layer, nn.Conv2d) and layer.bias is not None
     out_scale = float(layer(x).abs().max()) / 127
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates quantised tensors; they are what its users run today
         quantised = torch.quantize_per_tensor(x, float(x.abs().max()) / 127, 128, torch.quint8)
-    quantised = quantised.contiguous(memory_format=torch.channels_last)
     with _quantized_engine("x86"):
         packed = torch.ops.quantized.conv2d_prepack(
             _rows_in_int8(layer.weight), layer.bias, [1, 1], list(_padding(layer)), [1, 1], 1
         )
-    return Candidate(
-        "torch int8 static",
-        [lambda: torch.ops.quantized.conv2d(quantised, packed, out_scale, 128)],
-        "int8",
-        problem.dense_work,
-        dense=lambda output: output.dequantize(),
-        note="uint8 channels-last in and out: neither quantising nor dequantising is in its time",
+    return (
+        quantised.contiguous(memory_format=torch.channels_last),
+        lambda q: torch.ops.quantized.conv2d(q, packed, out_scale, 128),
     )
 
 

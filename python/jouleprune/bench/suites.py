@@ -56,7 +56,8 @@ class Case:
         step: "forward", or "dW" (gradient of the weight), "dX" (of the input).
         dtype: "float32", "bfloat16" or "int8" (float32 in and out).
         layout: of jouleprune.nn.
-        block: rows x columns of weights that live and die together.
+        block: rows x columns of weights that live and die together; neighbouring columns of a convolution are channels
+            at one tap.
         cold: the caches hold no weights when a call begins.
         baseline: the candidate that speeds are told against.
         decide: ``convert`` chooses between dense and sparse, and the choice is judged.
@@ -84,6 +85,7 @@ SUITES = {
     "training": "gradients of the kept weights and of the input",
     "bf16": "bfloat16 weights and activations, against torch's bfloat16",
     "int8": "int8 arithmetic between float32 activations",
+    "int8conv": "the same for 3x3 convolutions, input scales calibrated",
     "blocks": "zeros in blocks, and 2:4",
     "decisions": "what convert chooses, layers around the break-even: is a converted layer ever slower?",
     "networks": "whole networks, the stem dense, against frozen torch with folded batch norm",
@@ -165,7 +167,10 @@ def _bf16() -> Iterator[Case]:
 
 def _int8() -> Iterator[Case]:
     batch1 = LinearShape(4096, 4096, 1)
-    plain = [*_plain("int8", [*_LARGE, *_CONV3X3]), Case("int8", f"{_name(batch1)} cold", batch1, cold=True)]
+    yield from _in_int8([*_plain("int8", _LARGE), Case("int8", f"{_name(batch1)} cold", batch1, cold=True)])
+
+
+def _in_int8(plain: Iterable[Case]) -> Iterator[Case]:
     for case in plain:
         for name, block in (("1x4", (1, 4)), ("unstructured", (1, 1))):
             yield replace(case, name=f"{case.name} {name}", dtype="int8", block=block)
@@ -197,6 +202,7 @@ _MAKERS = {
     "training": _training,
     "bf16": _bf16,
     "int8": _int8,
+    "int8conv": lambda: _in_int8(_plain("int8conv", [*_CONV3X3, *_CONV7])),
     "blocks": _blocks,
     "decisions": _decisions,
     "networks": _networks,

@@ -8,7 +8,7 @@ the int64 buffer ``key``, the parameter ``bias`` (``docs/formats.md``). There is
 ``weight_ih_l0.values``.
 
 ``SparseLinear.from_dense(linear, dtype="int8")`` gives a ``SparseLinearInt8``: an int8 weight in blocks of 1 x 4, for
-inference.
+inference; ``SparseConv2d.from_dense(conv, dtype="int8")`` a ``SparseConv2dInt8``.
 
 ``SparseLinear.from_dense(linear, layout="bsr")`` and ``layout="vector"`` give a ``SparseLinearBSR``: a weight in
 blocks, with the parameter ``blocks`` in place of ``values``.
@@ -24,6 +24,7 @@ from .conv1d import SparseConv1d, SparseConv1dCSR
 from .conv2d import SparseConv2d, SparseConv2dCSR
 from .gru import SparseGRU, SparseGRUCSR
 from .int8 import SparseLinearInt8
+from .int8_conv2d import SparseConv2dInt8
 from .linear import SparseLinear, SparseLinearCSR
 from .lstm import SparseLSTM, SparseLSTMCSR
 
@@ -32,6 +33,7 @@ __all__ = [
     "SparseConv1dCSR",
     "SparseConv2d",
     "SparseConv2dCSR",
+    "SparseConv2dInt8",
     "SparseGRU",
     "SparseGRUCSR",
     "SparseLSTM",

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ..errors import PatternError
 from ._checks import check_dense, check_padding_mode, numeric_padding
 from ._csr_weight import CsrWeight
+from .int8_conv2d import SparseConv2dInt8
 
 __all__ = ["SparseConv2d", "SparseConv2dCSR"]
 
@@ -27,21 +29,28 @@ class SparseConv2d(CsrWeight):
         groups: int
 
     @staticmethod
-    def from_dense(module: nn.Conv2d, layout: str = "csr", *, mask: Tensor | None = None) -> SparseConv2d:
+    def from_dense(
+        module: nn.Conv2d, layout: str | None = None, *, mask: Tensor | None = None, dtype: str | None = None
+    ) -> SparseConv2d | SparseConv2dInt8:
         """The sparse twin of ``module``, which is not changed.
 
         Args:
             module: only :class:`torch.nn.Conv2d`; its zeros are the mask; dtype, device, mode and ``requires_grad`` are
                 kept. ``padding="same"`` and ``"valid"`` become numbers.
-            layout: "csr".
+            layout: "csr", which is also what None stands for. With ``dtype="int8"``: "bsr" or None.
             mask: bool [out_channels, in_channels / groups, kh, kw], True = kept, instead of the zeros.
+            dtype: None keeps that of the weight. "int8" quantises it in blocks of four neighbouring input channels,
+                one scale per output channel, and gives a :class:`SparseConv2dInt8`, which is for inference.
         Raises:
             PatternError: also another ``padding_mode`` than "zeros", or "same" where that pads one side more.
             ValueError, TypeError: as :meth:`SparseLinear.from_dense`.
         """
-        check_dense("SparseConv2d", module, nn.Conv2d, layout)
+        if dtype not in (None, "int8"):
+            raise PatternError(f"dtype: expected None or 'int8', got {dtype!r}")
+        layouts = ("csr",) if dtype is None else ("bsr",)
+        check_dense("SparseConv2d", module, nn.Conv2d, layouts[0] if layout is None else layout, layouts)
         check_padding_mode("SparseConv2d", module)
-        return SparseConv2dCSR(module, mask)
+        return SparseConv2dCSR(module, mask) if dtype is None else SparseConv2dInt8(module, mask)
 
     def to_dense(self) -> nn.Conv2d:
         """A torch.nn.Conv2d with equal outputs; what was pruned is zero in its ``weight``. Nothing is shared."""
