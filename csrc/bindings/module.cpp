@@ -17,6 +17,7 @@
 #include "kernels/jit/executable_memory.h"
 #include "kernels/peak/peak.h"
 #include "plan/tuning.h"
+#include "select/pattern.h"
 
 namespace py = pybind11;
 
@@ -103,10 +104,12 @@ PYBIND11_MODULE(_C, m) {
   m.def("price_entries", &bindings::price_entries, py::arg("entries_json"), py::arg("profile"), py::arg("count") = 1);
   m.def(
       "candidates",
-      [](const std::string& entry_json, const Profile& profile) {
-        return energy::candidates(bindings::entry_of(entry_json), profile);
+      [](const std::string& entry_json, const Profile& profile, const std::string& pattern) {
+        return energy::candidates(bindings::entry_of(entry_json), profile, pattern);
       },
-      py::arg("entry_json"), py::arg("profile"));
+      py::arg("entry_json"), py::arg("profile"), py::arg("pattern") = "unstructured");
+  m.def(
+      "check_pattern", [](const std::string& pattern) { select::Pattern::parse(pattern); }, py::arg("pattern"));
   py::class_<plan::TuningTable>(m, "TuningTable")
       .def(py::init([] { return plan::TuningTable(plan::this_machine()); }))
       .def("load", &plan::TuningTable::load, py::arg("path"))

@@ -28,7 +28,7 @@ enum class DeviceKind { kCpu, kGpu };
 struct KernelCost {
   std::string_view name;     ///< "dense", "csr", "csr-vendor", ...
   std::string_view layout;   ///< layout it runs: "dense", "csr"
-  std::string_view pattern;  ///< least structured pattern it accepts: "dense", "unstructured"
+  std::string_view pattern;  ///< least structured pattern it accepts: "dense", "unstructured", "block"
   KernelCounts (*count)(const Entry& entry, DeviceKind device);
   bool (*supports)(const Entry& entry);  ///< op and dtype it can run
   bool offered = true;                   ///< the planner may choose it; false: priced only when an entry names it

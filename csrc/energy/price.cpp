@@ -125,11 +125,13 @@ LayerEnergy price(const Entry& entry, const Profile& profile, int64_t count) {
   return layer;
 }
 
-std::vector<std::string> candidates(const Entry& entry, const Profile& profile) {
+std::vector<std::string> candidates(const Entry& entry, const Profile& profile, std::string_view pattern) {
   if (profile.data().dataflow == "op-count") return {zeros_save(profile) ? "zero-skip" : "dense"};
+  const DeviceKind device = profile.kind() == "gpu" ? DeviceKind::kGpu : DeviceKind::kCpu;
   std::vector<std::string> names;
   for (const KernelCost& kernel : kernels()) {
-    if (kernel.offered && kernel.supports(entry)) names.emplace_back(kernel.name);
+    const bool fits = kernel.pattern != "block" || (pattern == "block" && device == DeviceKind::kCpu);  // no blocks on GPUs yet
+    if (kernel.offered && fits && kernel.supports(entry)) names.emplace_back(kernel.name);
   }
   return names;
 }

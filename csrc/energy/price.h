@@ -3,6 +3,7 @@
 #include <jouleprune/energy.h>
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace jouleprune::energy {
@@ -13,8 +14,8 @@ namespace jouleprune::energy {
 LayerEnergy price(const Entry& entry, const Profile& profile, int64_t count);
 
 /// Kernels that may run a pruned form of this entry or the entry as it is: "dense" first; on accelerators that save on
-/// zeros only "zero-skip".
-std::vector<std::string> candidates(const Entry& entry, const Profile& profile);
+/// zeros only "zero-skip". `pattern`: "unstructured", or "block" for those that take whole blocks as well.
+std::vector<std::string> candidates(const Entry& entry, const Profile& profile, std::string_view pattern = "unstructured");
 
 /// Whether a zero in a weight that is laid out densely saves energy.
 bool zeros_save(const Profile& profile);

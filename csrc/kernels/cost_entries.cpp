@@ -2,6 +2,7 @@
 // of an Intel Sapphire Rapids (137 GFLOP/s of float32) and one of an AMD Zen 4 (118).
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <stdexcept>
 
@@ -19,8 +20,9 @@ constexpr double kDenseRows = 6;
 constexpr double kLanes = 16;
 constexpr double kIndexBits = 32;
 
-// oneDNN's dense float32 reaches 100-131 of 137 GFLOP/s on a layer of 768 x 768 with 192 columns.
-constexpr double kDenseShare = 0.8;
+// torch's dense products, of the peak of their type (Linear layers of 768 to 3072, one core of an AMD Zen 4, docs/results/cpu_zen4.md):
+// float32 71-85 % (oneDNN on Sapphire Rapids: 100-131 of 137 GFLOP/s), bfloat16 80-99 %, int8 350-400 of 450 GOP/s with quantising.
+constexpr double kDenseShare = 0.8, kDenseShareBFloat16 = 0.9, kDenseShareInt8 = 0.8;
 // One vector load per multiply-add: such row kernels reach 21-38 %; the low end, for the transposes that come first.
 constexpr double kRowShare = 0.22;
 // Gathers: 4-6 G elements/s of 68 G multiply-adds/s.
@@ -28,6 +30,9 @@ constexpr double kRowGatherShare = 0.065;
 // Generated code reaches 51-58 % on Sapphire Rapids and 85-92 % on Zen 4 down to 30 % of the weights; below, the loads of
 // activations, which are counted apart, take over.
 constexpr double kCodeShare = 0.6;
+// Pairs of bfloat16: 130-141 of 216 GFLOP/s of kept weights at 50 % zeros, where a pair holds 1.33 of them on average, so 0.9 to 0.98
+// of the peak (one core of an AMD Zen 4); the low end, less what float32 loses on the other machine.
+constexpr double kPairShare = 0.7;
 constexpr double kCodeRows = 30;       // output rows that share an activation load
 constexpr double kCodeBitsPerWeight = 8 * 7.3;
 constexpr double kCodeBitsPerLoad = 8 * 7;
@@ -43,6 +48,11 @@ constexpr double kInt8Share = 0.7;
 // Strips of 16 rows reach 94 / 80 % at 50 / 90 % zeros (one core of an AMD Zen 4); the low end, for the panels packed first.
 constexpr double kBlockShare = 0.8;
 
+double dense_share(const std::string& dtype) {
+  if (dtype == "int8") return kDenseShareInt8;
+  return dtype == "bfloat16" ? kDenseShareBFloat16 : kDenseShare;
+}
+
 double tiles(double size, double tile) { return std::max(1.0, std::ceil(size / tile)); }
 double as_double(int64_t value) { return static_cast<double>(value); }
 
@@ -51,7 +61,7 @@ KernelCounts count_dense(const Entry& entry, DeviceKind) {
   KernelCounts counts;
   counts.macs_issued = as_double(entry.macs);
   counts.weight_value_bits = as_double(entry.weight_elements) * bits;
-  counts.peak_share = kDenseShare;
+  counts.peak_share = dense_share(entry.dtype);
   if (entry.macs == 0) {  // moves data only
     counts.activation_loads = as_double(entry.input_elements);
     counts.output_updates = as_double(entry.output_elements);
@@ -110,20 +120,29 @@ KernelCounts count_small(const Entry& entry) {
   return counts;
 }
 
-/// Generated code: per vector of columns one multiply-add per kept weight, whose value is read with it, and one activation load per
-/// column that a group of rows uses. No index is read; the code itself is.
+/// Pairs of neighbouring inputs that hold a kept weight, for weights kept at random.
+double kept_pairs(const Entry& entry) {
+  const double weights = as_double(entry.weight_elements);
+  const double density = weights > 0 ? as_double(entry.nnz) / weights : 0;
+  return weights / 2 * density * (2 - density);
+}
+
+/// Generated code: per vector of columns one multiply-add per kept weight (of bfloat16: one for both of a pair), whose value is read
+/// with it, and one activation load per column that a group of rows uses. No index is read; the code itself is.
 KernelCounts count_code(const Entry& entry) {
-  const double nnz = as_double(entry.nnz), n = as_double(entry.n), groups = as_double(entry.groups);
+  const bool pairs = entry.dtype == "bfloat16";
+  const double steps = pairs ? kept_pairs(entry) : as_double(entry.nnz);
+  const double n = as_double(entry.n), groups = as_double(entry.groups);
   const double vectors = std::ceil(n / kLanes), loads = used_columns(entry, kCodeRows);
   KernelCounts counts;
-  counts.weight_value_bits = nnz * std::max(32, dtype_bits(entry.dtype));
-  counts.code_bits = nnz * kCodeBitsPerWeight + loads * kCodeBitsPerLoad;
+  counts.weight_value_bits = steps * std::max(32, dtype_bits(entry.dtype));
+  counts.code_bits = steps * kCodeBitsPerWeight + loads * kCodeBitsPerLoad;
   counts.weight_passes = std::max(1.0, vectors);
-  counts.macs_issued = nnz * vectors * kLanes;
+  counts.macs_issued = (pairs ? 2 : 1) * steps * vectors * kLanes;
   counts.activation_loads = loads * vectors * kLanes;
   counts.output_updates = as_double(entry.rows) * n * groups;
   counts.extra_bits = as_double(entry.cols) * n * groups * dtype_bits(entry.dtype);
-  counts.peak_share = kCodeShare;
+  counts.peak_share = pairs ? kPairShare : kCodeShare;
   return counts;
 }
 
@@ -168,43 +187,55 @@ KernelCounts count_bsr_int8(const Entry& entry, DeviceKind) {
   return counts;
 }
 
-/// Strips of 16 output rows along the vector: per kept input of a strip, one load of 16 weights and one multiply-add per batch row,
-/// 24 of which keep their sums in registers while the weights pass. Other blocks run as csr, which takes about as long.
-KernelCounts count_bsr(const Entry& entry, DeviceKind) {
-  constexpr double kStripRows = 16, kBatchRows = 24;
-  const double n = as_double(entry.n), nnz = as_double(entry.nnz);
+/// Height of the blocks of a pattern "RxC"; 0 when it names none.
+int64_t block_height(const std::string& pattern) {
+  int64_t height = 0;
+  const auto [end, error] = std::from_chars(pattern.data(), pattern.data() + pattern.size(), height);
+  const bool named = error == std::errc() && end != pattern.data() + pattern.size() && *end == 'x';
+  return named ? height : 0;
+}
+
+/// Strips of output rows along the vector (64 bytes of sums): per kept input of a strip, one load of weights and one multiply-add per
+/// batch row, 24 of which keep their sums in registers while the weights pass. Blocks of other heights run as csr.
+KernelCounts count_bsr(const Entry& entry, DeviceKind device) {
+  constexpr double kBatchRows = 24;
+  const int64_t strip = entry.dtype == "float64" ? 8 : 16;
+  if (block_height(entry.pattern) % strip != 0) return count_csr(entry, device);
+  const double n = as_double(entry.n), nnz = as_double(entry.nnz), rows = as_double(strip);
   KernelCounts counts;
   counts.weight_value_bits = nnz * dtype_bits(entry.dtype);
-  counts.weight_index_bits = kIndexBits * nnz / kStripRows;
+  counts.weight_index_bits = kIndexBits * nnz / rows;
   counts.weight_passes = tiles(n, kBatchRows);
   counts.macs_issued = nnz * n;
-  counts.activation_loads = nnz / kStripRows * n;
+  counts.activation_loads = nnz / rows * n;
   counts.output_updates = as_double(entry.rows) * n;
   counts.extra_bits = as_double(entry.cols) * n * dtype_bits(entry.dtype);
   counts.peak_share = kBlockShare;
   return counts;
 }
 
-bool runs_linear(const Entry& entry) { return entry.op == "linear"; }
-
 bool runs_int8(const Entry& entry) { return (entry.op == "linear" || entry.op == "conv2d") && entry.dtype == "int8"; }
 
 bool runs_anything(const Entry&) { return true; }
 
-bool runs_csr(const Entry& entry) {
-  const auto any_of = [](const std::string& word, std::initializer_list<const char*> words) {
-    return std::any_of(words.begin(), words.end(), [&](const char* known) { return word == known; });
-  };
-  return any_of(entry.op, {"linear", "conv1d", "conv2d", "lstm", "gru"}) &&
-         any_of(entry.dtype, {"float32", "float64", "bfloat16", "float16"});
+bool any_of(const std::string& word, std::initializer_list<const char*> words) {
+  return std::any_of(words.begin(), words.end(), [&](const char* known) { return word == known; });
 }
+
+bool is_float(const Entry& entry) { return any_of(entry.dtype, {"float32", "float64", "bfloat16", "float16"}); }
+
+bool runs_csr(const Entry& entry) {
+  return any_of(entry.op, {"linear", "conv1d", "conv2d", "lstm", "gru"}) && is_float(entry);
+}
+
+bool runs_bsr(const Entry& entry) { return entry.op == "linear" && is_float(entry); }
 
 constexpr std::array<KernelCost, 5> kKernels = {{
     {"dense", "dense", "dense", count_dense, runs_anything, true},
     {"csr", "csr", "unstructured", count_csr, runs_csr, true},
     {"csr-vendor", "csr", "unstructured", count_csr_vendor, runs_csr, false},
-    {"bsr", "bsr", "block", count_bsr, runs_linear, false},
-    {"bsr-int8", "bsr", "unstructured", count_bsr_int8, runs_int8, false},
+    {"bsr", "bsr", "block", count_bsr, runs_bsr, true},
+    {"bsr-int8", "bsr", "block", count_bsr_int8, runs_int8, true},
 }};
 
 }  // namespace

@@ -11,11 +11,9 @@
 
 namespace jouleprune::plan {
 namespace {
-constexpr size_t kRememberedChoices = 1 << 14;  // per layer
-
 /// ceil, forgiving the rounding of the product: 10 % of 30 weights is 3 of them, not 4.
-int64_t floor_units(double min_density, int64_t units) {
-  return std::min(units, static_cast<int64_t>(std::ceil(min_density * static_cast<double>(units) * (1 - 1e-12))));
+int64_t floor_weights(double min_density, int64_t weights) {
+  return std::min(weights, static_cast<int64_t>(std::ceil(min_density * static_cast<double>(weights) * (1 - 1e-12))));
 }
 
 double in_order(const std::vector<double>& joules) {
@@ -27,20 +25,31 @@ double in_order(const std::vector<double>& joules) {
 
 Network::Network(Request request, std::shared_ptr<const Pricer> pricer)
     : request_(std::move(request)), pricer_(std::move(pricer)) {
-  if (request_.pattern != "unstructured") {
-    throw core::PatternError("pattern: expected \"unstructured\", got \"" + request_.pattern + "\"");
-  }
+  if (request_.pattern != "auto") select::Pattern::parse(request_.pattern);  // refused also where no weight is given
   if (request_.workload.count < 1) {
     throw std::invalid_argument("workload: count: expected at least 1, got " + std::to_string(request_.workload.count));
   }
-  for (const Entry& entry : request_.workload.entries)
-    dense_entries_.push_back(pricer_->joules(entry, request_.workload.count));
-  for (const PrunableWeight& weight : request_.weights) add_layer(weight);
-  dense_j_ = in_order(dense_entries_);
+  std::vector<double> dense;
+  for (const Entry& entry : request_.workload.entries) dense.push_back(pricer_->joules(entry, request_.workload.count));
+  whole_entries_ = dense;
+  for (const PrunableWeight& weight : request_.weights) {
+    first_.push_back(layers_.size());
+    add_weight(weight);
+    const PrunableLayer& layer = layers_[first_.back()];
+    const std::vector<double> recorded =
+        priced(layer, layer.unpruned.front(), layer.units.weights(), "dense").entries;
+    const Choice whole = this->whole(first_.back());
+    for (size_t i = 0; i < layer.entries.size(); ++i) {
+      dense[layer.entries[i]] = recorded[i];
+      whole_entries_[layer.entries[i]] = whole.entries[i];
+    }
+  }
+  first_.push_back(layers_.size());
+  dense_j_ = in_order(dense);
   for (size_t i = 0; i < layers_.size(); ++i) sample(i);
 }
 
-void Network::add_layer(const PrunableWeight& weight) {
+PrunableLayer Network::layer_of(const PrunableWeight& weight) const {
   const std::vector<Entry>& entries = request_.workload.entries;
   PrunableLayer layer;
   layer.weight = weight.name;
@@ -59,86 +68,105 @@ void Network::add_layer(const PrunableWeight& weight) {
   const Entry& first = entries[layer.entries.front()];
   layer.name = first.name;
   layer.dtype = first.dtype;
-  layer.units = first.weight_elements;
   layer.min_density = weight.min_density;
-  layer.floor = floor_units(weight.min_density, layer.units);
   for (const size_t position : layer.entries) {
-    if (entries[position].weight_elements != layer.units) {
+    if (entries[position].weight_elements != first.weight_elements) {
       throw std::invalid_argument("workload: calls of \"" + weight.name +
-                                  "\" disagree on its size: " + std::to_string(layer.units) + " and " +
+                                  "\" disagree on its size: " + std::to_string(first.weight_elements) + " and " +
                                   std::to_string(entries[position].weight_elements) + " elements");
     }
   }
-  find_kernels(layer);
-  for (const size_t position : layer.entries) {
-    dense_entries_[position] =
-        pricer_->joules(configured(position, layer.dense_kernel, layer.units, false), request_.workload.count);
-    layer.dense_j += dense_entries_[position];
-  }
-  layers_.push_back(std::move(layer));
+  return layer;
 }
 
-void Network::find_kernels(PrunableLayer& layer) const {
-  for (const size_t position : layer.entries) {
-    std::vector<std::string> candidates = pricer_->candidates(request_.workload.entries[position]);
-    if (candidates.empty()) candidates.push_back("dense");
-    if (position == layer.entries.front()) {
-      layer.dense_kernel = candidates.front();
-      layer.kernels.assign(candidates.begin() + (pricer_->zeros_save() ? 0 : 1), candidates.end());
+void Network::add_weight(const PrunableWeight& weight) {
+  PrunableLayer layer = layer_of(weight);
+  const Entry& first = request_.workload.entries[layer.entries.front()];
+  layer.group = first_.size() - 1;
+  layer.unpruned = whole_forms(request_, weight, layer.entries, *pricer_);
+  for (const select::Pattern& pattern : patterns_of(request_, weight)) {
+    MatrixSize size = matrix_of(first);
+    if (pattern.kind == select::Pattern::Kind::kUnstructured) size = {1, first.weight_elements};
+    layer.units = select::Units(pattern, size.rows, size.cols);
+    layer.forms.clear();
+    if (layer.units.weights() == first.weight_elements) {
+      layer.forms = pruned_forms(request_, weight, layer.entries, pattern, *pricer_);
+    } else {  // no matrix is known, so nothing can be removed in blocks
+      layer.units = select::Units({}, 1, first.weight_elements);
     }
-    std::erase_if(layer.kernels, [&](const std::string& kernel) {
-      return std::find(candidates.begin(), candidates.end(), kernel) == candidates.end();
-    });
+    layer.floor = layer.units.units_for(floor_weights(weight.min_density, first.weight_elements));
+    find_whole(layer);
+    layers_.push_back(layer);
   }
+}
+
+Choice Network::priced(const PrunableLayer& layer, const Form& form, int64_t nnz, const std::string& pattern) const {
+  Choice choice{form, nnz, 0, {}};
+  for (const size_t position : layer.entries) {
+    const Entry entry = configured(request_.workload.entries[position], form, nnz, pattern);
+    choice.entries.push_back(pricer_->joules(entry, request_.workload.count));
+    choice.joules += choice.entries.back();
+  }
+  return choice;
+}
+
+void Network::find_whole(PrunableLayer& layer) const {
+  for (const Form& form : layer.unpruned) {
+    const double joules = priced(layer, form, layer.units.weights(), "dense").joules;
+    if (&form == &layer.unpruned.front()) layer.dense_j = joules;
+    if (&form == &layer.unpruned.front() || joules < layer.whole_j) {
+      layer.whole = form;
+      layer.whole_j = joules;
+    }
+  }
+}
+
+Choice Network::whole(size_t index) const {
+  const PrunableLayer& layer = layers_[index];
+  return priced(layer, layer.whole, layer.units.weights(), "dense");
 }
 
 void Network::sample(size_t index) {
   PrunableLayer& layer = layers_[index];
+  const int64_t units = layer.count();
   layer.last_winning = layer.floor - 1;
-  if (layer.units == 0 || layer.kernels.empty()) return;
-  const auto curve = [&](int64_t kept) { return choice(index, kept).joules; };
-  if (!(curve(layer.floor) < layer.dense_j)) return;
-  layer.last_winning = select::last_below(layer.floor, layer.units, layer.dense_j, curve);
+  if (units == 0 || layer.floor > units || layer.forms.empty()) return;
+  const select::KeptSizes most(layer.units);
+  const auto curve = [&](int64_t kept) { return choice(index, kept, most).joules; };
+  if (!(curve(layer.floor) < layer.whole_j)) return;
+  layer.last_winning = select::last_below(layer.floor, units, layer.whole_j, curve);
   std::vector<select::Point> points;
   for (const int64_t kept : select::sample_counts(layer.floor, layer.last_winning))
     points.push_back({kept, curve(kept)});
-  if (layer.last_winning < layer.units) points.push_back({layer.last_winning + 1, curve(layer.last_winning + 1)});
+  if (layer.last_winning < units) points.push_back({layer.last_winning + 1, curve(layer.last_winning + 1)});
   layer.hull = select::Hull(points);
-  points.resize(points.size() - (layer.last_winning < layer.units ? 1 : 0));
-  if (points.back().kept < layer.units) points.push_back({layer.units, layer.dense_j});
+  points.resize(points.size() - (layer.last_winning < units ? 1 : 0));
+  if (points.back().kept < units) points.push_back({units, layer.whole_j});
   layer.relaxed = select::Hull(points);
 }
 
-Choice Network::choice(size_t index, int64_t kept) const {
+Choice Network::choice(size_t index, int64_t kept, const select::KeptSizes& sizes) const {
   const PrunableLayer& layer = layers_[index];
   Choice best;
-  std::vector<double> joules(layer.entries.size());
-  for (size_t k = 0; k < layer.kernels.size(); ++k) {
-    double sum = 0;
-    for (size_t i = 0; i < joules.size(); ++i) {
-      joules[i] = pricer_->joules(configured(layer.entries[i], layer.kernels[k], kept, true), request_.workload.count);
-      sum += joules[i];
-    }
-    if (k == 0 || sum < best.joules) best = {k, sum, joules};
+  for (const Form& form : layer.forms) {
+    Choice made = priced(layer, form, stored(form, sizes, kept), layer.units.pattern().text());
+    if (&form == &layer.forms.front() || made.joules < best.joules) best = std::move(made);
   }
   return best;
 }
 
-Entry Network::configured(size_t position, const std::string& kernel, int64_t nnz, bool pruned) const {
-  Entry entry = request_.workload.entries[position];
-  entry.kernel = kernel;
-  entry.layout = pruned ? pricer_->layout(kernel) : "dense";
-  entry.pattern = pruned ? request_.pattern : "dense";
-  entry.nnz = nnz;
-  return entry;
-}
-
 double Network::minimum_j(const std::vector<bool>* may_prune) const {
-  std::vector<double> entries = dense_entries_;
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    if (!layers_[i].can_win() || (may_prune != nullptr && !(*may_prune)[i])) continue;
-    const Choice least = choice(i, layers_[i].floor);
-    for (size_t e = 0; e < least.entries.size(); ++e) entries[layers_[i].entries[e]] = least.entries[e];
+  std::vector<double> entries = whole_entries_;
+  for (size_t group = 0; group < groups(); ++group) {
+    if (may_prune != nullptr && !(*may_prune)[group]) continue;
+    double least_j = layers_[first_[group]].whole_j;
+    for (size_t i = first_[group]; i < first_[group + 1]; ++i) {
+      if (!layers_[i].can_win()) continue;
+      const Choice least = choice(i, layers_[i].floor, select::KeptSizes(layers_[i].units));
+      if (!(least.joules < least_j)) continue;
+      least_j = least.joules;
+      for (size_t e = 0; e < least.entries.size(); ++e) entries[layers_[i].entries[e]] = least.entries[e];
+    }
   }
   return in_order(entries);
 }
@@ -146,53 +174,20 @@ double Network::minimum_j(const std::vector<bool>* may_prune) const {
 std::string Network::tuning() const {
   std::string table = pricer_->device_hash() + "\n" + version();
   for (const PrunableLayer& layer : layers_) {
-    table += "\n" + layer.weight + " " + layer.dense_kernel;
-    for (const std::string& kernel : layer.kernels) table += " " + kernel;
+    table += "\n" + layer.weight + " " + layer.units.pattern().text();
+    for (const std::vector<Form>* forms : {&layer.unpruned, &layer.forms}) {
+      for (const Form& form : *forms) table += " " + form.kernel + "/" + form.dtype;
+    }
   }
   return hash_text(table);
 }
 
-NetworkJoules::NetworkJoules(const Network& network)
-    : network_(network),
-      entries_(network.dense_entries()),
-      now_(network.layers().size(), select::kDense),
-      known_(network.layers().size()) {}
-
-const Choice& NetworkJoules::choice(size_t layer, int64_t kept) {
-  std::unordered_map<int64_t, Choice>& known = known_[layer];
-  const auto found = known.find(kept);
-  if (found != known.end()) return found->second;
-  if (known.size() >= kRememberedChoices) known.clear();
-  return known.emplace(kept, network_.choice(layer, kept)).first->second;
-}
-
-double NetworkJoules::total(const select::Counts& counts) {
-  for (size_t i = 0; i < counts.size(); ++i) {
-    if (counts[i] == now_[i]) continue;
-    now_[i] = counts[i];
-    const std::vector<size_t>& positions = network_.layers()[i].entries;
-    const Choice* chosen = counts[i] == select::kDense ? nullptr : &choice(i, counts[i]);
-    for (size_t e = 0; e < positions.size(); ++e) {
-      entries_[positions[e]] = chosen == nullptr ? network_.dense_entries()[positions[e]] : chosen->entries[e];
-    }
+size_t pruned_of(const Network& network, size_t group, const select::Counts& counts) {
+  const auto [first, last] = network.layers_of(group);
+  for (size_t i = first; i < last; ++i) {
+    if (counts[i] != select::kDense) return i;
   }
-  return in_order(entries_);
-}
-
-RelaxedJoules::RelaxedJoules(const Network& network) : network_(network) {
-  std::vector<double> rest = network.dense_entries();
-  for (const PrunableLayer& layer : network.layers()) {
-    for (const size_t position : layer.entries) rest[position] = 0;
-  }
-  rest_j_ = in_order(rest);
-}
-
-double RelaxedJoules::total(const select::Counts& counts) {
-  double sum = rest_j_;
-  for (size_t i = 0; i < counts.size(); ++i) {
-    sum += counts[i] == select::kDense ? network_.layers()[i].dense_j : pruned(i, counts[i]);
-  }
-  return sum;
+  return kNone;
 }
 
 }  // namespace jouleprune::plan

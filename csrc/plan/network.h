@@ -1,36 +1,43 @@
-// A workload with prunable weights as selection sees it: candidates per layer, curves over kept weights, exact totals.
+// A workload with prunable weights as selection sees it: candidates per layer, curves over kept units, exact totals.
 #pragma once
 #include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "plan/candidates.h"
 #include "plan/planner.h"
 #include "plan/pricer.h"
 #include "select/problem.h"
+#include "select/units.h"
 
 namespace jouleprune::plan {
 
-/// A prunable weight with all calls that use it.
+/// A prunable weight in one pattern, with all calls that use it.
 struct PrunableLayer {
   std::string name, weight, dtype;
-  std::vector<size_t> entries;       ///< positions in the workload
-  std::vector<std::string> kernels;  ///< those that run all its entries pruned
-  std::string dense_kernel;
-  int64_t units = 0;
+  size_t group = 0;             ///< position of the weight in the request; its patterns exclude each other
+  std::vector<size_t> entries;  ///< positions in the workload
+  select::Units units;
+  std::vector<Form> forms;    ///< those that run all its entries pruned
+  std::vector<Form> unpruned;  ///< those that run them with nothing removed; the first as recorded
+  Form whole;                 ///< the cheapest of these
   double min_density = 0;
-  int64_t floor = 0;     ///< the units of it
-  int64_t last_winning = -1;  ///< most kept weights at which a pruned kernel is below dense; below floor when none is
-  double dense_j = 0;
-  select::Hull hull;     ///< of the pruned curve, from the floor to just past last_winning
-  select::Hull relaxed;  ///< lower hull of the pruned curve and the dense point
+  int64_t floor = 0;          ///< the units of it
+  int64_t last_winning = -1;  ///< most kept units at which a pruned form is below whole_j; below floor when none is
+  double dense_j = 0;         ///< as recorded
+  double whole_j = 0;         ///< run by `whole`
+  select::Hull hull;          ///< of the pruned curve, from the floor to just past last_winning
+  select::Hull relaxed;       ///< lower hull of the pruned curve and the dense point
 
+  int64_t count() const { return units.count(); }
   bool can_win() const { return last_winning >= floor; }
 };
 
-/// The cheapest pruned kernel at one count.
+/// How a layer runs, and what that costs.
 struct Choice {
-  size_t kernel = 0;
+  Form form;
+  int64_t nnz = 0;              ///< entries it stores
   double joules = 0;            ///< all entries of the layer
   std::vector<double> entries;  ///< each of them
 };
@@ -43,44 +50,55 @@ class Network {
 
   const Request& request() const { return request_; }
   const Pricer& pricer() const { return *pricer_; }
+  /// The patterns of one weight are neighbours.
   const std::vector<PrunableLayer>& layers() const { return layers_; }
-  const std::vector<double>& dense_entries() const { return dense_entries_; }
+  /// Positions in layers() of a weight's patterns: [first, last).
+  std::pair<size_t, size_t> layers_of(size_t group) const { return {first_[group], first_[group + 1]}; }
+  size_t groups() const { return request_.weights.size(); }
+  /// Joules of every entry with nothing removed.
+  const std::vector<double>& whole_entries() const { return whole_entries_; }
   double dense_j() const { return dense_j_; }
   /// Least energy within the floors when only the weights marked in `may_prune` (null: all) are pruned.
   double minimum_j(const std::vector<bool>* may_prune) const;
-  /// The layer's entries run by its cheapest pruned kernel.
-  Choice choice(size_t layer, int64_t kept) const;
-  /// Entry `position` as it runs with this kernel and so many weights.
-  Entry configured(size_t position, const std::string& kernel, int64_t nnz, bool pruned) const;
+  /// The layer's entries run by its cheapest pruned form.
+  Choice choice(size_t layer, int64_t kept, const select::KeptSizes& sizes) const;
+  /// The layer's entries with nothing removed.
+  Choice whole(size_t layer) const;
   /// Hash of what the kernels were chosen by.
   std::string tuning() const;
 
  private:
-  void add_layer(const PrunableWeight& weight);
-  void find_kernels(PrunableLayer& layer) const;
+  void add_weight(const PrunableWeight& weight);
+  PrunableLayer layer_of(const PrunableWeight& weight) const;
+  Choice priced(const PrunableLayer& layer, const Form& form, int64_t nnz, const std::string& pattern) const;
+  void find_whole(PrunableLayer& layer) const;
   void sample(size_t layer);
 
   Request request_;
   std::shared_ptr<const Pricer> pricer_;
   std::vector<PrunableLayer> layers_;
-  std::vector<double> dense_entries_;  // joules of every entry, prunable weights dense
+  std::vector<size_t> first_;  // of each group, and the end
+  std::vector<double> whole_entries_;
   double dense_j_ = 0;
 };
 
 /// Joules of the network as it will run; remembers the choices of one selection.
 class NetworkJoules : public select::Joules {
  public:
-  explicit NetworkJoules(const Network& network);
-  double dense(size_t layer) override { return network_.layers()[layer].dense_j; }
+  /// `sizes`: of each of the network's layers.
+  NetworkJoules(const Network& network, std::vector<select::KeptSizes> sizes);
+  double dense(size_t layer) override { return network_.layers()[layer].whole_j; }
   double pruned(size_t layer, int64_t kept) override { return choice(layer, kept).joules; }
   /// The sum over entries in workload order, exactly as estimate() adds them.
   double total(const select::Counts& counts) override;
   const Choice& choice(size_t layer, int64_t kept);
+  const select::KeptSizes& sizes(size_t layer) const { return sizes_[layer]; }
 
  private:
   const Network& network_;
+  std::vector<select::KeptSizes> sizes_;
   std::vector<double> entries_;
-  select::Counts now_;  // what entries_ holds
+  std::vector<std::pair<size_t, int64_t>> now_;  // by group: the layer that entries_ holds, and its count
   std::vector<std::unordered_map<int64_t, Choice>> known_;
 };
 
@@ -88,7 +106,7 @@ class NetworkJoules : public select::Joules {
 class RelaxedJoules : public select::Joules {
  public:
   explicit RelaxedJoules(const Network& network);
-  double dense(size_t layer) override { return network_.layers()[layer].dense_j; }
+  double dense(size_t layer) override { return network_.layers()[layer].whole_j; }
   double pruned(size_t layer, int64_t kept) override { return network_.layers()[layer].relaxed.at(kept); }
   double total(const select::Counts& counts) override;
 
@@ -96,5 +114,9 @@ class RelaxedJoules : public select::Joules {
   const Network& network_;
   double rest_j_ = 0;  // entries without a prunable weight
 };
+
+/// Of the layer's group the one that is pruned; `none` when all are dense.
+inline constexpr size_t kNone = static_cast<size_t>(-1);
+size_t pruned_of(const Network& network, size_t group, const select::Counts& counts);
 
 }  // namespace jouleprune::plan

@@ -17,23 +17,31 @@ namespace {
 using select::Counts;
 using select::kDense;
 
-std::vector<select::Layer> ranked_layers(const Network& network, std::span<const std::span<const float>> importance,
-                                         bool relaxed) {
-  const std::vector<PrunableLayer>& layers = network.layers();
-  if (importance.size() != layers.size()) {
-    throw std::invalid_argument("importance: expected scores of " + std::to_string(layers.size()) + " weights, got " +
+/// The request's scores as units of each layer, and what of them the joules and the search need.
+struct Ranked {
+  std::vector<select::UnitScores> scores;
+  std::vector<select::KeptSizes> sizes;
+  std::vector<select::Layer> layers;
+};
+
+Ranked ranked_layers(const Network& network, std::span<const std::span<const float>> importance, bool relaxed) {
+  if (importance.size() != network.groups()) {
+    throw std::invalid_argument("importance: expected scores of " + std::to_string(network.groups()) + " weights, got " +
                                 std::to_string(importance.size()));
   }
-  std::vector<select::Layer> ranked;
-  ranked.reserve(layers.size());
-  for (size_t i = 0; i < layers.size(); ++i) {
-    if (static_cast<int64_t>(importance[i].size()) != layers[i].units) {
-      throw std::invalid_argument("importance of " + layers[i].weight + ": expected " +
-                                  std::to_string(layers[i].units) + " scores, got " +
-                                  std::to_string(importance[i].size()));
+  Ranked ranked;
+  ranked.scores.reserve(network.layers().size());  // rankings point into it
+  for (const PrunableLayer& layer : network.layers()) {
+    const std::span<const float> weights = importance[layer.group];
+    if (static_cast<int64_t>(weights.size()) != layer.units.weights()) {
+      throw std::invalid_argument("importance of " + layer.weight + ": expected " +
+                                  std::to_string(layer.units.weights()) + " scores, got " +
+                                  std::to_string(weights.size()));
     }
-    ranked.push_back({select::Ranking(importance[i], layers[i].weight), relaxed ? layers[i].relaxed : layers[i].hull,
-                      layers[i].floor});
+    const select::UnitScores& units = ranked.scores.emplace_back(layer.units.scores(weights, layer.weight));
+    ranked.sizes.emplace_back(layer.units, units.scores);
+    ranked.layers.push_back({select::Ranking(units.scores, layer.weight), relaxed ? layer.relaxed : layer.hull, layer.floor,
+                             layer.group, units.forced});
   }
   return ranked;
 }
@@ -56,41 +64,61 @@ Plan frame(const Network& network) {
   return plan;
 }
 
-/// A layer of the plan, and its entries in the plan's workload.
-void write_layer(const Network& network, NetworkJoules& joules, size_t index, int64_t kept, bool allowed, bool relaxed,
-                 Plan& plan) {
+/// Whether a layer is too dense for its sparse kernel on the way of a schedule: it then runs dense, masked.
+bool waits(const Network& network, const Choice& choice, size_t layer, bool relaxed) {
+  return relaxed && !(choice.joules < network.layers()[layer].whole_j);
+}
+
+/// The line of a layer that is pruned.
+LayerPlan pruned_line(const Network& network, NetworkJoules& joules, size_t index, int64_t kept, bool relaxed,
+                      Choice& choice) {
+  const PrunableLayer& layer = network.layers()[index];
+  choice = joules.choice(index, kept);
+  const bool waiting = waits(network, choice, index, relaxed);
+  const int64_t weights = joules.sizes(index).at(kept, select::Measure::kWeights);
+  LayerPlan line;
+  line.pattern = layer.units.pattern().text();
+  line.units = layer.count();
+  line.kept = kept;
+  line.density = static_cast<double>(weights) / static_cast<double>(layer.units.weights());
+  std::optional<double> next_j;
+  if (kept < layer.count()) next_j = std::min(joules.pruned(index, kept + 1), layer.whole_j) - choice.joules;
+  if (waiting) {
+    choice = network.whole(index);
+    if (choice.form.layout == "dense") choice.nnz = weights;  // dense, with zeros in it
+  }
+  line.reason = pruned_reason(network, index, kept, choice.joules, next_j, waiting && !network.pricer().zeros_save());
+  return line;
+}
+
+/// A weight's line of the plan, and its entries in the plan's workload.
+void write_layer(const Network& network, NetworkJoules& joules, size_t group, const Counts& counts, bool allowed,
+                 bool relaxed, Plan& plan) {
+  const size_t pruned = pruned_of(network, group, counts);
+  const size_t index = pruned == kNone ? network.layers_of(group).first : pruned;
   const PrunableLayer& layer = network.layers()[index];
   LayerPlan line;
+  Choice choice;
+  if (pruned != kNone) {
+    line = pruned_line(network, joules, index, counts[index], relaxed, choice);
+  } else {
+    choice = network.whole(index);
+    line.units = line.kept = layer.units.weights();
+    line.reason = dense_reason(network, group, allowed);
+  }
   line.name = layer.name;
   line.weight = layer.weight;
-  line.dtype = layer.dtype;
-  line.units = line.kept = layer.units;
-  line.dense_j = line.energy_j = layer.dense_j;
-  line.kernel = layer.dense_kernel;
+  line.dense_j = layer.dense_j;
   line.min_density = layer.min_density;
-  const bool pruned = kept != kDense;
-  if (pruned) {
-    const Choice& choice = joules.choice(index, kept);
-    line.pattern = plan.pattern;
-    line.kept = kept;
-    line.density = static_cast<double>(kept) / static_cast<double>(layer.units);
-    // On the way of a schedule a layer may be too dense for its sparse kernel: it then runs dense, masked.
-    const bool waits = relaxed && !(choice.joules < layer.dense_j);
-    if (!waits) {
-      line.energy_j = choice.joules;
-      line.kernel = layer.kernels[choice.kernel];
-    }
-    std::optional<double> next_j;
-    if (kept < layer.units) next_j = std::min(joules.pruned(index, kept + 1), layer.dense_j) - choice.joules;
-    line.reason = pruned_reason(network, index, kept, line.kernel, line.energy_j, next_j, relaxed);
-  } else {
-    line.reason = dense_reason(network, index, allowed);
-  }
-  if (pruned) line.layout = network.pricer().layout(line.kernel);
+  line.dtype = choice.form.dtype;
+  line.kernel = choice.form.kernel;
+  line.layout = choice.form.layout;
+  line.energy_j = choice.joules;
   for (const size_t position : layer.entries) {
-    plan.workload.entries[position] = network.configured(position, line.kernel, line.kept, pruned);
+    Entry& entry = plan.workload.entries[position];
+    entry = configured(std::move(entry), choice.form, choice.nnz, line.pattern);
   }
-  plan.decided.push_back(pruned);
+  plan.decided.push_back(pruned != kNone);
   plan.layers.push_back(std::move(line));
 }
 
@@ -104,8 +132,8 @@ double priced(const Network& network, const Workload& workload) {
 Plan finished_plan(const Network& network, NetworkJoules& joules, const Counts& counts,
                    const std::vector<bool>* allowed, bool relaxed, double budget_j) {
   Plan plan = frame(network);
-  for (size_t i = 0; i < counts.size(); ++i) {
-    write_layer(network, joules, i, counts[i], allowed == nullptr || (*allowed)[i], relaxed, plan);
+  for (size_t group = 0; group < network.groups(); ++group) {
+    write_layer(network, joules, group, counts, allowed == nullptr || (*allowed)[group], relaxed, plan);
   }
   plan.budget_j = budget_j;
   plan.budget = number_text(budget_j);
@@ -115,27 +143,55 @@ Plan finished_plan(const Network& network, NetworkJoules& joules, const Counts& 
 }
 
 void check_frozen(const Network& network, const std::vector<bool>& frozen) {
-  if (frozen.size() == network.layers().size()) return;
-  throw std::invalid_argument("frozen: expected one flag for each of " + std::to_string(network.layers().size()) +
+  if (frozen.size() == network.groups()) return;
+  throw std::invalid_argument("frozen: expected one flag for each of " + std::to_string(network.groups()) +
                               " weights, got " + std::to_string(frozen.size()));
 }
 
-Result result_of(const Network& network, NetworkJoules& joules, select::Problem& problem, const Counts& counts,
-                 const std::vector<bool>* allowed, bool relaxed, double budget_j) {
+Result result_of(const Network& network, NetworkJoules& joules, select::Problem& problem,
+                 std::span<const std::span<const float>> importance, const Counts& counts, const std::vector<bool>* allowed,
+                 bool relaxed, double budget_j) {
   Result result;
   result.plan = finished_plan(network, joules, counts, allowed, relaxed, budget_j);
-  for (size_t i = 0; i < counts.size(); ++i) {
-    select::Ranking& ranking = problem.layers[i].ranking;
-    result.masks.push_back(counts[i] == kDense ? MaskBits{} : select::mask_bits(ranking, counts[i]));
-    if (counts[i] != kDense) result.plan.layers[i].importance_lost = ranking.lost(counts[i]);
+  for (size_t group = 0; group < network.groups(); ++group) {
+    const size_t i = pruned_of(network, group, counts);
+    MaskBits& mask = result.masks.emplace_back();
+    if (i == kNone) continue;
+    select::Layer& layer = problem.layers[i];
+    mask = network.layers()[i].units.mask(select::mask_bits(layer.ranking, counts[i]), importance[group]);
+    result.plan.layers[group].importance_lost = layer.forced + layer.ranking.lost(counts[i]);
   }
   const size_t next = select::best_removed(problem, counts);
   if (next < counts.size()) {
-    result.plan.next_unit =
-        NextUnit{network.layers()[next].weight, select::index_at(problem.layers[next].ranking, counts[next] + 1),
-                 select::joules_of_one_more(problem, counts, next)};
+    const PrunableLayer& layer = network.layers()[next];
+    const int64_t unit = select::index_at(problem.layers[next].ranking, counts[next] + 1);
+    result.plan.next_unit = NextUnit{layer.weight, layer.units.index(unit, importance[layer.group]),
+                                     select::joules_of_one_more(problem, counts, next)};
   }
   return result;
+}
+
+/// Bounds for plans that are made before any importance is known.
+std::vector<select::KeptSizes> unranked_sizes(const Network& network) {
+  std::vector<select::KeptSizes> sizes;
+  for (const PrunableLayer& layer : network.layers()) sizes.emplace_back(layer.units);
+  return sizes;
+}
+
+/// Of each weight that `frozen` marks the pattern that costs least at its floor: a step of a schedule follows one.
+std::vector<select::Slot> relaxed_slots(const Network& network, NetworkJoules& joules, const std::vector<bool>& frozen) {
+  std::vector<select::Slot> slots(network.layers().size(), {false, kDense});
+  for (size_t group = 0; group < frozen.size(); ++group) {
+    const auto [first, last] = network.layers_of(group);
+    size_t best = kNone;
+    for (size_t i = first; i < last; ++i) {
+      const PrunableLayer& layer = network.layers()[i];
+      if (!frozen[group] || !layer.can_win()) continue;
+      if (best == kNone || joules.pruned(i, layer.floor) < joules.pruned(best, network.layers()[best].floor)) best = i;
+    }
+    if (best != kNone) slots[best] = {true, network.layers()[best].floor};
+  }
+  return slots;
 }
 }  // namespace
 
@@ -159,7 +215,7 @@ const Request& Planner::request() const { return impl_->network.request(); }
 
 Plan Planner::dense_plan() const {
   const Network& network = impl_->network;
-  NetworkJoules joules(network);
+  NetworkJoules joules(network, unranked_sizes(network));
   Plan plan =
       finished_plan(network, joules, Counts(network.layers().size(), kDense), nullptr, false, network.dense_j());
   plan.maximal = true;  // nothing is removed
@@ -178,15 +234,17 @@ Result Planner::select(std::span<const std::span<const float>> importance, doubl
                        const std::vector<bool>* frozen) const {
   const Network& network = impl_->network;
   check_budget(budget_j, frozen);
-  NetworkJoules joules(network);
-  select::Problem problem{ranked_layers(network, importance, false), &joules, budget_j};
+  Ranked ranked = ranked_layers(network, importance, false);
+  NetworkJoules joules(network, std::move(ranked.sizes));
+  select::Problem problem{std::move(ranked.layers), &joules, budget_j};
   std::vector<bool> may_prune(network.layers().size());
   for (size_t i = 0; i < may_prune.size(); ++i) {
-    may_prune[i] = network.layers()[i].can_win() && (frozen == nullptr || (*frozen)[i]);
+    const PrunableLayer& layer = network.layers()[i];
+    may_prune[i] = layer.can_win() && (frozen == nullptr || (*frozen)[layer.group]);
   }
   const auto chosen = select::choose(problem, may_prune);
   if (!chosen) throw std::logic_error("select: no counts within the budget, although the minimum is");
-  Result result = result_of(network, joules, problem, chosen->counts, frozen, false, budget_j);
+  Result result = result_of(network, joules, problem, importance, chosen->counts, frozen, false, budget_j);
   result.plan.maximal = select::is_maximal(problem, chosen->counts);
   return result;
 }
@@ -202,21 +260,18 @@ Result Planner::select_relaxed(std::span<const std::span<const float>> importanc
   // Where zeros save by themselves every step can meet its target in true joules.
   const bool hull = !network.pricer().zeros_save();
   RelaxedJoules relaxed(network);
-  NetworkJoules joules(network);
+  Ranked ranked = ranked_layers(network, importance, hull);
+  NetworkJoules joules(network, std::move(ranked.sizes));
   select::Joules& compared = hull ? static_cast<select::Joules&>(relaxed) : joules;
-  select::Problem problem{ranked_layers(network, importance, hull), &compared, target_j};
-  std::vector<select::Slot> slots(frozen.size());
-  Counts least(frozen.size(), kDense);
-  for (size_t i = 0; i < slots.size(); ++i) {
-    const bool open = frozen[i] && network.layers()[i].can_win();
-    if (open) least[i] = problem.layers[i].floor;
-    slots[i] = {open, least[i]};
-  }
+  select::Problem problem{std::move(ranked.layers), &compared, target_j};
+  const std::vector<select::Slot> slots = relaxed_slots(network, joules, frozen);
+  Counts least;
+  for (const select::Slot& slot : slots) least.push_back(slot.least);
   // The hull meets the minimum only up to rounding: at the minimum every layer is at its floor.
   const auto chosen = target_j >= network.dense_j()
-                          ? std::optional(select::Selection{Counts(frozen.size(), kDense), 0, 0, 0})
+                          ? std::optional(select::Selection{Counts(slots.size(), kDense), 0, 0, 0})
                           : select::select_at_budget(problem, slots);
-  return result_of(network, joules, problem, chosen ? chosen->counts : least, &frozen, hull, target_j);
+  return result_of(network, joules, problem, importance, chosen ? chosen->counts : least, &frozen, hull, target_j);
 }
 
 }  // namespace jouleprune::plan

@@ -15,20 +15,23 @@ class Pricer;
 
 /// A weight the caller allows to be pruned.
 struct PrunableWeight {
-  std::string name;        ///< as in Entry::weight
-  double min_density = 0;  ///< floor, 0..1
+  std::string name;                  ///< as in Entry::weight
+  double min_density = 0;            ///< floor, 0..1
+  std::string pattern = "";          ///< its own; empty: the request's
+  std::vector<std::string> layouts = {};  ///< sparse layouts that the caller can run; empty: all
+  std::vector<std::string> dtypes = {};   ///< number types allowed beside its own
 };
 
 struct Request {
   Workload workload;  ///< recorded from the model; nnz of prunable weights is ignored (dense_j means unmasked)
   Profile profile;
-  std::string pattern = "unstructured";
+  std::string pattern = "unstructured";  ///< as select::Pattern::parse, or "auto": the best for each weight
   std::string importance = "lamp";      ///< only written into the plan
   std::vector<PrunableWeight> weights;  ///< in the order that breaks ties
 };
 
-/// One bit per unit, flat index i at byte i / 8, bit i % 8 (least significant first); 1 = kept. Empty = the layer stays
-/// dense.
+/// One bit per weight, flat index i at byte i / 8, bit i % 8 (least significant first); 1 = kept. Empty = nothing is
+/// removed.
 using MaskBits = std::vector<uint8_t>;
 
 struct Result {
@@ -54,7 +57,8 @@ class Planner {
   void check_budget(double budget_j, const std::vector<bool>* frozen = nullptr) const;
 
   /// Masks of least importance lost with energy <= budget_j.
-  /// `importance`: one span per Request::weights, one non-negative finite score per unit; higher = keep.
+  /// `importance`: one span per Request::weights, one non-negative finite score per weight; higher = keep. A unit is worth
+  /// the sum of its members.
   /// `frozen`: when given, only the weights it marks true may be pruned (the decision of an earlier round of a
   /// schedule). Throws core::BudgetError when budget_j < minimum_j; std::invalid_argument when a score is NaN, infinite
   /// or negative (names the weight and the index). Pure: same input, same masks.

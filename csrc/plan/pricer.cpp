@@ -15,7 +15,10 @@ class ProfilePricer : public Pricer {
   double joules(const Entry& entry, int64_t count) const override {
     return energy::price(entry, profile_, count).energy_j;
   }
-  std::vector<std::string> candidates(const Entry& entry) const override { return energy::candidates(entry, profile_); }
+  std::vector<std::string> candidates(const Entry& entry, const select::Pattern& pattern) const override {
+    const bool blocks = pattern.kind == select::Pattern::Kind::kBlock;
+    return energy::candidates(entry, profile_, blocks ? "block" : "unstructured");
+  }
   bool zeros_save() const override { return energy::zeros_save(profile_); }
   std::string layout(const std::string& kernel) const override {
     // The device's own compression is no kernel of ours: the host may lay the weight out as it likes.

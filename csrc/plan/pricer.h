@@ -7,16 +7,21 @@
 #include <string>
 #include <vector>
 
+#include "select/pattern.h"
+
 namespace jouleprune::plan {
+
+/// The kernel that quantises by itself: it may run a layer whose activations are float32.
+inline constexpr const char* kInt8Kernel = "bsr-int8";
 
 class Pricer {
  public:
   virtual ~Pricer() = default;
   /// Joules per `count` of one entry run by entry.kernel with entry.nnz weights; non-decreasing in nnz.
   virtual double joules(const Entry& entry, int64_t count) const = 0;
-  /// Kernels that can run a prunable entry, the dense one first; where zeros save by themselves, those that the device
-  /// has.
-  virtual std::vector<std::string> candidates(const Entry& entry) const = 0;
+  /// Kernels that can run a prunable entry in this pattern, the dense one first; where zeros save by themselves, those that
+  /// the device has.
+  virtual std::vector<std::string> candidates(const Entry& entry, const select::Pattern& pattern) const = 0;
   /// Whether the device skips zeros itself, so that joules depend on the zeros only.
   virtual bool zeros_save() const = 0;
   /// How a kernel lays out the weights that are kept.

@@ -11,7 +11,7 @@ namespace {
 using energy::Json;
 using energy::Node;
 
-constexpr size_t kMostWeights = 1 << 20;
+constexpr size_t kMostWeights = 1 << 20, kMostWords = 64;
 
 void fail(const std::string& message) { throw std::invalid_argument(message); }
 
@@ -24,12 +24,23 @@ std::optional<Budget> budget_from(const Node& in) {
   return std::nullopt;
 }
 
+std::vector<std::string> words_from(const Node& in) {
+  std::vector<std::string> words;
+  for (size_t i = 0; i < in.array_size(kMostWords); ++i) words.push_back(in.item(i).text());
+  return words;
+}
+
 std::vector<PrunableWeight> weights_from(const Node& in) {
   std::vector<PrunableWeight> weights;
   for (size_t i = 0; i < in.array_size(kMostWeights); ++i) {
     const Node weight = in.item(i);
-    weight.expect_keys({"name", "min_density"});
-    weights.push_back({weight.at("name").text(), weight.has("min_density") ? weight.at("min_density").number() : 0.0});
+    weight.expect_keys({"name", "min_density", "pattern", "layouts", "dtypes"});
+    PrunableWeight& made = weights.emplace_back();
+    made.name = weight.at("name").text();
+    if (weight.has("min_density")) made.min_density = weight.at("min_density").number();
+    if (weight.has("pattern")) made.pattern = weight.at("pattern").text();
+    if (weight.has("layouts")) made.layouts = words_from(weight.at("layouts"));
+    if (weight.has("dtypes")) made.dtypes = words_from(weight.at("dtypes"));
   }
   return weights;
 }

@@ -66,7 +66,7 @@ void linear_bsr(const Call& call, Recording& recording) {
   const at::Tensor blocks = call.tensor(1);
   const int64_t rows = call.integer(7), cols = call.integer(8);
   add_blocks(call, recording, blocks, rows, cols, std::string(call.inputs.at(9).toStringView()), [&](Entry& entry) {
-    entry.pattern = blocks.size(2) == 1 && blocks.size(1) > 1 ? "vector" : "block";
+    entry.pattern = std::to_string(blocks.size(1)) + "x" + std::to_string(blocks.size(2));
     entry.kernel = "bsr";
   });
 }

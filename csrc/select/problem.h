@@ -15,7 +15,7 @@ namespace jouleprune::select {
 using Counts = std::vector<int64_t>;
 inline constexpr int64_t kDense = -1;
 
-/// Joules of a network by kept counts. All functions are non-decreasing in each count. May remember what it computed.
+/// Joules of a network by kept counts; of a group, at most one layer is not kDense. All functions are non-decreasing in each count. May remember what it computed.
 class Joules {
  public:
   virtual ~Joules() = default;
@@ -27,10 +27,13 @@ class Joules {
   virtual double total(const Counts& counts) = 0;
 };
 
+/// One way to prune a weight. Those of one group exclude each other: at most one of them is pruned.
 struct Layer {
   Ranking ranking;
   Hull hull;          ///< of pruned(), from the floor up to where pruning stops to pay (or all units)
   int64_t floor = 0;  ///< units to keep at least
+  size_t group = 0;   ///< layers of a group are neighbours, and groups ascend
+  double forced = 0;  ///< importance that is lost as soon as the layer is pruned at all
 };
 
 struct Problem {
@@ -51,6 +54,13 @@ struct Selection {
   double energy_j = 0;
   double lost = 0;  ///< importance of all removed units
 };
+
+/// Turns off what excludes the layers that `prune` marks, but for `chosen`.
+inline void exclude_others(const Problem& problem, size_t chosen, std::vector<bool>& prune) {
+  for (size_t i = 0; i < prune.size(); ++i) {
+    if (i != chosen && problem.layers[i].group == problem.layers[chosen].group) prune[i] = false;
+  }
+}
 
 /// The layer with `kept` units as it will run: dense, with all units back, where pruning it that little saves nothing.
 inline int64_t settled(const Problem& problem, size_t layer, int64_t kept) {

@@ -34,11 +34,7 @@ TopRange top_range(std::span<const float> scores, std::string_view name) {
     highest = std::max(highest, key);
     lowest_less_one = std::min(lowest_less_one, (key >> kTopShift) - 1);
   }
-  if (highest >= kKeyEnd) {
-    for (size_t i = 0; i < scores.size(); ++i) {
-      if (!(scores[i] >= 0 && std::isfinite(scores[i]))) throw std::invalid_argument(bad_score(name, scores[i], i));
-    }
-  }
+  if (highest >= kKeyEnd) check_scores(scores, name);
   if (lowest_less_one == ~0u) return {};
   return {lowest_less_one + 1, (highest >> kTopShift) + 1};
 }
@@ -59,6 +55,12 @@ void for_each_in_bin(std::span<const float> scores, uint32_t top, Visit visit) {
   }
 }
 }  // namespace
+
+void check_scores(std::span<const float> scores, std::string_view name) {
+  for (size_t i = 0; i < scores.size(); ++i) {
+    if (!(scores[i] >= 0 && std::isfinite(scores[i]))) throw std::invalid_argument(bad_score(name, scores[i], i));
+  }
+}
 
 uint32_t key_of(float score) { return std::bit_cast<uint32_t>(score) & kSignless; }
 

@@ -19,6 +19,9 @@ float score_of(uint32_t key);
 /// Least key above 0 whose score is at least `cut`; kKeyEnd when no float is.
 uint32_t cut_key(double cut);
 
+/// Throws std::invalid_argument naming the first score that is NaN, infinite or negative; `name` says whose.
+void check_scores(std::span<const float> scores, std::string_view name);
+
 /// What at_least() does when the cut falls inside a bin of the histogram.
 enum class Rounding {
   kExact,  ///< refines the bin by one pass over the layer

@@ -32,7 +32,7 @@ class Search {
   }
 
   std::optional<Selection> run() {
-    try_set(could_);
+    try_set(cheapest_set());
     if (!best_) return std::nullopt;  // pruning every layer to its floor is the least there is
     start_from_price();
     while (trials_ > 0 && improve()) {
@@ -68,34 +68,62 @@ class Search {
     for (const Move& move : moves(now)) {
       if (trials_ <= 0) return false;
       std::vector<bool> next = now;
-      next[move.first] = !next[move.first];
-      if (move.second != move.first) next[move.second] = !next[move.second];
+      flip(next, move.first);
+      if (move.second != move.first) flip(next, move.second);
       if (try_set(next)) return true;
     }
     return false;
   }
 
-  /// Promise of a flip at the present threshold: what is lost now, less what the joules saved are worth, and the other
-  /// way round.
+  /// What pruning the layer costs at a price per joule: what is lost, less what the joules saved are worth.
+  double excess(size_t i, bool now, double price) {
+    Layer& layer = problem_.layers[i];
+    const int64_t kept = now ? best_->counts[i] : kept_at(layer, price, Rounding::kUp);
+    const double worth = price * std::max(0.0, problem_.joules->dense(i) - problem_.joules->pruned(i, kept));
+    return layer.forced + layer.ranking.lost_about(kept) - worth;
+  }
+
+  /// Promise of a flip at the present threshold: the excess of what its group runs now, less that of what it would run.
   std::vector<Move> moves(const std::vector<bool>& now) {
     const double price = std::min(best_->threshold, kHighestPrice);
+    std::vector<double> present(problem_.layers.empty() ? 0 : problem_.layers.back().group + 1, 0);  // by group; 0: dense
+    for (size_t i = 0; i < now.size(); ++i) {
+      if (now[i]) present[problem_.layers[i].group] = excess(i, true, price);
+    }
     std::vector<Move> single;
     for (size_t i = 0; i < now.size(); ++i) {
       if (!could_[i]) continue;
-      const int64_t kept = now[i] ? best_->counts[i] : kept_at(problem_.layers[i], price, Rounding::kUp);
-      const double worth = price * std::max(0.0, problem_.joules->dense(i) - problem_.joules->pruned(i, kept));
-      const double excess = problem_.layers[i].ranking.lost_about(kept) - worth;
-      single.push_back({now[i] ? excess : -excess, i, i});
+      single.push_back({present[problem_.layers[i].group] - (now[i] ? 0 : excess(i, false, price)), i, i});
     }
     std::vector<Move> all = single;
     if (single.size() > kMostPaired) single.clear();
     for (size_t a = 0; a < single.size(); ++a) {
       for (size_t b = a + 1; b < single.size(); ++b) {
+        if (problem_.layers[single[a].first].group == problem_.layers[single[b].first].group) continue;
         all.push_back({single[a].promise + single[b].promise, single[a].first, single[b].first});
       }
     }
     std::stable_sort(all.begin(), all.end(), [](const Move& a, const Move& b) { return a.promise > b.promise; });
     return all;
+  }
+
+  /// Of each group the layer that costs least at its floor.
+  std::vector<bool> cheapest_set() const {
+    std::vector<bool> prune = could_;
+    for (size_t i = 0, best = 0; i < prune.size(); ++i) {
+      if (!could_[i]) continue;
+      const auto least = [&](size_t layer) { return problem_.joules->pruned(layer, problem_.layers[layer].floor); };
+      const bool rival = prune[best] && best != i && problem_.layers[best].group == problem_.layers[i].group;
+      if (!rival || least(i) < least(best)) best = i;
+      prune[best] = true;
+      exclude_others(problem_, best, prune);
+    }
+    return prune;
+  }
+
+  void flip(std::vector<bool>& prune, size_t layer) const {
+    prune[layer] = !prune[layer];
+    if (prune[layer]) exclude_others(problem_, layer, prune);
   }
 
   std::vector<Slot> open_slots() const {

@@ -115,11 +115,25 @@ std::optional<Selection> select_at_budget(Problem& problem, const std::vector<Sl
 
 Counts priced_choice(Problem& problem, const std::vector<Slot>& slots, double threshold) {
   Counts counts = raw_counts(problem, slots, threshold, Rounding::kUp);
+  size_t best = 0;  // of the present group
+  double best_gain = 0;
   for (size_t i = 0; i < slots.size(); ++i) {
+    const bool first = i == 0 || problem.layers[i].group != problem.layers[i - 1].group;
+    if (first) {
+      best = slots.size();
+      best_gain = 0;
+    }
     if (!slots[i].open) continue;
+    const Layer& layer = problem.layers[i];
     const double saved = problem.joules->dense(i) - problem.joules->pruned(i, counts[i]);
-    const double lost = problem.layers[i].ranking.lost_about(counts[i]);
-    if (!(saved > 0) || lost > threshold * saved) counts[i] = kDense;
+    const double gain = threshold * saved - layer.forced - layer.ranking.lost_about(counts[i]);
+    if (!(saved > 0) || !(gain >= 0) || (best < slots.size() && !(gain > best_gain))) {
+      counts[i] = kDense;
+      continue;
+    }
+    if (best < slots.size()) counts[best] = kDense;
+    best = i;
+    best_gain = gain;
   }
   return counts;
 }
@@ -135,7 +149,8 @@ void tally(Problem& problem, Selection& selection) {
   selection.energy_j = problem.joules->total(selection.counts);
   selection.lost = 0;
   for (size_t i = 0; i < selection.counts.size(); ++i) {
-    if (selection.counts[i] != kDense) selection.lost += problem.layers[i].ranking.lost(selection.counts[i]);
+    if (selection.counts[i] == kDense) continue;
+    selection.lost += problem.layers[i].forced + problem.layers[i].ranking.lost(selection.counts[i]);
   }
 }
 

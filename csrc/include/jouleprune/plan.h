@@ -32,9 +32,9 @@ struct LayerPlan {
   std::string name;    ///< layer
   std::string weight;  ///< parameter
   std::string pattern = "dense", layout = "dense", dtype = "float32", kernel = "dense";
-  int64_t units = 0;       ///< units the pattern can remove (weights, for "unstructured")
+  int64_t units = 0;       ///< units the pattern can remove: weights, or blocks ("16x1"); of "2:4" two weights of each four
   int64_t kept = 0;        ///< units kept
-  double density = 1;      ///< kept / units
+  double density = 1;      ///< weights kept / weights
   double min_density = 0;  ///< the least that was allowed
   double energy_j = 0;     ///< all calls of the layer, per count
   double dense_j = 0;
@@ -45,7 +45,7 @@ struct LayerPlan {
 /// The next unit that would come back if there were budget for it.
 struct NextUnit {
   std::string weight;
-  int64_t index = -1;    ///< flat index of the unit in its weight
+  int64_t index = -1;    ///< flat index in the weight, or the block's number, row by row of blocks
   double energy_j = 0;   ///< what putting it back would add, joules per count
 };
 

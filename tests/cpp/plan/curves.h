@@ -34,7 +34,7 @@ class CurvePricer : public Pricer {
     if (entry.kernel == "dense") return layer.dense_j / static_cast<double>(count);
     return layer.sparse[std::stoul(entry.kernel.substr(6))](entry.nnz) / static_cast<double>(count);
   }
-  std::vector<std::string> candidates(const Entry& entry) const override {
+  std::vector<std::string> candidates(const Entry& entry, const select::Pattern&) const override {
     std::vector<std::string> kernels;
     if (!zeros_save_) kernels.push_back("dense");
     const CurveLayer& layer = layers_[std::stoul(entry.weight.substr(1))];

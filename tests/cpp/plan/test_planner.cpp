@@ -154,7 +154,7 @@ TEST(Planner, RefusesBadRequests) {
     change(request);
     Planner(request, pricer);
   };
-  EXPECT_THROW(with([](Request& r) { r.pattern = "2:4"; }), core::PatternError);
+  EXPECT_THROW(with([](Request& r) { r.pattern = "2 of 4"; }), core::PatternError);
   EXPECT_THROW(with([](Request& r) { r.weights[0].name = "other"; }), std::invalid_argument);
   EXPECT_THROW(with([](Request& r) { r.weights[0].name = ""; }), std::invalid_argument);
   EXPECT_THROW(with([](Request& r) { r.weights.push_back(r.weights[0]); }), std::invalid_argument);

@@ -1,0 +1,198 @@
+#include "select/units.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "select/ranking.h"
+
+namespace jouleprune::select {
+namespace {
+constexpr int64_t kQuad = 4;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// Bits of the `n` highest of `size` scores; the earlier one where they tie.
+uint32_t survivors(const float* scores, int64_t size, int64_t n) {
+  uint32_t stay = 0;
+  for (int64_t i = 0; i < size; ++i) {
+    int64_t before = 0;
+    for (int64_t j = 0; j < size; ++j) before += scores[j] > scores[i] || (scores[j] == scores[i] && j < i);
+    stay |= static_cast<uint32_t>(before < n) << i;
+  }
+  return stay;
+}
+
+float as_score(double sum) {
+  return static_cast<float>(std::min(sum, static_cast<double>(std::numeric_limits<float>::max())));
+}
+
+bool bit(const std::vector<uint8_t>& bits, int64_t i) { return (bits[static_cast<size_t>(i / 8)] >> (i % 8)) & 1; }
+void set_bit(std::vector<uint8_t>& bits, int64_t i) { bits[static_cast<size_t>(i / 8)] |= static_cast<uint8_t>(1u << (i % 8)); }
+}  // namespace
+
+Units::Units(Pattern pattern, int64_t rows, int64_t cols) : pattern_(pattern), rows_(rows), cols_(cols) {
+  switch (pattern.kind) {
+    case Pattern::Kind::kUnstructured:
+      count_ = rows * cols;
+      break;
+    case Pattern::Kind::kBlock:
+      across_ = ceil_div(cols, pattern.c);
+      count_ = ceil_div(rows, pattern.r) * across_;
+      break;
+    case Pattern::Kind::kNofM:
+      across_ = ceil_div(cols, pattern.m);
+      count_ = rows * (cols / pattern.m * pattern.n + std::min(pattern.n, cols % pattern.m));
+      break;
+  }
+}
+
+bool Units::alike() const {
+  return pattern_.kind != Pattern::Kind::kBlock || (rows_ % pattern_.r == 0 && cols_ % pattern_.c == 0);
+}
+
+Units::Extent Units::extent(int64_t unit) const {
+  const int64_t row = unit / across_ * pattern_.r, col = unit % across_ * pattern_.c;
+  return {row, col, std::min(pattern_.r, rows_ - row), std::min(pattern_.c, cols_ - col)};
+}
+
+int64_t Units::size(int64_t unit, Measure measure) const {
+  if (pattern_.kind != Pattern::Kind::kBlock) return measure == Measure::kQuads ? kQuad : 1;
+  if (measure == Measure::kStored) return pattern_.r * pattern_.c;
+  const Extent block = extent(unit);
+  return block.rows * (measure == Measure::kQuads ? ceil_div(block.cols, kQuad) * kQuad : block.cols);
+}
+
+int64_t Units::largest(Measure measure) const { return count_ == 0 ? 0 : size(0, measure); }
+
+int64_t Units::total(Measure measure) const {
+  if (pattern_.kind == Pattern::Kind::kNofM && measure == Measure::kWeights) return count_;
+  return rows_ * cols_;
+}
+
+int64_t Units::units_for(int64_t least) const {
+  if (least <= 0) return 0;
+  if (count_ == 0) return 1;
+  if (alike()) return std::min(ceil_div(least, largest(Measure::kWeights)), count_ + 1);
+  // The smallest first: the corner, then the two edges by their size, then whole blocks.
+  const int64_t down = ceil_div(rows_, pattern_.r), edge_rows = rows_ - (down - 1) * pattern_.r;
+  const int64_t edge_cols = cols_ - (across_ - 1) * pattern_.c;
+  std::vector<std::pair<int64_t, int64_t>> kinds = {{edge_rows * edge_cols, 1},  // size, how many
+                                                    {edge_rows * pattern_.c, across_ - 1},
+                                                    {pattern_.r * edge_cols, down - 1},
+                                                    {pattern_.r * pattern_.c, (down - 1) * (across_ - 1)}};
+  std::sort(kinds.begin(), kinds.end());
+  int64_t units = 0;
+  for (const auto& [size, number] : kinds) {
+    const int64_t taken = std::min(number, ceil_div(least, size));
+    units += taken;
+    least -= taken * size;
+    if (least <= 0) return units;
+  }
+  return count_ + 1;
+}
+
+template <typename Visit>
+void Units::for_each_group(std::span<const float> importance, Visit visit) const {
+  for (int64_t row = 0; row < rows_; ++row) {
+    for (int64_t group = 0; group < across_; ++group) {
+      const int64_t first = row * cols_ + group * pattern_.m, size = std::min(pattern_.m, cols_ - group * pattern_.m);
+      visit(first, size, survivors(importance.data() + first, size, pattern_.n));
+    }
+  }
+}
+
+UnitScores Units::scores(std::span<const float> importance, std::string_view name) const {
+  UnitScores made;
+  made.scores = importance;
+  if (pattern_.kind == Pattern::Kind::kUnstructured) return made;  // the ranking checks them
+  check_scores(importance, name);
+  made.own.reserve(static_cast<size_t>(count_));
+  if (pattern_.kind == Pattern::Kind::kNofM) {
+    for_each_group(importance, [&](int64_t first, int64_t size, uint32_t stay) {
+      for (int64_t i = 0; i < size; ++i) {
+        const float score = importance[static_cast<size_t>(first + i)];
+        if ((stay >> i) & 1) {
+          made.own.push_back(score);
+        } else {
+          made.forced += static_cast<double>(score);
+        }
+      }
+    });
+  } else {
+    std::vector<double> sums(static_cast<size_t>(across_));
+    for (int64_t row = 0; row < rows_; ++row) {
+      const float* scores = importance.data() + row * cols_;
+      for (int64_t col = 0; col < cols_; ++col) sums[static_cast<size_t>(col / pattern_.c)] += static_cast<double>(scores[col]);
+      if ((row + 1) % pattern_.r != 0 && row + 1 != rows_) continue;
+      for (double& sum : sums) made.own.push_back(as_score(std::exchange(sum, 0)));
+    }
+  }
+  made.scores = made.own;
+  return made;
+}
+
+std::vector<uint8_t> Units::mask(const std::vector<uint8_t>& kept, std::span<const float> importance) const {
+  if (pattern_.kind == Pattern::Kind::kUnstructured) return kept;
+  std::vector<uint8_t> bits(static_cast<size_t>((weights() + 7) / 8));
+  if (pattern_.kind == Pattern::Kind::kNofM) {
+    int64_t unit = 0;
+    for_each_group(importance, [&](int64_t first, int64_t size, uint32_t stay) {
+      for (int64_t i = 0; i < size; ++i) {
+        if (((stay >> i) & 1) != 0 && bit(kept, unit++)) set_bit(bits, first + i);
+      }
+    });
+    return bits;
+  }
+  for (int64_t unit = 0; unit < count_; ++unit) {
+    if (!bit(kept, unit)) continue;
+    const Extent block = extent(unit);
+    for (int64_t row = block.row; row < block.row + block.rows; ++row) {
+      for (int64_t col = block.col; col < block.col + block.cols; ++col) set_bit(bits, row * cols_ + col);
+    }
+  }
+  return bits;
+}
+
+int64_t Units::index(int64_t unit, std::span<const float> importance) const {
+  if (pattern_.kind != Pattern::Kind::kNofM) return unit;
+  int64_t before = 0, found = -1;
+  for_each_group(importance, [&](int64_t first, int64_t size, uint32_t stay) {
+    const int64_t here = std::popcount(stay);
+    if (found < 0 && unit < before + here) {
+      for (int64_t i = 0; i < size && found < 0; ++i) {
+        if (((stay >> i) & 1) != 0 && before++ == unit) found = first + i;
+      }
+    } else {
+      before += here;
+    }
+  });
+  return found;
+}
+
+KeptSizes::KeptSizes(const Units& units, std::span<const float> scores) : units_(units) {
+  if (units.alike()) return;
+  std::vector<int64_t> order(scores.size());
+  std::iota(order.begin(), order.end(), 0);
+  // As a ranking: by importance, then by index.
+  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return key_of(scores[static_cast<size_t>(a)]) > key_of(scores[static_cast<size_t>(b)]);
+  });
+  weights_.assign(1, 0);
+  quads_.assign(1, 0);
+  for (const int64_t unit : order) {
+    weights_.push_back(weights_.back() + units.size(unit, Measure::kWeights));
+    quads_.push_back(quads_.back() + units.size(unit, Measure::kQuads));
+  }
+}
+
+int64_t KeptSizes::at(int64_t kept, Measure measure) const {
+  const int64_t most = units_.total(measure);
+  const std::vector<int64_t>& exact = measure == Measure::kQuads ? quads_ : weights_;
+  if (measure == Measure::kStored || exact.empty()) return std::min(kept * units_.largest(measure), most);
+  return std::min(exact[static_cast<size_t>(kept)], most);
+}
+
+}  // namespace jouleprune::select
