@@ -16,6 +16,7 @@
 #include "kernels/isa.h"
 #include "kernels/jit/executable_memory.h"
 #include "kernels/peak/peak.h"
+#include "plan/limits.h"
 #include "plan/tuning.h"
 #include "select/pattern.h"
 
@@ -52,6 +53,16 @@ std::optional<double> find_time(const plan::TuningTable& table, const std::strin
 
 void put_time(plan::TuningTable& table, const std::string& call_json, const std::string& kernel, double seconds) {
   table.put(call_of(call_json), kernel, seconds);
+}
+
+/// Of this machine's table: [{weight, kernel, dtype, below}].
+std::string measured_limits(const std::string& workload_json, const std::vector<std::string>& weights, const Profile& profile,
+                            int threads) {
+  nlohmann::json limits = nlohmann::json::array();
+  for (const auto& limit : plan::limits_here(Workload::parse(workload_json), weights, profile, threads)) {
+    limits.push_back({{"weight", limit.weight}, {"kernel", limit.kernel}, {"dtype", limit.dtype}, {"below", limit.below}});
+  }
+  return limits.dump();
 }
 
 py::dict build_info() {
@@ -119,6 +130,8 @@ PYBIND11_MODULE(_C, m) {
       .def("__len__", &plan::TuningTable::size)
       .def_property_readonly("hash", &plan::TuningTable::hash);
   m.def("tuning_path", &plan::tuning_path);
+  m.def("measured_limits", &bindings::measured_limits, py::arg("workload_json"), py::arg("weights"), py::arg("profile"),
+        py::arg("threads"));
   m.def("version", [] { return std::string(version()); });
   m.def("build_info", &bindings::build_info);
   m.def("active_isa", [] { return std::string(kernels::isa_name(kernels::active_isa())); });

@@ -45,6 +45,11 @@ constexpr double kVendorShare = 0.16;
 constexpr double kVendorGatherShare = 0.03;
 // 380 of 450 GOP/s of vpdpbusd at 50 % zeros, quantising and storing included; 250 at 90 % (one core of an AMD Zen 4).
 constexpr double kInt8Share = 0.7;
+// Small batches in int8, in the time of a multiply-add: per weight of the layer through the bitmap 3.9 / 7.5 / 12.4 at 1 / 4 / 8 batch
+// rows, per kept weight through its quads 14 / 29 / 48 (2048 x 2048 in blocks of 1 x 4 at 50 and 90 % zeros, warm, of the 225 G/s of
+// one core of an AMD Zen 4).
+constexpr double kBitmapMacs = 2.7, kBitmapMacsPerRow = 1.2, kQuadMacs = 9.5, kQuadMacsPerRow = 4.8;
+constexpr double kSmallQuadBits = 16;  // of index
 // Strips of 16 rows reach 94 / 80 % at 50 / 90 % zeros (one core of an AMD Zen 4); the low end, for the panels packed first.
 constexpr double kBlockShare = 0.8;
 
@@ -166,9 +171,26 @@ KernelCounts count_csr_vendor(const Entry& entry, DeviceKind) {
   return counts;
 }
 
+/// Up to 8 batch rows in int8: a bitmap of all quads, or the kept quads one by one, whichever is faster.
+KernelCounts count_small_int8(const Entry& entry) {
+  const double n = as_double(entry.n), nnz = as_double(entry.nnz), all = as_double(entry.weight_elements);
+  const double bitmap = all * (kBitmapMacs + kBitmapMacsPerRow * n), quads = nnz * (kQuadMacs + kQuadMacsPerRow * n);
+  KernelCounts counts;
+  counts.weight_value_bits = nnz * 8;
+  counts.weight_index_bits = std::min(all / 4, nnz / 4 * kSmallQuadBits);
+  counts.macs_issued = (bitmap < quads ? all : nnz) * n;
+  counts.activation_loads = used_columns(entry, kSmallRows) * n;
+  counts.output_updates = as_double(entry.rows) * n;
+  counts.extra_bits = as_double(entry.cols) * n * 8;
+  const double busy = std::min(bitmap, quads);
+  counts.peak_share = busy > 0 && counts.macs_issued > 0 ? counts.macs_issued / busy : 1;
+  return counts;
+}
+
 /// Generated code over panels of 16 batch rows of bytes, or over 16 pixels of a padded raster: a vector of activations (four inputs
 /// of each) is loaded once for the up to 30 rows of a group that use it, and the weight passes by once for up to eight vectors.
 KernelCounts count_bsr_int8(const Entry& entry, DeviceKind) {
+  if (entry.op == "linear" && as_double(entry.n) <= kSmallBatch) return count_small_int8(entry);
   constexpr double kQuad = 4, kGroupRows = 30, kWaveColumns = 128;
   const double n = as_double(entry.n), groups = as_double(entry.groups), nnz = as_double(entry.nnz);
   const double columns = kLanes * std::ceil(n / kLanes), blocks = nnz / kQuad;

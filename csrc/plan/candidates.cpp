@@ -29,8 +29,13 @@ bool made_of_quads(const select::Pattern& pattern) {
   return pattern.kind == select::Pattern::Kind::kBlock && pattern.c % kQuad == 0;
 }
 
-Form form_of(const Pricer& pricer, const std::string& kernel, const std::string& dtype) {
-  return {kernel, pricer.layout(kernel), dtype};
+Form form_of(const Pricer& pricer, const std::string& kernel, const std::string& dtype,
+             const std::vector<MeasuredLimit>& measured, const std::string& weight) {
+  Form form{kernel, pricer.layout(kernel), dtype};
+  for (const MeasuredLimit& limit : measured) {
+    if (limit.weight == weight && limit.kernel == kernel && limit.dtype == dtype) form.below = limit.below;
+  }
+  return form;
 }
 
 /// Kernels for the entry in another number type; of the types beside its own only those that quantise by themselves, because
@@ -54,7 +59,7 @@ std::vector<Form> shared_forms(const Request& request, const PrunableWeight& wei
       const bool everywhere = std::all_of(entries.begin(), entries.end(), [&](size_t position) {
         return holds(kernels_for(all[position], dtype, pattern, pricer), kernel);
       });
-      if (everywhere) forms.push_back(form_of(pricer, kernel, dtype));
+      if (everywhere) forms.push_back(form_of(pricer, kernel, dtype, request.measured, weight.name));
     }
   }
   return forms;

@@ -12,6 +12,7 @@ namespace jouleprune::plan {
 /// A kernel and the number type it runs in.
 struct Form {
   std::string kernel, layout, dtype;
+  double below = 2;  ///< density from which on it is not chosen: dense was measured to be faster; above 1: nothing is known
 };
 
 /// The patterns a weight may be pruned in: its own, the request's, or for "auto" those that the library has kernels for.

@@ -148,8 +148,12 @@ void Network::sample(size_t index) {
 Choice Network::choice(size_t index, int64_t kept, const select::KeptSizes& sizes) const {
   const PrunableLayer& layer = layers_[index];
   Choice best;
+  const double density = static_cast<double>(sizes.at(kept, select::Measure::kWeights)) /
+                         static_cast<double>(std::max<int64_t>(1, layer.units.weights()));
   for (const Form& form : layer.forms) {
     Choice made = priced(layer, form, stored(form, sizes, kept), layer.units.pattern().text());
+    // Dense from there on; so that the curve never falls it is not cheaper than the layer as a whole.
+    if (density >= form.below) made.joules = std::max(made.joules, layer.whole_j);
     if (&form == &layer.forms.front() || made.joules < best.joules) best = std::move(made);
   }
   return best;
@@ -176,7 +180,7 @@ std::string Network::tuning() const {
   for (const PrunableLayer& layer : layers_) {
     table += "\n" + layer.weight + " " + layer.units.pattern().text();
     for (const std::vector<Form>* forms : {&layer.unpruned, &layer.forms}) {
-      for (const Form& form : *forms) table += " " + form.kernel + "/" + form.dtype;
+      for (const Form& form : *forms) table += " " + form.kernel + "/" + form.dtype + "<" + number_text(form.below);
     }
   }
   return hash_text(table);

@@ -1,5 +1,6 @@
 #include "plan/planner.h"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <utility>
@@ -7,6 +8,7 @@
 #include "plan/network.h"
 #include "plan/reasons.h"
 #include "plan/words.h"
+#include "select/bound.h"
 #include "select/fill.h"
 #include "select/masks.h"
 #include "select/search.h"
@@ -60,6 +62,7 @@ Plan frame(const Network& network) {
   plan.dense_j = network.dense_j();
   plan.minimum_j = network.minimum_j(nullptr);
   plan.tuning = network.tuning();
+  plan.measured = request.measured;
   plan.workload = request.workload;
   return plan;
 }
@@ -171,6 +174,15 @@ Result result_of(const Network& network, NetworkJoules& joules, select::Problem&
   return result;
 }
 
+/// The bound of the dual, looked for around the price at which the relaxed choice meets the budget.
+double least_lost(select::Problem& problem, const std::vector<bool>& may_prune) {
+  std::vector<select::Slot> slots;
+  for (size_t i = 0; i < may_prune.size(); ++i) {
+    slots.push_back({may_prune[i], may_prune[i] ? problem.layers[i].floor : kDense});
+  }
+  return select::least_lost(problem, may_prune, select::price_at_budget(problem, slots));
+}
+
 /// Bounds for plans that are made before any importance is known.
 std::vector<select::KeptSizes> unranked_sizes(const Network& network) {
   std::vector<select::KeptSizes> sizes;
@@ -246,6 +258,9 @@ Result Planner::select(std::span<const std::span<const float>> importance, doubl
   if (!chosen) throw std::logic_error("select: no counts within the budget, although the minimum is");
   Result result = result_of(network, joules, problem, importance, chosen->counts, frozen, false, budget_j);
   result.plan.maximal = select::is_maximal(problem, chosen->counts);
+  if (select::has_alternatives(problem)) {
+    result.plan.duality_gap = std::max(0.0, chosen->lost - least_lost(problem, may_prune));
+  }
   return result;
 }
 

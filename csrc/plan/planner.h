@@ -28,6 +28,7 @@ struct Request {
   std::string pattern = "unstructured";  ///< as select::Pattern::parse, or "auto": the best for each weight
   std::string importance = "lamp";      ///< only written into the plan
   std::vector<PrunableWeight> weights;  ///< in the order that breaks ties
+  std::vector<MeasuredLimit> measured = {};  ///< of the machine that will run the network (csrc/plan/limits.h)
 };
 
 /// One bit per weight, flat index i at byte i / 8, bit i % 8 (least significant first); 1 = kept. Empty = nothing is

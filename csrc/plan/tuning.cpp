@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -80,11 +81,17 @@ std::string processor() {
 
 }  // namespace
 
-std::string TunedCall::key() const {
-  return op + " " + dtype + " " + std::to_string(rows) + "x" + std::to_string(cols) + " n=" + std::to_string(n) +
-         (groups == 1 ? "" : " groups=" + std::to_string(groups)) + (geometry.empty() ? "" : " " + geometry) +
-         " density=" + rounded(density) + " threads=" + std::to_string(threads);
+namespace {
+/// The key's parts around the density.
+std::string before_density(const TunedCall& call) {
+  return call.op + " " + call.dtype + " " + std::to_string(call.rows) + "x" + std::to_string(call.cols) +
+         " n=" + std::to_string(call.n) + (call.groups == 1 ? "" : " groups=" + std::to_string(call.groups)) +
+         (call.geometry.empty() ? "" : " " + call.geometry) + " density=";
 }
+std::string after_density(const TunedCall& call) { return " threads=" + std::to_string(call.threads); }
+}  // namespace
+
+std::string TunedCall::key() const { return before_density(*this) + rounded(density) + after_density(*this); }
 
 void TuningTable::load(const std::string& path) {
   const auto text = read_file(path);
@@ -128,6 +135,19 @@ std::optional<double> TuningTable::find(const TunedCall& call, const std::string
   if (kernels == times_.end()) return std::nullopt;
   const auto seconds = kernels->second.find(kernel);
   return seconds == kernels->second.end() ? std::nullopt : std::make_optional(seconds->second);
+}
+
+std::map<double, std::map<std::string, double>> TuningTable::by_density(const TunedCall& call) const {
+  const std::string before = before_density(call), after = after_density(call);
+  std::map<double, std::map<std::string, double>> found;
+  for (auto at = times_.lower_bound(before); at != times_.end() && at->first.starts_with(before); ++at) {
+    if (!at->first.ends_with(after)) continue;
+    const std::string text = at->first.substr(before.size(), at->first.size() - before.size() - after.size());
+    double density = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), density);
+    if (error == std::errc() && end == text.data() + text.size()) found[density] = at->second;
+  }
+  return found;
 }
 
 void TuningTable::put(const TunedCall& call, const std::string& kernel, double seconds) {

@@ -34,6 +34,8 @@ class TuningTable {
 
   /// Seconds of `kernel` on the call.
   std::optional<double> find(const TunedCall& call, const std::string& kernel) const;
+  /// Seconds by kernel of the call at every density that was measured; its own density does not count.
+  std::map<double, std::map<std::string, double>> by_density(const TunedCall& call) const;
   /// Throws std::invalid_argument unless 0 < seconds < infinity.
   void put(const TunedCall& call, const std::string& kernel, double seconds);
   size_t size() const;

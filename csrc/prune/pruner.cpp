@@ -23,7 +23,9 @@ struct Pruner::Impl {
       return;
     }
     if (!frozen.has_value()) {  // the layers that the final budget prunes are decided once, on the dense weights
-      frozen = selector.select(module, nullptr).decided;
+      const MaskedPlan last = selector.select(module, nullptr);
+      frozen = last.decided;
+      selector.settle_patterns(last);
     }
     adopt(selector.select_relaxed(module, *target_j, *frozen));
   }

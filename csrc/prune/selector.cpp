@@ -1,5 +1,6 @@
 #include "prune/selector.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <jouleprune/ops.h>
@@ -14,15 +15,18 @@
 #include <span>
 #include <string_view>
 
+#include "plan/limits.h"
 #include "prune/layers.h"
 #include "prune/recording.h"
+#include "select/pattern.h"
 
 namespace jouleprune::prune {
 namespace {
 
-constexpr std::array<std::string_view, 2> kPatterns = {"unstructured", "auto"};
 constexpr std::array<std::string_view, 4> kCriteria = {"lamp", "magnitude", "gradient", "taylor"};
 constexpr std::array<std::string_view, 3> kPrunableOps = {"linear", "conv1d", "conv2d"};
+// What convert() can make of a pruned layer.
+constexpr const char* kSparseLayout = "csr";
 
 template <size_t N>
 void check_one_of(const std::string& op, const char* argument, const std::array<std::string_view, N>& allowed,
@@ -139,17 +143,17 @@ std::vector<double> floors(const std::string& op, const std::vector<std::string>
 Selector::Selector(const std::string& op, torch::nn::Module& module, const Forward& forward, const PrunerOptions& options)
     : op_(op), importance_(options.importance), budget_(required_budget(op, options)) {
   const auto& profile = required_profile(op, options);
-  check_one_of(op, "pattern", kPatterns, options.pattern);
+  if (options.pattern != "auto") with_value_errors([&] { jouleprune::select::Pattern::parse(options.pattern); });
   check_one_of(op, "importance", kCriteria, options.importance);
   const auto ignored = ignored_parameters(op, module, options.ignored_layers);
   auto workload = record_module(op, module, forward, options.activation_density);
   const auto prunable = find_prunable(module, workload, profile, ignored, options.replace_in_lists);
   const auto least = floors(op, prunable.weights, options.min_density);
-  // "auto" is the best of the patterns there are: this one, or dense.
-  plan::Request request{std::move(workload), profile, "unstructured", options.importance, {}};
+  plan::Request request{std::move(workload), profile, options.pattern, options.importance, {}};
   for (size_t i = 0; i < prunable.weights.size(); ++i) {
-    request.weights.push_back({prunable.weights[i], least[i]});
+    request.weights.push_back({prunable.weights[i], least[i], "", {kSparseLayout}});
   }
+  request.measured = plan::limits_here(request.workload, prunable.weights, profile, at::get_num_threads());
   with_value_errors([&] {
     planner_ = std::make_unique<const plan::Planner>(std::move(request));
     budget_j_ = budget_.resolve(planner_->dense_j());
@@ -175,6 +179,17 @@ MaskedPlan Selector::select(const torch::nn::Module& module, const std::vector<b
   auto masked = to_masked(with_value_errors([&] { return planner_->select(spans, budget_j_, frozen); }));
   masked.budget = budget_.to_string();
   return masked;
+}
+
+void Selector::settle_patterns(const Plan& plan) {
+  plan::Request request = planner_->request();
+  if (request.pattern != "auto") {
+    return;
+  }
+  for (size_t i = 0; i < request.weights.size(); ++i) {
+    if (plan.decided[i]) request.weights[i].pattern = plan.layers[i].pattern;
+  }
+  planner_ = std::make_unique<const plan::Planner>(std::move(request));
 }
 
 MaskedPlan Selector::select_relaxed(const torch::nn::Module& module, double target_j, const std::vector<bool>& frozen) const {

@@ -25,6 +25,8 @@ class Selector {
 
   /// Masks of least importance lost within the budget.
   MaskedPlan select(const torch::nn::Module& module, const std::vector<bool>* frozen) const;
+  /// From now on the weights that the plan prunes keep its patterns ("auto" chooses them once).
+  void settle_patterns(const Plan& plan);
   /// For a step on the way of a schedule.
   MaskedPlan select_relaxed(const torch::nn::Module& module, double target_j, const std::vector<bool>& frozen) const;
   /// The recorded workload with every prunable weight unmasked: what percentages refer to.

@@ -55,6 +55,14 @@ struct Selection {
   double lost = 0;  ///< importance of all removed units
 };
 
+/// Whether any weight may be pruned in several ways.
+inline bool has_alternatives(const Problem& problem) {
+  for (size_t i = 1; i < problem.layers.size(); ++i) {
+    if (problem.layers[i].group == problem.layers[i - 1].group) return true;
+  }
+  return false;
+}
+
 /// Turns off what excludes the layers that `prune` marks, but for `chosen`.
 inline void exclude_others(const Problem& problem, size_t chosen, std::vector<bool>& prune) {
   for (size_t i = 0; i < prune.size(); ++i) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "select/exact.h"
 #include "select/fill.h"
 #include "select/threshold.h"
 
@@ -154,6 +155,10 @@ std::optional<Selection> choose_fixed(Problem& problem, const std::vector<bool>&
   return selection;
 }
 
+std::optional<Selection> choose_by_flips(Problem& problem, const std::vector<bool>& may_prune) {
+  return Search(problem, may_prune).run();
+}
+
 std::optional<Selection> choose(Problem& problem, const std::vector<bool>& may_prune) {
   Selection dense{Counts(may_prune.size(), kDense), 0, 0, 0};
   tally(problem, dense);
@@ -162,7 +167,13 @@ std::optional<Selection> choose(Problem& problem, const std::vector<bool>& may_p
   for (size_t i = 0; i < could.size(); ++i) {
     could[i] = may_prune[i] && settled(problem, i, problem.layers[i].floor) != kDense;
   }
-  return Search(problem, std::move(could)).run();
+  if (has_alternatives(problem)) {
+    if (auto exact = choose_exactly(problem, could)) {
+      fill(problem, *exact);
+      return exact;
+    }
+  }
+  return choose_by_flips(problem, could);
 }
 
 }  // namespace jouleprune::select

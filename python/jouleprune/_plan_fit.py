@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 from .layers import SPARSE
 from .ops import unpack_mask
+from .patterns import block_size
 from .plan import LayerPlan, Plan
 
 __all__ = ["check_fit", "plan_in"]
@@ -45,41 +47,56 @@ def check_fit(model: torch.nn.Module, plan: Plan, where: str) -> None:
     Raises:
         ValueError: a weight is missing or has another size.
     """
-    sizes = _sizes(model)
+    shapes = _shapes(model)
     for layer in plan.layers:
-        if layer.weight not in sizes:
+        if layer.weight not in shapes:
             raise ValueError(f"{where}: names the weight {layer.weight!r}, which {type(model).__name__} lacks")
-        if layer.units != sizes[layer.weight]:
-            raise ValueError(f"{where}: {layer.weight!r}: expected {sizes[layer.weight]} units, got {layer.units}")
+        expected = _units(layer.pattern, shapes[layer.weight])
+        if layer.units != expected:
+            raise ValueError(f"{where}: {layer.weight!r}: expected {expected} units, got {layer.units}")
     _check_masks(plan, where)
+
+
+def _units(pattern: str, shape: torch.Size) -> int:
+    """Units of a weight, as the planner counts them."""
+    weights = shape.numel()
+    size = block_size(pattern)
+    n, mark, m = pattern.partition(":")
+    if size is None and not mark:
+        return weights
+    rows = shape[0]
+    cols = weights // max(1, rows)
+    if size is not None:
+        return -(-rows // size[0]) * -(-cols // size[1])
+    return rows * (cols // int(m) * int(n) + min(int(n), cols % int(m)))
 
 
 def _check_masks(plan: Plan, where: str) -> None:
     layers = {layer.weight: layer for layer in plan.layers}
+    sizes = {entry["weight"]: entry["weight_elements"] for entry in json.loads(plan.workload)["entries"]}
     for name, bits in plan.masks.items():
-        if name not in layers:
+        if name not in layers or name not in sizes:
             raise ValueError(f"{where}: a mask of {name!r}, which the plan does not name")
-        _check_mask(layers[name], bits, where)
+        _check_mask(layers[name], sizes[name], bits, where)
 
 
-def _check_mask(layer: LayerPlan, bits: torch.Tensor, where: str) -> None:
-    size = (layer.units + 7) // 8
+def _check_mask(layer: LayerPlan, weights: int, bits: torch.Tensor, where: str) -> None:
+    size = (weights + 7) // 8
     if bits.dtype != torch.uint8 or list(bits.shape) != [size]:
         raise ValueError(
             f"{where}: mask of {layer.weight!r}: expected uint8 [{size}], got {bits.dtype} {list(bits.shape)}"
         )
-    kept = int(unpack_mask(bits.cpu(), [layer.units]).sum())
-    if kept != layer.kept:
-        raise ValueError(
-            f"{where}: mask of {layer.weight!r}: expected {layer.kept} kept weights as planned, got {kept}"
-        )
+    expected = layer.kept if layer.units == weights else round(layer.density * weights)
+    kept = int(unpack_mask(bits.cpu(), [weights]).sum())
+    if kept != expected:
+        raise ValueError(f"{where}: mask of {layer.weight!r}: expected {expected} kept weights as planned, got {kept}")
 
 
-def _sizes(model: torch.nn.Module) -> dict[str, int]:
-    """Entries of every parameter by the names of the dense network."""
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters(remove_duplicate=False)}
+def _shapes(model: torch.nn.Module) -> dict[str, torch.Size]:
+    """Of every parameter by the names of the dense network."""
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters(remove_duplicate=False)}
     for name, module in model.named_modules():
         if isinstance(module, SPARSE):
             dense = module.to_dense().named_parameters()  # one layer at a time
-            sizes |= {f"{name}.{weight}": parameter.numel() for weight, parameter in dense}
-    return sizes
+            shapes |= {f"{name}.{weight}": parameter.shape for weight, parameter in dense}
+    return shapes

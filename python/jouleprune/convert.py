@@ -11,12 +11,15 @@ from typing import Any
 
 import torch
 
+from .alternatives import alternatives
 from .energy import Profile, price_workload
 from .errors import BudgetError, ProfileError
 from .estimate import as_profile
 from .fuse import fused
 from .layers import Unit, layer_of, replace_module, sparse_twin, unit_of, why_not_convertible
+from .nn import SparseLinear
 from .ops import unpack_mask
+from .patterns import block_size
 from .plan import LayerPlan, Plan
 from .quantize import Int8Layer, int8_layers
 from .race import Race, Timer, race, race_by_cost
@@ -26,13 +29,14 @@ from .selection import check_plan, plain_module
 __all__ = ["Decision", "convert", "decisions", "explain"]
 
 _ATTRIBUTE = "_jouleprune_decisions"
+_INT8_KERNEL = "bsr-int8"
 _SPARSE_OPS = ("linear", "conv1d", "conv2d", "lstm", "gru")
 
 
 @dataclass(frozen=True)
 class Decision:
     """What convert did with one layer, and why. Times in seconds per call on this machine; None where nothing was
-    timed."""
+    timed. ``candidates``: a line for each way to run the layer, with its predicted and measured time."""
 
     name: str
     weight: str
@@ -42,6 +46,7 @@ class Decision:
     reason: str
     dense_s: float | None = None
     sparse_s: float | None = None
+    candidates: str = ""
 
 
 def convert(
@@ -107,12 +112,17 @@ def convert(
         for layer in candidates
     ]
     converted = _with_sparse_modules(model, [decision.weight for decision in made if decision.layout == "csr"], plan)
+    blocks = {decision.weight for decision in made if decision.layout == "bsr"} - set(taken)
+    for planned in candidates:
+        if planned.weight in blocks:
+            replace_module(converted, layer_of(planned.weight), _block_module(converted, planned, plan))
     for weight, layer in taken.items():
         replace_module(converted, layer_of(weight), layer.module)
     if fuse:
         converted, fusions = fused(converted, example_inputs)
         made = [replace(decision, reason=decision.reason + fusions.get(decision.name, "")) for decision in made]
-    setattr(converted, _ATTRIBUTE, tuple(made))
+    told = tuple(made) if force else _with_candidates(model, example_inputs, candidates, made, device)
+    setattr(converted, _ATTRIBUTE, told)
     if plan is not None and device is not None:
         _check_budget(converted, example_inputs, plan, device, allow_over_budget)
     return converted
@@ -125,7 +135,8 @@ def decisions(model: torch.nn.Module) -> tuple[Decision, ...]:
 
 
 def explain(model: torch.nn.Module) -> str:
-    """One line per pruned layer: what it runs now and why."""
+    """One line per pruned layer: what it runs now and why; below it the ways to run it, torch's dense products in
+    bfloat16 and int8 among them, each with the time that cost entries predict and the one that was measured here."""
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
     made = decisions(model)
@@ -136,6 +147,24 @@ def explain(model: torch.nn.Module) -> str:
     width = max(len(decision.name) for decision in made)
     return "\n".join(
         f"{decision.name:<{width}}  {decision.layout:<6} density {decision.density:.3f}  {decision.reason}"
+        + "".join(f"\n    {line}" for line in decision.candidates.splitlines())
+        for decision in made
+    )
+
+
+def _with_candidates(
+    model: torch.nn.Module,
+    example_inputs: Any,
+    candidates: list[_Candidate],
+    made: list[Decision],
+    device: Profile | None,
+) -> tuple[Decision, ...]:
+    """The decisions, each with what else could have run its layer."""
+    name, found = alternatives(model, example_inputs, {one.weight: one.pattern for one in candidates}, device)
+    return tuple(
+        replace(decision, candidates="\n".join([*map(str, found[decision.weight]), f"(predicted for {name})"]))
+        if decision.weight in found
+        else decision
         for decision in made
     )
 
@@ -174,7 +203,7 @@ def _in_int8(
 def _int8_decision(model: torch.nn.Module, layer: _Candidate, chosen: Int8Layer) -> Decision:
     weight = model.get_parameter(layer.weight)
     density = float((weight != 0).sum()) / max(1, weight.numel())
-    times = {"dense_s": chosen.dense_s, "sparse_s": chosen.sparse_s}
+    times: dict[str, Any] = {"dense_s": chosen.dense_s, "sparse_s": chosen.sparse_s}
     return Decision(layer.name, layer.weight, "bsr", "bsr-int8", density, chosen.reason, **times)
 
 
@@ -209,6 +238,13 @@ class _Candidate:
     kernel: str
     wanted: bool  # whether joules already decided for the sparse kernel
     reason: str
+    layout: str = "csr"
+    pattern: str = "unstructured"
+
+    @property
+    def mask_is_full(self) -> bool:
+        """Whether the plan keeps all weights and changes how they run."""
+        return self.pattern == "dense"
 
 
 def _planned(model: torch.nn.Module, plan: Plan) -> list[_Candidate]:
@@ -217,11 +253,13 @@ def _planned(model: torch.nn.Module, plan: Plan) -> list[_Candidate]:
         if layer.weight not in parameters:
             raise ValueError(f"plan: names the weight {layer.weight!r}, which the model lacks")
         _check_zeros(parameters[layer.weight], layer, plan)
-    return [
-        _Candidate(layer.name, layer.weight, layer.kernel, layer.layout not in ("dense", "compressed"), layer.reason)
-        for layer in plan.layers
-        if layer.pattern != "dense"
-    ]
+    return [_candidate(layer) for layer in plan.layers if layer.pattern != "dense" or layer.layout != "dense"]
+
+
+def _candidate(layer: LayerPlan) -> _Candidate:
+    wanted = layer.layout not in ("dense", "compressed")
+    layout = layer.layout if wanted else "csr"
+    return _Candidate(layer.name, layer.weight, layer.kernel, wanted, layer.reason, layout, layer.pattern)
 
 
 def _check_zeros(weight: torch.Tensor, layer: LayerPlan, plan: Plan) -> None:
@@ -310,6 +348,20 @@ def _sparse_module(model: torch.nn.Module, weights: list[str], plan: Plan | None
     return sparse_twin(units[0].module, masks, {unit.weight for unit in units})
 
 
+def _block_module(model: torch.nn.Module, layer: _Candidate, plan: Plan | None) -> torch.nn.Module:
+    """The stand-in for a Linear that the plan runs in blocks: of its pattern, or of int8."""
+    module = _known_unit(model, layer.weight).module
+    assert isinstance(module, torch.nn.Linear)
+    bits = None if plan is None else plan.masks.get(layer.weight)
+    if layer.mask_is_full:
+        mask: torch.Tensor | None = torch.ones_like(module.weight, dtype=torch.bool)
+    else:
+        mask = None if bits is None else unpack_mask(bits.to(module.weight.device), list(module.weight.shape))
+    if layer.kernel == _INT8_KERNEL:
+        return SparseLinear.from_dense(module, dtype="int8", mask=mask)
+    return SparseLinear.from_dense(module, layout="bsr", block_size=block_size(layer.pattern), mask=mask)
+
+
 def _known_unit(model: torch.nn.Module, weight: str) -> Unit:
     unit = unit_of(model, weight)
     if unit is None:
@@ -320,7 +372,7 @@ def _known_unit(model: torch.nn.Module, weight: str) -> Unit:
 def _decided(model: torch.nn.Module, layer: _Candidate, timed: Race | None, force: bool) -> Decision:
     weight = model.get_parameter(layer.weight)
     density = float((weight != 0).sum()) / max(1, weight.numel())
-    times = {} if timed is None else {"dense_s": timed.dense_s, "sparse_s": timed.sparse_s}
+    times: dict[str, Any] = {} if timed is None else {"dense_s": timed.dense_s, "sparse_s": timed.sparse_s}
     obstacle = why_not_convertible(model, layer.weight)
     if obstacle:
         return Decision(layer.name, layer.weight, "dense", "dense", density, f"dense: {obstacle}")
@@ -329,7 +381,7 @@ def _decided(model: torch.nn.Module, layer: _Candidate, timed: Race | None, forc
         return Decision(layer.name, layer.weight, "dense", "dense", density, reason, **times)
     reason = "csr: forced" if timed is None else f"csr: {timed.sentence}"
     if layer.wanted:
-        reason = layer.reason
+        return Decision(layer.name, layer.weight, layer.layout, layer.kernel, density, layer.reason, **times)
     return Decision(layer.name, layer.weight, "csr", "csr", density, reason, **times)
 
 

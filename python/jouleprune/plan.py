@@ -20,7 +20,8 @@ __all__ = ["LayerPlan", "NextUnit", "Plan", "plan"]
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """What happens to one prunable weight. Energies in joules per count."""
+    """What happens to one prunable weight. Energies in joules per count; ``density`` is of weights, ``units`` and
+    ``kept`` count what the pattern removes at once: weights, or blocks."""
 
     name: str
     weight: str
@@ -40,7 +41,8 @@ class LayerPlan:
 
 @dataclass(frozen=True)
 class NextUnit:
-    """The removed unit that would come back first, and what that would add in joules per count."""
+    """The removed unit that would come back first, and what that would add in joules per count. ``index``: flat index
+    in the weight, or the number of the block, row by row of blocks."""
 
     weight: str
     index: int
@@ -50,6 +52,9 @@ class NextUnit:
 @dataclass(frozen=True)
 class Plan:
     """Decision per layer under a joule budget, with everything it was made for. Energies in joules per count.
+
+    ``duality_gap``: importance lost beyond a bound below which no choice of patterns can be; None where there was one
+    pattern to choose from.
 
     ``masks`` (uint8 bits by weight name; see docs/formats.md) travel with the plan in memory and in checkpoints, not
     in its JSON.
@@ -76,6 +81,8 @@ class Plan:
     decided: tuple[bool, ...] = field(default=(), repr=False)
     masks: Mapping[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
     text: str = field(default="", repr=False, compare=False)
+    duality_gap: float | None = None
+    measured: str = field(default="[]", repr=False)
 
     @classmethod
     def from_json(cls, text: str | bytes, masks: Mapping[str, torch.Tensor] | None = None) -> Plan:
@@ -99,6 +106,8 @@ class Plan:
         layers = array_of_objects(_member(data, "layers"), f"{where}: layers")
         decided = checked(data.get("decided", []), list, f"{where}: decided")
         workload = object_of(_member(data, "workload"), f"{where}: workload")
+        gap, measured = data.get("duality_gap"), data.get("measured", [])
+        array_of_objects(measured, f"{where}: measured")
         array_of_objects(workload.get("entries"), f"{where}: workload.entries")
         return cls(
             **plain,
@@ -110,6 +119,8 @@ class Plan:
             decided=tuple(checked(one, bool, f"{where}: decided[{place}]") for place, one in enumerate(decided)),
             masks=_checked_masks(masks),
             text=text,
+            measured=json.dumps(measured),
+            duality_gap=None if gap is None else checked(gap, float, f"{where}: duality_gap"),
         )
 
     def to_json(self) -> str:
@@ -163,6 +174,7 @@ def plan(
     ignored_layers: Sequence[torch.nn.Module | str] = (),
     min_density: float | Mapping[str, float] = 0.0,
     activation_density: ActivationDensity = 1.0,
+    dtype: str | Sequence[str] | None = None,
     batch: int | None = None,
     per: str = "inference",
     count: int | None = None,
@@ -175,12 +187,16 @@ def plan(
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
         energy: "N%" of the unmasked dense network, or joules per inference.
         profile: device profile: a ``Profile``, a built-in name, a path, or a dict.
-        pattern: "unstructured", or "auto" (for each layer the best of the patterns this version has: unstructured or
-            dense).
+        pattern: "unstructured"; "RxC", whole blocks of R outputs x C inputs ("16x1", "1x4", "16x16"; of a convolution
+            the inputs are channel, then row and column of its kernel); "N:M", at most N of M neighbouring inputs
+            ("2:4"); "auto", for each layer the one of unstructured, 1x4, 16x1, 16x4, 16x16 and dense that loses least
+            importance within the budget.
         importance: "lamp" (default), "magnitude" (w^2), "gradient" (|g|), "taylor" (|w g|), or a callable
             ``(name, weight, grad) -> scores``; higher scores are kept.
         ignored_layers: modules, or names of modules or weights, that stay dense.
         min_density: least share of weights to keep, for all layers or by layer name.
+        dtype: number types that layers may run in beside their own: "int8", for Linear layers on the CPU in patterns of
+            quads ("1x4", "16x4", ...) or whole. Outputs are then close, not equal: see ``convert(dtype="int8")``.
         activation_density, batch, per, count: as in :func:`jouleprune.estimate`.
     Returns:
         Plan with ``energy_j <= budget_j``, and above 99 % of it or maximal.
@@ -200,6 +216,7 @@ def plan(
         ignored_layers=ignored_layers,
         min_density=min_density,
         activation_density=activation_density,
+        dtype=dtype,
         batch=batch,
         per=per,
         count=count,

@@ -60,8 +60,8 @@ class Pruner:
             then. With the weights that the plan was made on the masks are the plan's. ``profile`` is needed again only
             when the plan's profile is not built in, ``importance`` only when it was a callable.
         schedule: ``Constant()`` (all at the first step) unless given; see :class:`jouleprune.PolynomialDecay`.
-        pattern, importance, ignored_layers, min_density, activation_density, batch, per, count: as in
-            :func:`jouleprune.plan`.
+        pattern, importance, ignored_layers, min_density, activation_density, dtype, batch, per, count: as in
+            :func:`jouleprune.plan`. With "auto" each layer's pattern is chosen once, at the first update.
     Raises:
         BudgetError: the budget is malformed, above the dense energy, or below the least that can be reached; nothing
         has changed.
@@ -82,6 +82,7 @@ class Pruner:
         ignored_layers: Sequence[torch.nn.Module | str] = (),
         min_density: float | Mapping[str, float] = 0.0,
         activation_density: ActivationDensity = 1.0,
+        dtype: str | Sequence[str] | None = None,
         batch: int | None = None,
         per: str = "inference",
         count: int | None = None,
@@ -96,6 +97,7 @@ class Pruner:
                 ignored_layers=bool(ignored_layers),
                 min_density=min_density != 0.0,
                 activation_density=activation_density != 1.0,
+                dtype=dtype is not None,
                 batch=batch is not None,
                 per=per != "inference",
                 count=count is not None,
@@ -119,6 +121,7 @@ class Pruner:
                 ignored_layers=ignored_layers,
                 min_density=min_density,
                 activation_density=activation_density,
+                dtype=dtype,
                 batch=batch,
                 per=per,
                 count=count,
@@ -201,7 +204,8 @@ class Pruner:
             plan = self._selector.select(self._model, energy=self._energy, frozen=self._frozen)
         else:
             if self._frozen is None:  # the layers that the final budget prunes are decided once, on the dense weights
-                self._frozen = self._selector.select(self._model, energy=self._energy).decided
+                last = self._selector.select(self._model, energy=self._energy)
+                self._frozen, self._selector = last.decided, self._selector.settled(last)
             plan = self._selector.select(self._model, energy=self._energy, relaxed_j=target_j, frozen=self._frozen)
         self._plan = plan
         self._masks.replace(plan.masks)
@@ -227,6 +231,8 @@ class Pruner:
         """
         saved = read_state(state, self._selector, self._model, self._profile)
         self._steps, self._done, self._plan, self._frozen = saved.step, saved.done, saved.plan, saved.frozen
+        if saved.plan is not None and saved.frozen is not None:
+            self._selector = self._selector.settled(saved.plan)
         self._masks.replace({} if saved.plan is None else saved.plan.masks)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,14 +15,15 @@ from .errors import BudgetError, PatternError, ProfileError
 from .estimate import ActivationDensity
 from .importance import Importance, importance_name, score
 from .layers import SPARSE_DTYPES, layer_of, why_not_convertible
+from .patterns import Freedom, check_pattern, checked_dtypes, freedom_of
 from .record import record, unwrapped
+from .tuning import measured_limits
 
 if TYPE_CHECKING:
     from .plan import Plan
 
-__all__ = ["PATTERNS", "Selector", "check_plan", "plain_module"]
+__all__ = ["Selector", "check_plan", "plain_module"]
 
-PATTERNS = ("unstructured", "auto")
 _PRUNABLE_OPS = ("linear", "conv1d", "conv2d", "lstm", "gru")
 #: Of an entry of a workload: what a plan decides. All else tells which network it is, on which inputs.
 _PLANNED = ("pattern", "layout", "kernel", "nnz", "input_density")
@@ -40,6 +41,9 @@ class Selector:
     importance: Importance
     weights: tuple[str, ...]
     floors: tuple[float, ...]
+    freedoms: tuple[Freedom, ...]
+    measured: str
+    """Of the tuning table of this machine, as JSON: looked up once, so that every step of a schedule sees the same."""
     unable: tuple[str, ...]
     """Sentences: layers with weights that cannot be pruned, and why."""
 
@@ -55,13 +59,14 @@ class Selector:
         ignored_layers: Sequence[torch.nn.Module | str],
         min_density: float | Mapping[str, float],
         activation_density: ActivationDensity,
+        dtype: str | Sequence[str] | None,
         batch: int | None,
         per: str,
         count: int | None,
     ) -> Selector:
         """Runs the model once, without a trace, and finds what can be pruned in it."""
-        if pattern not in PATTERNS:
-            raise PatternError(f"pattern: expected one of {', '.join(PATTERNS)}, got {pattern!r}")
+        check_pattern(pattern)
+        dtypes = checked_dtypes(dtype)
         importance_name(importance)
         ignored = _ignored_weights(model, ignored_layers)
         recorded = record(
@@ -69,7 +74,10 @@ class Selector:
         )
         workload = json.loads(recorded)
         weights, unable = _prunable_weights(model, workload, profile, ignored)
-        return cls(workload, profile, pattern, importance, weights, _floors(weights, min_density), unable)
+        freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
+        floors = _floors(weights, min_density)
+        measured = measured_limits(recorded, weights, profile)
+        return cls(workload, profile, pattern, importance, weights, floors, freedoms, measured, unable)
 
     @classmethod
     def of_plan(
@@ -89,7 +97,8 @@ class Selector:
             )
         for mine, theirs in zip(workload["entries"], planned["entries"], strict=True):
             told = dict.fromkeys([*_TOLD_FIRST, *mine])
-            other = [key for key in told if key not in _PLANNED and mine[key] != theirs.get(key)]
+            planned_too = {"dtype"} if theirs.get("layout") != "dense" else set()
+            other = [key for key in told if key not in {*_PLANNED, *planned_too} and mine[key] != theirs.get(key)]
             if other:
                 raise ValueError(
                     f"plan: belongs to another model or to inputs of other sizes: {mine['name']!r}: expected "
@@ -105,7 +114,21 @@ class Selector:
         if absent:
             raise ValueError(f"plan: names the weight {min(absent)!r}, which the model lacks")
         floors = tuple(layer.min_density for layer in plan.layers)
-        return cls(workload, profile, plan.pattern, importance, weights, floors, ())
+        own = {entry["weight"]: entry["dtype"] for entry in workload["entries"]}
+        dtypes = sorted({layer.dtype for layer in plan.layers if layer.dtype != own.get(layer.weight)})
+        freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
+        selector = cls(workload, profile, plan.pattern, importance, weights, floors, freedoms, plan.measured, ())
+        return selector.settled(plan)
+
+    def settled(self, plan: Plan) -> Selector:
+        """The same, but the weights that the plan prunes keep its patterns: "auto" chooses them once."""
+        if self.pattern != "auto":
+            return self
+        freedoms = tuple(
+            freedom if layer.pattern == "dense" else replace(freedom, pattern=layer.pattern)
+            for freedom, layer in zip(self.freedoms, plan.layers, strict=True)
+        )
+        return replace(self, freedoms=freedoms)
 
     def probe(self, energy: str | float) -> tuple[float, float, float]:
         """(dense, minimum, budget) in joules per count. Raises BudgetError when the budget cannot be met."""
@@ -141,10 +164,12 @@ class Selector:
             "schema": 1,
             "workload": self.workload,
             "profile": json.loads(self.profile.to_json()),
-            "pattern": "unstructured",  # "auto" is the best of the patterns there are: this one, or dense
+            "pattern": self.pattern,
             "importance": importance_name(self.importance),
+            "measured": json.loads(self.measured),
             "weights": [
-                {"name": name, "min_density": floor} for name, floor in zip(self.weights, self.floors, strict=True)
+                {"name": name, "min_density": floor, **{key: value for key, value in vars(freedom).items() if value}}
+                for name, floor, freedom in zip(self.weights, self.floors, self.freedoms, strict=True)
             ],
         }
         masks, text = torch.ops.jouleprune.select_masks(scores, json.dumps(request))

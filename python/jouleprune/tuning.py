@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from . import _C
+from .energy import Profile
 
-__all__ = ["Tuning", "tuned_call"]
+__all__ = ["Tuning", "linear_call", "measured_limits", "tuned_call"]
 
 
 def tuned_call(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], density: float) -> str | None:
@@ -41,6 +42,23 @@ def tuned_call(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str,
         "threads": torch.get_num_threads(),
     }  # fmt: skip
     return json.dumps(call)
+
+
+def linear_call(entry: Mapping[str, Any], density: float) -> str:
+    """The same for an entry of a workload whose op is "linear"."""
+    call = {
+        **{name: entry[name] for name in ("op", "dtype", "rows", "cols", "n", "groups")},
+        "geometry": "",
+        "density": density,
+        "threads": torch.get_num_threads(),
+    }
+    return json.dumps(call)
+
+
+def measured_limits(workload: str, weights: Sequence[str], profile: Profile) -> str:
+    """From which density on kernels lost to dense in calls like those of the workload, here: JSON, ``[{weight,
+    kernel, dtype, below}]``. Empty for profiles that are no CPU."""
+    return _C.measured_limits(workload, list(weights), profile, torch.get_num_threads())
 
 
 def _times(sizes: Sequence[int]) -> str:

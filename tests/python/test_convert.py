@@ -9,6 +9,7 @@ from torch import nn
 
 import jouleprune as jp
 from jouleprune.convert import decisions
+from jouleprune.tuning import Tuning, tuned_call
 
 
 def pruned(network: str = "mlp", energy: str = "20%", profile: str = "eyeriss-65nm"):
@@ -141,3 +142,42 @@ def test_sweep():
     assert points[2].plan is None and points[2].minimum_j > 0
     assert points[0].metric is not None
     assert not any((p == 0).any() for p in (model[1].weight, model[3].weight))
+
+
+def test_explain_lists_what_could_run_a_layer(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOULEPRUNE_TUNE", str(tmp_path / "tuning.json"))
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(512, 256), nn.ReLU()), torch.randn(64, 512)
+    plan = jp.plan(model, x, energy="60%", profile="generic-cpu", pattern="16x1")
+    pruner = jp.Pruner(model, x, plan=plan)
+    pruner.prune_now()
+    lines = jp.explain(jp.convert(model, x, plan=pruner.plan)).splitlines()
+    listed = [line.strip().split(":")[0] for line in lines if line.startswith("    ")]
+    assert listed[:6] == [
+        "dense float32", "csr float32", "bsr float32 in blocks of 16x1", "bsr-int8 int8", "torch dense bfloat16",
+        "torch dense int8",
+    ]  # fmt: skip
+    assert sum("us predicted, not measured" in line for line in lines) == 6
+    assert "    (predicted for generic-cpu)" in lines
+    tuning, density = Tuning(), float((model[0].weight != 0).float().mean())
+    for kernel, seconds in (("dense", 3e-4), ("csr", 1e-4), ("torch-int8", 2e-4)):
+        tuning.put(tuned_call(model[0], (x,), {}, density), kernel, seconds)
+    tuning.save()
+    timed = jp.explain(jp.convert(model, x, plan=pruner.plan)).splitlines()
+    measured = {line.strip().split(":")[0]: line.split(", ")[1] for line in timed if "us measured" in line}
+    assert measured == {
+        "dense float32": "300.0 us measured",
+        "csr float32": "100.0 us measured",
+        "torch dense int8": "200.0 us measured",
+    }
+
+
+def test_explained_candidates_are_saved_with_the_model(tmp_path):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(512, 256), nn.ReLU()), torch.randn(64, 512)
+    pruner = jp.Pruner(model, x, energy="60%", profile="generic-cpu")
+    pruner.prune_now()
+    converted = jp.convert(model, x, plan=pruner.plan)
+    jp.save(converted, tmp_path / "m.safetensors")
+    fresh = jp.load(nn.Sequential(nn.Linear(512, 256), nn.ReLU()), tmp_path / "m.safetensors")
+    assert jp.explain(fresh) == jp.explain(converted) and "torch dense int8" in jp.explain(fresh)

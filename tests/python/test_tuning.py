@@ -11,6 +11,7 @@ from torch import nn
 import jouleprune as jp
 from jouleprune import race
 from jouleprune.convert import decisions
+from jouleprune.tuning import Tuning, tuned_call
 
 
 def pruned(layer: nn.Module, density: float) -> nn.Module:
@@ -142,3 +143,30 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, monkeypatch, quiet):
     model, x = network()
     with pytest.warns(UserWarning, match="measured times are not kept"):
         jp.convert(model, x)
+
+
+def test_plans_leave_out_what_was_measured_to_lose(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOULEPRUNE_TUNE", str(tmp_path / "tuning.json"))
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
+    x = torch.randn(64, 256)
+    options = {"energy": "60%", "profile": "generic-cpu"}
+    free = jp.plan(model, x, **options)
+    assert free.layers[0].density > 0.2 and json.loads(free.measured) == []
+    tuning = Tuning()
+    for density, csr_s in ((0.1, 1e-4), (0.2, 2e-3)):
+        call = tuned_call(model[0], (x,), {}, density)
+        tuning.put(call, "dense", 1e-3)
+        tuning.put(call, "csr", csr_s)
+    tuning.save()
+    plan = jp.plan(model, x, **options)
+    assert plan.layers[0].density < 0.2
+    assert json.loads(plan.measured) == [{"weight": "0.weight", "kernel": "csr", "dtype": "float32", "below": 0.2}]
+    assert plan.tuning != free.tuning and plan.energy_j <= plan.budget_j
+    (tmp_path / "tuning.json").unlink()  # frozen in the plan: a pruner that follows it asks no file
+    pruner = jp.Pruner(model, x, plan=plan)
+    pruner.prune_now()
+    assert [layer.density for layer in pruner.plan.layers] == [layer.density for layer in plan.layers]
+    assert pruner.plan.measured == plan.measured and pruner.energy_j == plan.energy_j
+    converted = jp.convert(model, x, plan=pruner.plan)
+    assert jp.estimate(converted, x, profile="generic-cpu").energy_j == plan.energy_j

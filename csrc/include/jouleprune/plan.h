@@ -49,13 +49,25 @@ struct NextUnit {
   double energy_j = 0;   ///< what putting it back would add, joules per count
 };
 
+/// From this density on the kernel lost to dense on this machine, so the plan does not choose it there.
+struct MeasuredLimit {
+  std::string weight, kernel, dtype;
+  double below = 1;
+};
+
 struct Plan {
-  std::string profile, profile_hash, per = "inference", pattern = "unstructured", importance, budget;
+  std::string profile, profile_hash, per = "inference";
+  std::string pattern = "unstructured";  ///< as asked for: "unstructured", "16x1", "2:4", "auto"; that of a layer is in its line
+  std::string importance, budget;
   int64_t batch = 1, count = 1;
   double budget_j = 0, energy_j = 0, dense_j = 0, minimum_j = 0;
   std::string tuning;      ///< hash of the table the kernels were chosen by
+  std::vector<MeasuredLimit> measured;  ///< what of it was measured on the machine that made the plan
   bool maximal = false;    ///< putting back any single removed unit would exceed the budget
   double slack_j = 0;      ///< budget_j - energy_j
+  /// Importance lost beyond a bound below which no choice of patterns and counts can be (Lagrangian relaxation, of the joule
+  /// curves as they are sampled); empty where there was one pattern to choose from.
+  std::optional<double> duality_gap;
   std::optional<NextUnit> next_unit;
   std::vector<LayerPlan> layers;
   std::vector<bool> decided;  ///< per layer: whether it is pruned; what the steps of a schedule take as `frozen`

@@ -52,6 +52,8 @@ struct MaskedPlan : Plan {
 struct PrunerOptions {
   std::optional<Budget> energy{};            ///< required
   std::optional<Profile> profile{};          ///< required
+  /// "unstructured"; blocks of R outputs x C inputs such as "16x1" (a convolution's inputs: channel, then row and column of its
+  /// kernel); "N:M", at most N of M neighbouring inputs; "auto": for each layer the one that loses least.
   std::string pattern = "unstructured";
   std::string importance = "lamp";           ///< "lamp", "magnitude", "gradient", "taylor"
   Schedule schedule = Constant{};

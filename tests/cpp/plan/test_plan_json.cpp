@@ -78,7 +78,12 @@ TEST(PlanJson, RefusesWhatIsNoPlan) {
   refused("/next_unit/index", [](Json& j) { j["next_unit"]["index"] = -4; });
   refused("/activation_density", [](Json& j) { j["activation_density"] = 2; });
   refused("entries", [](Json& j) { j["workload"]["entries"] = 3; });
+  refused("/measured/0/below", [](Json& j) {
+    j["measured"] = {{{"weight", "w0"}, {"kernel", "csr"}, {"dtype", "float32"}, {"below", 7}}};
+  });
+  refused("/duality_gap", [](Json& j) { j["duality_gap"] = -1; });
   for (const auto& [key, value] : good.items()) {
+    if (key == "duality_gap" || key == "measured") continue;  // plans of before it was told
     refused("/" + key, [&](Json& j) { j.erase(key); });
   }
   for (const char* text : {"", "{", "[]", "null", "{}", "{\"schema\": 1}", "{\"schema\": 1, \"layers\": ["}) {

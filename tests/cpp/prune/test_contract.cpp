@@ -47,6 +47,32 @@ TEST_P(Contract, ConvertedEqualsPlannedAndMeetsTheBudget) {
   }
 }
 
+TEST_P(Contract, PatternsKeepTheSamePromise) {
+  for (const char* pattern : {"16x1", "4x4", "3x5", "2:4", "auto"}) {
+    network = make_network(std::get<0>(GetParam()));
+    const Pruner probe(*network.net, network.forward(), {.energy = Budget::percent(100), .profile = profile, .pattern = pattern});
+    const auto budget = Budget::joules(probe.minimum_j() + (probe.dense_j() - probe.minimum_j()) * 0.3);
+    Pruner pruner(*network.net, network.forward(),
+                  {.energy = budget, .profile = profile, .pattern = pattern, .schedule = PolynomialDecay{0, 4, 2}});
+    while (!pruner.done()) {
+      pruner.step();
+    }
+    const auto& plan = pruner.plan();
+    EXPECT_LE(pruner.energy_j(), pruner.budget_j()) << pattern;
+    EXPECT_TRUE(plan.maximal || pruner.energy_j() > 0.99 * pruner.budget_j()) << pattern;
+    ASSERT_FALSE(plan.masks.empty()) << pattern;
+    for (const auto& layer : plan.layers) {
+      EXPECT_TRUE(layer.pattern == "dense" || layer.pattern == pattern || pattern == std::string("auto")) << layer.pattern;
+    }
+    network.net->eval();
+    const at::NoGradGuard no_grad;
+    const auto expected = network.net->forward(network.input);
+    convert(*network.net, network.forward(), {.profile = profile, .plan = pruner.plan()});
+    EXPECT_EQ(estimate(*network.net, network.forward(), profile).total_j(), pruner.energy_j()) << explain(*network.net);
+    EXPECT_LT((network.net->forward(network.input) - expected).abs().max().item<double>(), 1e-4);
+  }
+}
+
 TEST_P(Contract, ForcedConversionCostsTheSame) {
   Pruner pruner(*network.net, network.forward(), {.energy = between(0.5), .profile = profile});
   pruner.prune_now();
