@@ -59,7 +59,7 @@ class Selector:
         ignored_layers: Sequence[torch.nn.Module | str],
         min_density: float | Mapping[str, float],
         activation_density: ActivationDensity,
-        dtype: str | Sequence[str] | None,
+        dtype: str | Sequence[str] | None = None,
         batch: int | None,
         per: str,
         count: int | None,
