@@ -1,5 +1,6 @@
 // What the modules with one csr weight do alike with their members values, col_indices, row_offsets, key and bias.
 #pragma once
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
 
 #include <string>
@@ -63,6 +64,24 @@ void take_dense(Module& module, const CsrWeight& csr, const Dense& dense) {
     module.bias.set_requires_grad(dense.bias.requires_grad());
   }
   module.train(dense.is_training());
+}
+
+/// Scales the rows of the weight and adds to the bias. `bias_slot`: where the module registered its bias, which may be undefined.
+template <class Module>
+void scale_members(const std::string& op, Module& module, at::Tensor& bias_slot, const at::Tensor& scale, const at::Tensor& shift) {
+  const at::NoGradGuard no_grad;
+  const int64_t rows = module.row_offsets.numel() - 1;
+  for (const auto& [name, tensor] : {std::pair{"scale", scale}, std::pair{"shift", shift}}) {
+    TORCH_CHECK_VALUE(tensor.defined() && tensor.dim() == 1 && tensor.numel() == rows && tensor.is_floating_point(), op, ": ", name,
+                      ": expected floating point [", rows, "], got ", tensor.defined() ? tensor.sizes() : at::IntArrayRef{});
+  }
+  if (!module.bias.defined()) {
+    module.bias = bias_slot = at::zeros({rows}, module.values.options()).set_requires_grad(module.values.requires_grad());
+  }
+  const auto factors = scale.to(module.values.device()).to(at::kDouble), added = shift.to(module.values.device()).to(at::kDouble);
+  const auto kept = module.row_offsets.slice(0, 1) - module.row_offsets.slice(0, 0, -1);
+  module.values.copy_(module.values.to(at::kDouble) * factors.repeat_interleave(kept.to(at::kLong)));
+  module.bias.copy_(module.bias.to(at::kDouble) * factors + added);
 }
 
 }  // namespace jouleprune::nn

@@ -40,21 +40,30 @@ CsrWeight empty_csr(int64_t rows, int64_t cols) {
   return csr;
 }
 
-CsrWeight pack(const std::string& op, const at::Tensor& weight, const std::string& layout,
-               const std::optional<at::Tensor>& mask) {
+void check_csr(const std::string& op, const std::string& layout) {
   if (layout != "csr") {
     throw PatternError(op + ": layout: expected \"csr\", got \"" + layout + "\"");
   }
-  const at::NoGradGuard no_grad;
-  if (mask.has_value()) {
-    TORCH_CHECK_VALUE(mask->defined() && mask->sizes() == weight.sizes(), op, ": mask: expected the shape of the weight, ",
-                      weight.sizes(), ", got ", mask->defined() ? mask->sizes() : at::IntArrayRef{});
+}
+
+std::optional<at::Tensor> kept_entries(const std::string& op, const at::Tensor& weight, const std::optional<at::Tensor>& mask) {
+  if (!mask.has_value()) {
+    return std::nullopt;
   }
+  TORCH_CHECK_VALUE(mask->defined() && mask->sizes() == weight.sizes(), op, ": mask: expected the shape of the weight, ",
+                    weight.sizes(), ", got ", mask->defined() ? mask->sizes() : at::IntArrayRef{});
+  return mask->detach().to(weight.device()).to(at::kBool);
+}
+
+CsrWeight pack(const std::string& op, const at::Tensor& weight, const std::string& layout,
+               const std::optional<at::Tensor>& mask) {
+  check_csr(op, layout);
+  const at::NoGradGuard no_grad;
+  auto kept = kept_entries(op, weight, mask);
   const int64_t rows = weight.size(0);
   const int64_t cols = rows == 0 ? 0 : weight.numel() / rows;
-  std::optional<at::Tensor> kept;
-  if (mask.has_value()) {
-    kept = mask->detach().to(weight.device()).reshape({rows, cols}).to(at::kBool);
+  if (kept.has_value()) {
+    kept = kept->reshape({rows, cols});
   }
   auto [values, col_indices, row_offsets, key] = pack_csr(weight.detach().reshape({rows, cols}), kept);
   return {values, col_indices, row_offsets, key};

@@ -23,6 +23,12 @@ struct CsrWeight {
 /// No entry kept.
 CsrWeight empty_csr(int64_t rows, int64_t cols);
 
+/// A mask as bool on the weight's device, of its shape; nothing when there is none. Throws c10::ValueError for another shape.
+std::optional<at::Tensor> kept_entries(const std::string& op, const at::Tensor& weight, const std::optional<at::Tensor>& mask);
+
+/// Throws PatternError for another layout than csr.
+void check_csr(const std::string& op, const std::string& layout);
+
 /// Packs `weight` (any shape; dim 0 are the rows). `op` opens error messages. Throws PatternError on an unknown layout.
 CsrWeight pack(const std::string& op, const at::Tensor& weight, const std::string& layout,
                const std::optional<at::Tensor>& mask);
@@ -59,6 +65,9 @@ torch::nn::detail::ConvNdOptions<D> conv_options(const torch::nn::ConvOptions<D>
       .bias(options.bias())
       .padding_mode(options.padding_mode());
 }
+
+/// The 2-d convolution of height 1 that does the same.
+torch::nn::detail::ConvNdOptions<2> of_height_1(const torch::nn::detail::ConvNdOptions<1>& options);
 
 /// Taps of one row of the weight matrix: in_channels / groups x kernel height x kernel width.
 int64_t conv_cols(const torch::nn::detail::ConvNdOptions<2>& options);

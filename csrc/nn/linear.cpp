@@ -14,6 +14,17 @@ namespace jouleprune::nn {
 
 LinearImpl::LinearImpl(const torch::nn::LinearOptions& options_) : options(options_) { LinearImpl::reset(); }
 
+LinearImpl::LinearImpl(const at::Tensor& weight_, const at::Tensor& bias_)
+    : options(torch::nn::LinearOptions(weight_.size(1), weight_.size(0)).bias(bias_.defined())) {
+  weight = register_parameter("weight", weight_, weight_.requires_grad());
+  bias = register_parameter("bias", bias_, bias_.defined() && bias_.requires_grad());
+}
+
+LinearImpl::LinearImpl(const SparseLinear& made)
+    : options(torch::nn::LinearOptions(made->options.in_features, made->options.out_features).bias(made->options.bias)) {
+  adopt_sparse(made.ptr());
+}
+
 void LinearImpl::reset() {
   if (sparse_) {  // reached by clone(): the copy gets tensors of its own
     adopt_sparse(std::dynamic_pointer_cast<SparseLinearImpl>(sparse_->clone()));
@@ -49,7 +60,7 @@ void LinearImpl::pretty_print(std::ostream& stream) const {
 
 void LinearImpl::load(torch::serialize::InputArchive& archive) {
   at::Tensor found;
-  if (archive.try_read("values", found)) {
+  if (archive.try_read("values", found) || archive.try_read("blocks", found)) {
     SparseLinear loaded(SparseLinearOptions(options.in_features(), options.out_features(), options.bias()));
     loaded->load(archive);
     loaded->train(is_training());
@@ -72,10 +83,12 @@ void LinearImpl::load(torch::serialize::InputArchive& archive) {
 }
 
 void LinearImpl::to(torch::Device device, torch::Dtype dtype, bool non_blocking) {
-  move_tensors(*this, device, dtype, non_blocking);
+  sparse_ ? sparse_->to(device, dtype, non_blocking) : move_tensors(*this, device, dtype, non_blocking);
 }
 
-void LinearImpl::to(torch::Dtype dtype, bool non_blocking) { move_tensors(*this, std::nullopt, dtype, non_blocking); }
+void LinearImpl::to(torch::Dtype dtype, bool non_blocking) {
+  sparse_ ? sparse_->to(dtype, non_blocking) : move_tensors(*this, std::nullopt, dtype, non_blocking);
+}
 
 void LinearImpl::to(torch::Device device, bool non_blocking) { move_tensors(*this, device, std::nullopt, non_blocking); }
 
@@ -85,16 +98,19 @@ at::Tensor LinearImpl::forward(const at::Tensor& input) {
 
 at::Tensor LinearImpl::to_dense() const { return sparse_ ? sparse_->to_dense() : weight; }
 
-void LinearImpl::switch_to_sparse(const std::string& layout, const std::optional<at::Tensor>& mask) {
+void LinearImpl::switch_to_sparse(const PackOptions& options) {
   TORCH_CHECK_VALUE(!is_sparse(), "Linear::switch_to_sparse: the layer runs sparse already");
-  const auto csr = pack("Linear::switch_to_sparse", weight, layout, mask);
-  SparseLinear made(SparseLinearOptions(options.in_features(), options.out_features(), options.bias()));
-  assign({made->values, made->col_indices, made->row_offsets, made->key}, csr);
-  made->values.set_requires_grad(weight.requires_grad());
-  if (bias.defined()) {
-    assign_parameter(made->bias, bias.detach().clone());
-    made->bias.set_requires_grad(bias.requires_grad());
-  }
+  switch_to_sparse(SparseLinear::pack(weight, bias, options));
+}
+
+void LinearImpl::switch_to_sparse(const SparseLinear& made) {
+  TORCH_CHECK_VALUE(!is_sparse(), "Linear::switch_to_sparse: the layer runs sparse already");
+  const auto& sizes = made->options;
+  TORCH_CHECK_VALUE(sizes.in_features == options.in_features() && sizes.out_features == options.out_features() &&
+                        sizes.bias == options.bias(),
+                    "Linear::switch_to_sparse: made: expected a layer [", options.in_features(), " -> ", options.out_features(),
+                    "] with bias ", options.bias(), ", got [", sizes.in_features, " -> ", sizes.out_features, "] with bias ", sizes.bias);
+  made.ptr()->train(is_training());
   drop_tensors();
   adopt_sparse(made.ptr());
 }
@@ -104,7 +120,8 @@ void LinearImpl::switch_to_dense() {
   const auto sparse = sparse_;
   const auto dense = sparse->to_dense().detach().clone();
   drop_tensors();
-  weight = register_parameter("weight", dense, sparse->values.requires_grad());
+  const auto& values = sparse->values.defined() ? sparse->values : sparse->blocks;
+  weight = register_parameter("weight", dense, values.requires_grad());
   bias = register_parameter("bias", sparse->bias, sparse->bias.defined() && sparse->bias.requires_grad());
 }
 
@@ -120,11 +137,13 @@ void LinearImpl::drop_tensors() {
 
 void LinearImpl::adopt_sparse(std::shared_ptr<SparseLinearImpl> sparse) {
   sparse_ = std::move(sparse);
-  register_parameter("values", sparse_->values, sparse_->values.requires_grad());
-  register_buffer("col_indices", sparse_->col_indices);
-  register_buffer("row_offsets", sparse_->row_offsets);
-  register_buffer("key", sparse_->key);
-  bias = register_parameter("bias", sparse_->bias, sparse_->bias.defined() && sparse_->bias.requires_grad());
+  for (const auto& parameter : sparse_->named_parameters(/*recurse=*/false)) {
+    register_parameter(parameter.key(), parameter.value(), parameter.value().requires_grad());
+  }
+  for (const auto& buffer : sparse_->named_buffers(/*recurse=*/false)) {
+    register_buffer(buffer.key(), buffer.value());
+  }
+  bias = sparse_->bias;
 }
 
 }  // namespace jouleprune::nn

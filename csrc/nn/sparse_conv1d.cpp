@@ -8,9 +8,7 @@
 #include "nn/csr_members.h"
 
 namespace jouleprune::nn {
-namespace {
 
-/// The 2-d convolution of height 1 that does the same.
 torch::nn::detail::ConvNdOptions<2> of_height_1(const torch::nn::detail::ConvNdOptions<1>& options) {
   using Pair = torch::ExpandingArray<2>;
   torch::nn::detail::ConvNdOptions<2> made(options.in_channels(), options.out_channels(),
@@ -28,8 +26,6 @@ torch::nn::detail::ConvNdOptions<2> of_height_1(const torch::nn::detail::ConvNdO
       .bias(options.bias())
       .padding_mode(options.padding_mode());
 }
-
-}  // namespace
 
 SparseConv1dImpl::SparseConv1dImpl(const torch::nn::Conv1dOptions& options_) : SparseConv1dImpl(conv_options<1>(options_)) {}
 
@@ -49,7 +45,8 @@ void SparseConv1dImpl::pretty_print(std::ostream& stream) const {
          << ", kernel_size=" << options.kernel_size() << ", stride=" << options.stride()
          << ", padding=" << (*zero_padding(flat))[1] << ", dilation=" << options.dilation() << ", groups=" << options.groups()
          << ", bias=" << options.bias() << ", layout=csr, nnz=" << nnz()
-         << ", density=" << static_cast<double>(nnz()) / elements << ')';
+         << ", density=" << static_cast<double>(nnz()) / elements << (activation == "none" ? "" : ", activation=" + activation)
+         << ')';
 }
 
 void SparseConv1dImpl::load(torch::serialize::InputArchive& archive) {
@@ -75,9 +72,14 @@ at::Tensor SparseConv1dImpl::forward(const at::Tensor& input) {
   const auto output = conv2d_csr(rows, values, col_indices, row_offsets, key, /*prepacked=*/std::nullopt,
                                  bias.defined() ? std::make_optional(bias) : std::nullopt, options.in_channels(),
                                  *flat.kernel_size(), *flat.stride(), *zero_padding(flat), *flat.dilation(), options.groups(),
-                                 /*activation=*/"none")
+                                 activation)
                           .squeeze(-2);
   return batched ? output : output.squeeze(0);
+}
+
+void SparseConv1dImpl::scale_rows(const at::Tensor& scale, const at::Tensor& shift) {
+  scale_members("SparseConv1d::scale_rows", *this, parameters_["bias"], scale, shift);
+  options.bias(true);
 }
 
 at::Tensor SparseConv1dImpl::to_dense() const {

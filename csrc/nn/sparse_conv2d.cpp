@@ -34,7 +34,8 @@ void SparseConv2dImpl::pretty_print(std::ostream& stream) const {
     stream << ", groups=" << options.groups();
   }
   stream << std::boolalpha << ", bias=" << options.bias() << ", layout=csr, nnz=" << nnz()
-         << ", density=" << static_cast<double>(nnz()) / elements << ')';
+         << ", density=" << static_cast<double>(nnz()) / elements << (activation == "none" ? "" : ", activation=" + activation)
+         << ')';
 }
 
 void SparseConv2dImpl::load(torch::serialize::InputArchive& archive) {
@@ -58,8 +59,13 @@ at::Tensor SparseConv2dImpl::forward(const at::Tensor& input) {
   const auto output = conv2d_csr(batched ? input : input.unsqueeze(0), values, col_indices, row_offsets, key,
                                  /*prepacked=*/std::nullopt, bias.defined() ? std::make_optional(bias) : std::nullopt,
                                  options.in_channels(), *options.kernel_size(), *options.stride(), *zero_padding(options),
-                                 *options.dilation(), options.groups(), /*activation=*/"none");
+                                 *options.dilation(), options.groups(), activation);
   return batched ? output : output.squeeze(0);
+}
+
+void SparseConv2dImpl::scale_rows(const at::Tensor& scale, const at::Tensor& shift) {
+  scale_members("SparseConv2d::scale_rows", *this, parameters_["bias"], scale, shift);
+  options.bias(true);
 }
 
 at::Tensor SparseConv2dImpl::to_dense() const {

@@ -5,9 +5,11 @@
 #include <jouleprune/ops_recurrent.h>
 #include <jouleprune/value_errors.h>
 
-#include <algorithm>
 #include <ostream>
 #include <utility>
+
+#include "nn/csr_weight.h"
+#include "nn/matrices.h"
 
 namespace jouleprune::nn {
 namespace {
@@ -28,15 +30,15 @@ int64_t width(const Options& options) {
 
 /// Empty matrices under torch's names.
 template <typename Options>
-RecurrentMatrices empty_matrices(const char* op, const Options& options) {
+Matrices empty_matrices(const char* op, const Options& options) {
   TORCH_CHECK_VALUE(options.input_size() > 0 && options.hidden_size() > 0 && options.num_layers() > 0, op,
                     ": input_size, hidden_size, num_layers: expected numbers > 0, got ", options.input_size(), ", ",
                     options.hidden_size(), ", ", options.num_layers());
   const int64_t directions = options.bidirectional() ? 2 : 1, rows = gates(options) * options.hidden_size();
-  RecurrentMatrices made;
+  Matrices made;
   const auto add = [&](const std::string& name, int64_t out, int64_t in, bool bias) {
     made.names.push_back(name);
-    made.matrices.push_back(SparseLinear(SparseLinearOptions(in, out, bias)));
+    made.matrices.push_back(empty_matrix(out, in, bias));
   };
   for (int64_t layer = 0; layer < options.num_layers(); ++layer) {
     for (int64_t direction = 0; direction < directions; ++direction) {
@@ -49,36 +51,21 @@ RecurrentMatrices empty_matrices(const char* op, const Options& options) {
   return made;
 }
 
-/// Registers copies of the matrices that `module` holds: it is one that was just made, or copied.
-template <typename Module>
-void register_copies(Module& module) {
-  for (size_t i = 0; i < module.matrices.size(); ++i) {
-    auto copy = std::dynamic_pointer_cast<SparseLinearImpl>(module.matrices[i]->clone());
-    module.matrices[i] = SparseLinear(module.register_module(module.names[i], std::move(copy)));
-  }
-}
-
 std::string bias_of(const std::string& weight) { return "bias" + weight.substr(std::string("weight").size()); }
 
 template <typename Sparse, typename Dense>
-Sparse packed(const std::string& op, const Dense& dense, const std::string& layout, const Masks& masks) {
-  Sparse made(dense->options);
-  for (const auto& [name, mask] : masks) {
-    TORCH_CHECK_VALUE(std::find(made->names.begin(), made->names.end(), name) != made->names.end(), op,
-                      "::from_dense: masks: the layer has no weight '", name, "'");
-  }
-  const auto parameters = dense->named_parameters(/*recurse=*/false);
+Sparse packed(const std::string& op, const Dense& dense, const std::string& layout, const Masks& masks,
+              const std::set<std::string>& stay_dense) {
+  Sparse made(dense.options);
+  check_matrices(op + "::from_dense", made->names, layout, masks, stay_dense);
+  const auto parameters = dense.named_parameters(/*recurse=*/false);
   for (size_t i = 0; i < made->names.size(); ++i) {
     const std::string& name = made->names[i];
-    torch::nn::Linear linear(torch::nn::LinearOptions(1, 1).bias(false));
-    linear->weight = parameters[name];
-    if (const at::Tensor* bias = parameters.find(bias_of(name))) linear->bias = *bias;
-    const auto mask = masks.find(name);
-    const auto sparse = SparseLinear::from_dense(
-        linear, layout, mask == masks.end() ? std::nullopt : std::make_optional(mask->second));
-    made->matrices[i] = SparseLinear(made->replace_module(name, sparse.ptr()));
+    const at::Tensor* bias = parameters.find(bias_of(name));
+    const auto matrix = packed_matrix(parameters[name], bias == nullptr ? at::Tensor() : *bias, name, masks, stay_dense);
+    made->matrices[i] = Linear(made->replace_module(name, matrix.ptr()));
   }
-  made->train(dense->is_training());
+  made->train(dense.is_training());
   return made;
 }
 
@@ -86,12 +73,12 @@ template <typename Dense, typename Module>
 Dense unpacked(const Module& module) {
   const at::NoGradGuard no_grad;
   Dense dense(module.options);
-  const at::Tensor& values = module.matrices.front()->values;
-  dense->to(values.device(), values.scalar_type());
+  const auto first = module.matrices.front()->to_dense();
+  dense->to(first.device(), first.scalar_type());
   auto parameters = dense->named_parameters(/*recurse=*/false);
   for (size_t i = 0; i < module.names.size(); ++i) {
-    const SparseLinear& matrix = module.matrices[i];
-    parameters[module.names[i]].copy_(matrix->to_dense()).set_requires_grad(matrix->values.requires_grad());
+    const Linear& matrix = module.matrices[i];
+    parameters[module.names[i]].copy_(matrix->to_dense()).set_requires_grad(trains(matrix));
     if (matrix->bias.defined()) {
       parameters[bias_of(module.names[i])].copy_(matrix->bias).set_requires_grad(matrix->bias.requires_grad());
     }
@@ -105,12 +92,18 @@ struct Tensors {
   std::vector<int64_t> counts;
 };
 
-Tensors tensors_of(const RecurrentMatrices& module) {
+Tensors tensors_of(const char* op, const Matrices& module) {
   Tensors all;
-  for (const SparseLinear& matrix : module.matrices) {
-    all.tensors.insert(all.tensors.end(), {matrix->values, matrix->col_indices, matrix->row_offsets, matrix->key});
+  for (const Linear& matrix : module.matrices) {
+    const size_t before = all.tensors.size();
+    if (const auto& sparse = matrix->sparse()) {
+      check_csr(op, sparse->options.layout);  // another one can only have been loaded
+      all.tensors.insert(all.tensors.end(), {sparse->values, sparse->col_indices, sparse->row_offsets, sparse->key});
+    } else {
+      all.tensors.push_back(matrix->weight);
+    }
     if (matrix->bias.defined()) all.tensors.push_back(matrix->bias);
-    all.counts.push_back(matrix->bias.defined() ? 5 : 4);
+    all.counts.push_back(static_cast<int64_t>(all.tensors.size() - before));
   }
   return all;
 }
@@ -159,18 +152,12 @@ void print(std::ostream& stream, const char* name, const Module& module) {
 
 }  // namespace
 
-int64_t RecurrentMatrices::nnz() const {
-  int64_t kept = 0;
-  for (const SparseLinear& matrix : matrices) kept += matrix->nnz();
-  return kept;
-}
-
 SparseLSTMImpl::SparseLSTMImpl(const torch::nn::LSTMOptions& options_)
-    : RecurrentMatrices(empty_matrices("SparseLSTM", options_)), options(options_) {
+    : Matrices(empty_matrices("SparseLSTM", options_)), options(options_) {
   reset();
 }
 
-void SparseLSTMImpl::reset() { register_copies(*this); }
+void SparseLSTMImpl::reset() { register_matrices(*this); }
 
 void SparseLSTMImpl::pretty_print(std::ostream& stream) const { print(stream, "SparseLSTM", *this); }
 
@@ -181,7 +168,7 @@ std::tuple<at::Tensor, Pair> SparseLSTMImpl::forward(const at::Tensor& input, st
   const auto [given_h, given_c] = state.value_or(Pair());
   const at::Tensor h = state_of(op, options, steps, steps.size(1), width(options), given_h, batched);
   const at::Tensor c = state_of(op, options, steps, steps.size(1), options.hidden_size(), given_c, batched);
-  const auto [tensors, counts] = tensors_of(*this);
+  const auto [tensors, counts] = tensors_of(op, *this);
   const auto [output, last_h, last_c] = lstm_csr(steps, std::nullopt, h, c, tensors, counts, options.num_layers(),
                                                  options.bidirectional(), options.dropout(), is_training());
   return {as_given(options, output, batched), batched ? Pair(last_h, last_c) : Pair(last_h.squeeze(1), last_c.squeeze(1))};
@@ -196,7 +183,7 @@ std::tuple<PackedSequence, Pair> SparseLSTMImpl::forward_with_packed_input(const
   const at::Tensor c = state_of(op, options, input.data(), n, options.hidden_size(), given_c, true);
   const at::Tensor& sorted = input.sorted_indices();
   const at::Tensor& unsorted = input.unsorted_indices();
-  const auto [tensors, counts] = tensors_of(*this);
+  const auto [tensors, counts] = tensors_of(op, *this);
   const auto [output, last_h, last_c] =
       lstm_csr(input.data(), input.batch_sizes(), reordered(h, sorted), reordered(c, sorted), tensors, counts,
                options.num_layers(), options.bidirectional(), options.dropout(), is_training());
@@ -206,16 +193,17 @@ std::tuple<PackedSequence, Pair> SparseLSTMImpl::forward_with_packed_input(const
 
 torch::nn::LSTM SparseLSTMImpl::to_dense() const { return unpacked<torch::nn::LSTM>(*this); }
 
-SparseLSTM SparseLSTM::from_dense(const torch::nn::LSTM& dense, const std::string& layout, const Masks& masks) {
-  return packed<SparseLSTM>("SparseLSTM", dense, layout, masks);
+SparseLSTM SparseLSTM::from_dense(const torch::nn::LSTMImpl& dense, const std::string& layout, const Masks& masks,
+                                const std::set<std::string>& stay_dense) {
+  return packed<SparseLSTM>("SparseLSTM", dense, layout, masks, stay_dense);
 }
 
 SparseGRUImpl::SparseGRUImpl(const torch::nn::GRUOptions& options_)
-    : RecurrentMatrices(empty_matrices("SparseGRU", options_)), options(options_) {
+    : Matrices(empty_matrices("SparseGRU", options_)), options(options_) {
   reset();
 }
 
-void SparseGRUImpl::reset() { register_copies(*this); }
+void SparseGRUImpl::reset() { register_matrices(*this); }
 
 void SparseGRUImpl::pretty_print(std::ostream& stream) const { print(stream, "SparseGRU", *this); }
 
@@ -224,7 +212,7 @@ Pair SparseGRUImpl::forward(const at::Tensor& input, at::Tensor state) {
   const bool batched = input.dim() != 2;
   const at::Tensor steps = steps_first(op, options, input);
   const at::Tensor h = state_of(op, options, steps, steps.size(1), options.hidden_size(), state, batched);
-  const auto [tensors, counts] = tensors_of(*this);
+  const auto [tensors, counts] = tensors_of(op, *this);
   const auto [output, last] = gru_csr(steps, std::nullopt, h, tensors, counts, options.num_layers(), options.bidirectional(),
                                       options.dropout(), is_training());
   return {as_given(options, output, batched), batched ? last : last.squeeze(1)};
@@ -232,9 +220,10 @@ Pair SparseGRUImpl::forward(const at::Tensor& input, at::Tensor state) {
 
 std::tuple<PackedSequence, at::Tensor> SparseGRUImpl::forward_with_packed_input(const PackedSequence& input,
                                                                                const at::Tensor& state) {
+  constexpr const char* op = "SparseGRU";
   const int64_t n = input.batch_sizes()[0].item<int64_t>();
-  const at::Tensor h = state_of("SparseGRU", options, input.data(), n, options.hidden_size(), state, true);
-  const auto [tensors, counts] = tensors_of(*this);
+  const at::Tensor h = state_of(op, options, input.data(), n, options.hidden_size(), state, true);
+  const auto [tensors, counts] = tensors_of(op, *this);
   const auto [output, last] = gru_csr(input.data(), input.batch_sizes(), reordered(h, input.sorted_indices()), tensors, counts,
                                       options.num_layers(), options.bidirectional(), options.dropout(), is_training());
   return {PackedSequence(output, input.batch_sizes(), input.sorted_indices(), input.unsorted_indices()),
@@ -243,8 +232,9 @@ std::tuple<PackedSequence, at::Tensor> SparseGRUImpl::forward_with_packed_input(
 
 torch::nn::GRU SparseGRUImpl::to_dense() const { return unpacked<torch::nn::GRU>(*this); }
 
-SparseGRU SparseGRU::from_dense(const torch::nn::GRU& dense, const std::string& layout, const Masks& masks) {
-  return packed<SparseGRU>("SparseGRU", dense, layout, masks);
+SparseGRU SparseGRU::from_dense(const torch::nn::GRUImpl& dense, const std::string& layout, const Masks& masks,
+                                const std::set<std::string>& stay_dense) {
+  return packed<SparseGRU>("SparseGRU", dense, layout, masks, stay_dense);
 }
 
 }  // namespace jouleprune::nn

@@ -2,6 +2,7 @@
 #include <ATen/autocast_mode.h>
 #include <torch/library.h>
 
+#include "ops/nm_signatures.h"
 #include "ops/signatures.h"
 
 namespace jouleprune::ops {
@@ -36,6 +37,14 @@ struct Autocast {
                    std::move(out_features), std::move(in_features), activation);
   }
 
+  static Tensor linear_nm(const Tensor& input, const Tensor& values, const Tensor& indices, const Tensor& key,
+                          const OptionalTensor& prepacked, const OptionalTensor& bias, c10::SymInt in_features, int64_t n, int64_t m,
+                          std::string_view activation) {
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(key_);
+    static const auto op = find_op<LinearNm>("jouleprune::linear_nm");
+    return op.call(cast(input), cast(values), indices, key, prepacked, cast(bias), std::move(in_features), n, m, activation);
+  }
+
   static Tensor conv2d_csr(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                            const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
                            c10::SymInt in_channels, Sizes kernel_size, Sizes stride, Sizes padding, Sizes dilation,
@@ -57,10 +66,12 @@ TORCH_LIBRARY_IMPL(jouleprune, AutocastCPU, m) {
   m.impl("linear_csr", TORCH_FN(jouleprune::ops::AutocastCpu::linear_csr));
   m.impl("conv2d_csr", TORCH_FN(jouleprune::ops::AutocastCpu::conv2d_csr));
   m.impl("linear_bsr", TORCH_FN(jouleprune::ops::AutocastCpu::linear_bsr));
+  m.impl("linear_nm", TORCH_FN(jouleprune::ops::AutocastCpu::linear_nm));
 }
 
 TORCH_LIBRARY_IMPL(jouleprune, AutocastCUDA, m) {
   m.impl("linear_csr", TORCH_FN(jouleprune::ops::AutocastCuda::linear_csr));
   m.impl("conv2d_csr", TORCH_FN(jouleprune::ops::AutocastCuda::conv2d_csr));
   m.impl("linear_bsr", TORCH_FN(jouleprune::ops::AutocastCuda::linear_bsr));
+  m.impl("linear_nm", TORCH_FN(jouleprune::ops::AutocastCuda::linear_nm));
 }

@@ -7,18 +7,17 @@
 
 #include "formats/csr_pack.h"
 #include "ops/csr_checks.h"
+#include "ops/linear_csr_cpu.h"
 #include "ops/parallel.h"
 #include "ops/signatures.h"
 
 namespace jouleprune::ops {
-namespace {
 
 namespace csr = kernels::csr;
 
-Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
-                      const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_features,
-                      std::string_view activation, const OptionalTensor& residual) {
-  constexpr const char* op = "linear_csr";
+Tensor multiply_csr(const char* op, const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
+                    const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_features,
+                    std::string_view activation, const OptionalTensor& residual) {
   const auto act = parse_activation(op, activation);
   const auto isa = active_isa();
   const auto rows = as_rows(op, "input", input, in_features);
@@ -41,9 +40,8 @@ Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
   return output;
 }
 
-Tensor linear_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,
-                                     const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
-  constexpr const char* op = "linear_csr_backward_input";
+Tensor csr_gradient_of_input(const char* op, const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,
+                             const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
   const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, grad_output, "grad_output",
                                    Compare::kWhole);
   const auto rows = as_rows(op, "grad_output", grad_output, weight.csr.rows);
@@ -60,9 +58,8 @@ Tensor linear_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& va
   return grad_input;
 }
 
-Tensor linear_csr_backward_values_cpu(const Tensor& grad_output, const Tensor& input, const Tensor& col_indices,
-                                      const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
-  constexpr const char* op = "linear_csr_backward_values";
+Tensor csr_gradient_of_values(const char* op, const Tensor& grad_output, const Tensor& input, const Tensor& col_indices,
+                              const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
   const auto weight = check_weight(op, nullptr, col_indices, row_offsets, key, in_features, grad_output, "grad_output",
                                    Compare::kWhole);
   const auto grads = as_rows(op, "grad_output", grad_output, weight.csr.rows);
@@ -85,6 +82,25 @@ Tensor linear_csr_backward_values_cpu(const Tensor& grad_output, const Tensor& i
         torch_threads(), active_isa());
   });
   return grad_values;
+}
+
+namespace {
+
+Tensor linear_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
+                      const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_features,
+                      std::string_view activation, const OptionalTensor& residual) {
+  return multiply_csr("linear_csr", input, values, col_indices, row_offsets, key, prepacked, bias, in_features, activation,
+                      residual);
+}
+
+Tensor linear_csr_backward_input_cpu(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,
+                                     const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
+  return csr_gradient_of_input("linear_csr_backward_input", grad_output, values, col_indices, row_offsets, key, in_features);
+}
+
+Tensor linear_csr_backward_values_cpu(const Tensor& grad_output, const Tensor& input, const Tensor& col_indices,
+                                      const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
+  return csr_gradient_of_values("linear_csr_backward_values", grad_output, input, col_indices, row_offsets, key, in_features);
 }
 
 }  // namespace

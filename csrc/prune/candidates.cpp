@@ -4,6 +4,7 @@
 #include <jouleprune/ops.h>
 
 #include <algorithm>
+#include <set>
 #include <sstream>
 #include <utility>
 
@@ -23,7 +24,8 @@ std::map<std::string, std::pair<double, double>> both_joules(const Workload& wor
   std::map<std::string, std::pair<double, double>> joules;
   Workload one = workload;
   for (const auto& entry : workload.entries) {
-    if (entry.weight.empty() || entry.layout != "dense" || (entry.op != "linear" && entry.op != "conv2d")) {
+    static const std::set<std::string> sparse_ops = {"linear", "conv1d", "conv2d", "lstm", "gru"};
+    if (entry.weight.empty() || entry.layout != "dense" || !sparse_ops.contains(entry.op)) {
       continue;
     }
     one.entries = {entry};
@@ -102,7 +104,7 @@ void locate(torch::nn::Module& module, bool replace_in_lists, std::vector<Candid
                                                : candidate.parameter.detach().ne(0).sum().item<int64_t>();
     candidate.obstacle = obstacle(module, candidate.parameter, replace_in_lists);
     if (candidate.obstacle.empty()) {
-      candidate.place = places_of(module, candidate.parameter).front();
+      candidate.unit = unit_of(module, places_of(module, candidate.parameter).front());
     }
   }
 }

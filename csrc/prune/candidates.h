@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "prune/layers.h"
 #include "prune/race.h"
+#include "prune/units.h"
 
 namespace jouleprune::prune {
 
@@ -19,7 +19,7 @@ struct Candidate {
   std::optional<at::Tensor> mask;  // bool, of the weight's shape; empty: the zeros of the weight
   bool wanted = false;             // joules have decided for csr
   bool open = true;                // joules decide nothing here: the clock does
-  Place place{};                   // set where nothing stands in the way
+  Unit unit{};                     // set where nothing stands in the way
   int64_t nnz = 0;
   std::string obstacle;
   Decision decision;

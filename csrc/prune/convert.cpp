@@ -3,15 +3,15 @@
 #include <jouleprune/value_errors.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <iterator>
 #include <map>
+#include <set>
 #include <sstream>
-#include <string_view>
 
-#include "nn/csr_weight.h"
 #include "prune/candidates.h"
-#include "prune/input_sizes.h"
+#include "prune/fuse.h"
+#include "prune/int8.h"
+#include "prune/races.h"
 #include "prune/recording.h"
 
 namespace jouleprune {
@@ -39,54 +39,6 @@ std::optional<Profile> profile_for(const ConvertOptions& options) {
   return std::nullopt;  // a profile of the user's own: the plan is replayed without pricing the result again
 }
 
-bool tuning_is_off() {
-  const char* tune = std::getenv("JOULEPRUNE_TUNE");
-  return tune != nullptr && std::string_view(tune) == "off";
-}
-
-/// Times the layers that joules have not decided.
-std::map<std::string, Race> run_races(torch::nn::Module& module, const std::vector<Candidate>& candidates,
-                                      const Workload& workload, const Forward& forward, const Timer& timer) {
-  const EvalMode eval_mode(module);
-  std::map<std::string, Race> races;
-  std::vector<std::pair<std::string, at::Tensor>> convolutions;
-  for (const auto& candidate : candidates) {
-    if (view_layer(candidate.place).conv.has_value()) {
-      convolutions.emplace_back(candidate.weight, candidate.parameter);
-    }
-  }
-  const bool by_cost = tuning_is_off();
-  KeptTimes kept;
-  const auto sizes = by_cost ? InputSizes{} : conv2d_input_sizes(forward.run, convolutions);
-  for (const auto& candidate : candidates) {
-    const auto layer = view_layer(candidate.place);
-    RaceCase call{layer.weight, candidate.mask, layer.bias, layer.op, {}};
-    auto& race_of = races[candidate.weight];
-    if (layer.conv.has_value()) {
-      call.stride = {(*layer.conv->stride())[0], (*layer.conv->stride())[1]};
-      call.dilation = {(*layer.conv->dilation())[0], (*layer.conv->dilation())[1]};
-      call.padding = *nn::zero_padding(*layer.conv);
-      call.groups = layer.conv->groups();
-      if (const auto it = sizes.find(candidate.weight); it != sizes.end()) {
-        for (const auto& input : it->second) {
-          call.input_sizes = input;
-          race_of += race(call, timer, kept.table());
-        }
-      }
-    }
-    for (const auto& entry : workload.entries) {
-      if (entry.weight == candidate.weight && by_cost) {
-        race_of += race_by_cost(entry, candidate.nnz);
-      } else if (entry.weight == candidate.weight && layer.op == "linear") {
-        call.input_sizes = {entry.n, layer.weight.size(1)};
-        race_of += race(call, timer, kept.table());
-      }
-    }
-  }
-  kept.save();
-  return races;
-}
-
 /// The network as the decisions leave it must cost what the plan says; where a layer had to deviate, at most the budget.
 void check_budget(Workload workload, const std::vector<Candidate>& candidates, const std::vector<Decision>& decisions,
                   const MaskedPlan& plan, const Profile& profile) {
@@ -98,7 +50,7 @@ void check_budget(Workload workload, const std::vector<Candidate>& candidates, c
     }
     for (const auto& candidate : candidates) {
       if (entry.weight == candidate.weight && candidate.decision.layout == "csr") {
-        entry = as_csr(entry, candidate.nnz);
+        entry = as_csr(entry, kept_in(entry, candidate));
       }
     }
   }
@@ -136,6 +88,35 @@ void leave_decisions(torch::nn::Module& module, const std::vector<Decision>& mad
   }
 }
 
+void check_options(const ConvertOptions& options) {
+  TORCH_CHECK_VALUE(options.dtype.empty() || options.dtype == "int8", "convert: dtype: expected \"\" or \"int8\", got \"", options.dtype,
+                    "\"");
+  TORCH_CHECK_VALUE(!options.calibration || !options.dtype.empty(), "convert: calibration: only with dtype = \"int8\"");
+  TORCH_CHECK_VALUE(options.dtype.empty() || (!options.plan.has_value() && !options.profile.has_value()),
+                    "convert: dtype: \"int8\" is decided by the clock alone: leave out plan and profile (the weights hold the zeros)");
+}
+
+/// Replaces what the decisions say, unit by unit.
+void replace_layers(const std::vector<Candidate>& candidates, std::map<std::string, Int8Layer>& int8) {
+  std::map<std::string, std::vector<const Candidate*>> units;
+  for (const auto& candidate : candidates) {
+    if (const auto twin = int8.find(candidate.weight); twin != int8.end() && twin->second.wanted) {
+      run_as(candidate.unit.place, twin->second.twin);
+    } else if (candidate.decision.layout == "csr") {
+      units[candidate.unit.place.path].push_back(&candidate);
+    }
+  }
+  for (const auto& [path, members] : units) {
+    nn::Masks masks;
+    std::set<std::string> sparse;
+    for (const Candidate* member : members) {
+      sparse.insert(member->unit.weight);
+      if (member->mask.has_value()) masks.emplace(member->unit.weight, *member->mask);
+    }
+    run_sparse(members.front()->unit.place, masks, sparse);
+  }
+}
+
 Forward as_planned(Forward forward, const std::optional<MaskedPlan>& plan) {
   if (plan.has_value()) {
     forward.batch = plan->batch;
@@ -150,6 +131,7 @@ Forward as_planned(Forward forward, const std::optional<MaskedPlan>& plan) {
 
 std::vector<Decision> convert(torch::nn::Module& module, const Forward& forward, const ConvertOptions& options) {
   using namespace prune;
+  check_options(options);
   const auto profile = profile_for(options);
   auto candidates = options.plan.has_value() ? planned_candidates(module, *options.plan) : std::vector<Candidate>{};
   const auto workload = record_module("convert", module, as_planned(forward, options.plan), 1.0);
@@ -157,22 +139,30 @@ std::vector<Decision> convert(torch::nn::Module& module, const Forward& forward,
     candidates = with_value_errors([&] { return candidates_with_zeros(module, workload, profile); });
   }
   locate(module, options.replace_in_lists, candidates);
+  auto int8 = options.dtype.empty() ? std::map<std::string, Int8Layer>{} : int8_layers(module, candidates, workload, forward, options);
+  const auto takes_int8 = [&](const Candidate& candidate) {
+    const auto found = int8.find(candidate.weight);
+    return found != int8.end() && found->second.wanted;
+  };
   std::vector<Candidate> open;
   std::copy_if(candidates.begin(), candidates.end(), std::back_inserter(open), [&](const Candidate& candidate) {
-    return candidate.obstacle.empty() && candidate.open && !options.force;
+    return candidate.obstacle.empty() && candidate.open && !options.force && !takes_int8(candidate);
   });
   const auto races = open.empty() ? std::map<std::string, Race>{} : run_races(module, open, workload, forward, options.timer);
   std::vector<Decision> decisions;
   for (auto& candidate : candidates) {
     decide(candidate, options.force, races);
+    if (const auto layer = int8.find(candidate.weight); layer != int8.end()) tell(layer->second, candidate.decision);
     decisions.push_back(candidate.decision);
   }
   if (options.plan.has_value() && profile.has_value() && !options.allow_over_budget) {
     with_value_errors([&] { check_budget(workload, candidates, decisions, *options.plan, *profile); });
   }
-  for (const auto& candidate : candidates) {
-    if (candidate.decision.layout == "csr") {
-      run_sparse(candidate.place, candidate.mask);
+  const auto fusable = options.fuse ? batched_layers(module, forward, candidates) : std::set<std::string>{};
+  replace_layers(candidates, int8);
+  for (const auto& [layer, told] : options.fuse ? fuse(module, fusable) : std::map<std::string, std::string>{}) {
+    for (auto& decision : decisions) {
+      if (decision.name == layer) decision.reason += told;
     }
   }
   leave_decisions(module, decisions);

@@ -4,7 +4,6 @@
 #include <jouleprune/nn.h>
 #include <torch/nn/module.h>
 
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,18 +30,7 @@ std::string layer_of(const std::string& weight);
 /// Empty when the layer that holds the parameter can run sparse after convert(), else one sentence.
 std::string obstacle(torch::nn::Module& root, const at::Tensor& parameter, bool replace_in_lists);
 
-/// Whether the module is a Linear or Conv2d, torch's or ours, and `attribute` its weight.
+/// Whether the module is of a class that a sparse one can replace, and `attribute` one of its weights.
 bool holds_weight(const Place& place);
-
-/// What a race needs to know about a layer.
-struct LayerView {
-  std::string op;  // "linear", "conv2d"
-  at::Tensor weight, bias;
-  std::optional<torch::nn::detail::ConvNdOptions<2>> conv;
-};
-LayerView view_layer(const Place& place);
-
-/// Makes the layer run sparse: switches ours, replaces torch's in its container. The place must have no obstacle.
-void run_sparse(const Place& place, const std::optional<at::Tensor>& mask);
 
 }  // namespace jouleprune::prune

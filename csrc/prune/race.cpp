@@ -2,11 +2,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/conv2d.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/linear.h>
 #include <c10/util/accumulate.h>
-#include <jouleprune/ops.h>
 #include <jouleprune/value_errors.h>
 
 #include <algorithm>
@@ -19,7 +15,7 @@
 #include <system_error>
 #include <thread>
 
-#include "nn/csr_weight.h"
+#include "prune/race_works.h"
 
 namespace jouleprune::prune {
 namespace {
@@ -143,32 +139,16 @@ Race& Race::operator+=(const Race& other) {
   return *this;
 }
 
+Race race(const Work& dense, const Work& sparse, const Timer& timer, const Sampler& sampler) {
+  return timer ? by_timer(dense, sparse, timer) : undisturbed(dense, sparse, sampler ? sampler : system_sample);
+}
+
 namespace {
 
 Race measure(const RaceCase& call, const Timer& timer, const Sampler& sampler) {
-  TORCH_CHECK_VALUE(call.op == "linear" || call.op == "conv2d", "race: op: expected linear or conv2d, got '", call.op, "'");
   const at::NoGradGuard no_grad;
-  const auto weight = call.weight.detach();
-  const auto bias = call.bias.defined() ? std::make_optional(call.bias.detach()) : std::nullopt;
-  const auto input = at::full(call.input_sizes, 0.5, weight.options());  // random numbers would advance the user's generator
-  const auto csr = nn::pack("race", weight, "csr", call.mask);
-  const auto compare = [&](const Work& dense, const Work& sparse) {
-    return timer ? by_timer(dense, sparse, timer) : undisturbed(dense, sparse, sampler ? sampler : system_sample);
-  };
-  if (call.op == "linear") {
-    return compare([&] { at::linear(input, weight, bias); },
-                   [&] {
-                     linear_csr(input, csr.values, csr.col_indices, csr.row_offsets, csr.key, std::nullopt, bias, weight.size(1),
-                                "none");
-                   });
-  }
-  const auto kernel = weight.sizes().slice(2);
-  return compare(
-      [&] { at::conv2d(input, weight, bias, call.stride, call.padding, call.dilation, call.groups); },
-      [&] {
-        conv2d_csr(input, csr.values, csr.col_indices, csr.row_offsets, csr.key, std::nullopt, bias,
-                   weight.size(1) * call.groups, kernel, call.stride, call.padding, call.dilation, call.groups, "none");
-      });
+  const auto [dense, sparse] = works_of(call);
+  return race(dense, sparse, timer, sampler);
 }
 
 std::string times(at::IntArrayRef sizes) {
@@ -223,14 +203,14 @@ void KeptTimes::save() {
 }
 
 Race race(const RaceCase& call, const Timer& timer, plan::TuningTable* tuning, const Sampler& sampler) {
-  if (timer || tuning == nullptr) return measure(call, timer, sampler);
+  if (timer || tuning == nullptr || call.op == "conv1d") return measure(call, timer, sampler);  // the file has no name for conv1d
   const auto tuned = tuned_call(call);
-  const auto dense_s = tuning->find(tuned, "dense"), sparse_s = tuning->find(tuned, "csr");
+  const auto dense_s = tuning->find(tuned, "dense"), sparse_s = tuning->find(tuned, call.kernel);
   if (dense_s.has_value() && sparse_s.has_value()) return {*dense_s, *sparse_s, "measured before"};
   const Race measured = measure(call, timer, sampler);
   if (measured.label != Race::kNoisy) {  // wrong times would decide for good
     tuning->put(tuned, "dense", measured.dense_s);
-    tuning->put(tuned, "csr", measured.sparse_s);
+    tuning->put(tuned, call.kernel, measured.sparse_s);
   }
   return measured;
 }

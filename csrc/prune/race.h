@@ -19,10 +19,12 @@ struct RaceCase {
   at::Tensor weight;
   std::optional<at::Tensor> mask;  // shape of the weight, non-zero = kept; without one the zeros of the weight
   at::Tensor bias;                 // or undefined
-  std::string op;                  // "linear", "conv2d"
+  std::string op;                  // "linear", "conv1d", "conv2d"
   std::vector<int64_t> input_sizes;
   std::array<int64_t, 2> stride = {1, 1}, padding = {0, 0}, dilation = {1, 1};
   int64_t groups = 1;
+  std::string kernel = "csr";      // of a linear also "bsr-int8", and "torch-int8": torch's own dynamic int8 of the dense weight
+  at::Tensor input_scale{};        // of bsr-int8; undefined: a scale per row
 };
 
 /// Seconds per forward pass of one layer, all its calls.
@@ -42,6 +44,9 @@ struct Sample {
   double wall_s = 0, cpu_s = 0;
 };
 using Sampler = std::function<Sample(const std::function<void()>& work)>;
+
+/// Two pieces of work, timed in turn.
+Race race(const std::function<void()>& dense, const std::function<void()>& sparse, const Timer& timer, const Sampler& sampler = {});
 
 /// Both timed in turn. Without a `timer`, the least times of rounds in which no other program had the core; what was measured before
 /// on this machine is looked up in `tuning`, and what was not is added unless it is noisy. With one, the medians of what it says.

@@ -58,6 +58,7 @@ void conv2d_csr(const Call& call, Recording& recording);
 /// `sizes`: those of the dense weight of which `values` are kept.
 void mark_csr(Entry& entry, const at::Tensor& values, std::vector<int64_t> sizes);
 void linear_bsr(const Call& call, Recording& recording);
+void linear_nm(const Call& call, Recording& recording);
 void linear_bsr_int8(const Call& call, Recording& recording);
 void conv2d_bsr_int8(const Call& call, Recording& recording);
 

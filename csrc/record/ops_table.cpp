@@ -38,6 +38,7 @@ void layers(Table& table) {
   add(lstm_csr, {"jouleprune::lstm_csr"});
   add(gru_csr, {"jouleprune::gru_csr"});
   add(linear_bsr, {"jouleprune::linear_bsr"});
+  add(linear_nm, {"jouleprune::linear_nm"});
   add(linear_bsr_int8, {"jouleprune::linear_bsr_int8"});
   add(conv2d_bsr_int8, {"jouleprune::conv2d_bsr_int8"});
 }

@@ -62,6 +62,17 @@ void linear_csr(const Call& call, Recording& recording) {
   add_residual(call, recording, 9);
 }
 
+void linear_nm(const Call& call, Recording& recording) {
+  const int64_t rows = call.tensor(2).size(0), cols = call.integer(6), n = quotient(call.output().numel(), rows);
+  const at::Tensor input = call.tensor(0), values = call.tensor(1), output = call.output();
+  Entry entry = recording.weighted("linear", {rows, cols, n, 1}, values, input, output);
+  mark_csr(entry, values, {rows, cols});
+  if (call.inputs.at(9).toStringView() != "none") entry.ops = output.numel();  // fused
+  entry.pattern = std::to_string(call.integer(7)) + ":" + std::to_string(call.integer(8));
+  entry.layout = "nm";  // run by the kernel of csr: its cost is that one's
+  recording.add(std::move(entry));
+}
+
 void linear_bsr(const Call& call, Recording& recording) {
   const at::Tensor blocks = call.tensor(1);
   const int64_t rows = call.integer(7), cols = call.integer(8);

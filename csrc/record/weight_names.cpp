@@ -1,5 +1,7 @@
 #include "record/weight_names.h"
 
+#include <algorithm>
+#include <array>
 #include <string_view>
 
 namespace jouleprune::record {
@@ -40,9 +42,18 @@ std::string weight_name(const std::string& name, const std::set<std::string>& al
     if (strip(base, suffix) && all.contains(base + "_g") && all.contains(base + "_v")) return base;
   }
   base = name;
-  if (base == "values" || base.ends_with(".values")) {
-    strip(base, "values");
-    if (all.contains(base + "col_indices") && all.contains(base + "row_offsets")) return of_layer(base + "weight");
+  struct Layout {
+    std::string_view values;
+    std::array<const char*, 2> structure;  // tensors beside them
+  };
+  constexpr Layout layouts[] = {{"values", {"col_indices", "row_offsets"}},
+                                {"values", {"indices", "pattern"}},
+                                {"blocks", {"block_columns", "block_row_offsets"}}};
+  for (const auto& [values, structure] : layouts) {
+    base = name;
+    if (!strip(base, values) || (!base.empty() && !base.ends_with('.'))) continue;
+    const auto there = [&](const char* tensor) { return all.contains(base + tensor); };
+    if (std::all_of(structure.begin(), structure.end(), there)) return of_layer(base + "weight");
   }
   return of_layer(name);
 }

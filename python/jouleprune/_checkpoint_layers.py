@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from .errors import PatternError
 from .fuse import FOLDABLE, give_bias
 from .layers import SPARSE, int8_twin, sparse_twin, unit_weights
 from .nn import SparseLinear
@@ -109,6 +110,16 @@ def _empty_twin(dense: torch.nn.Module, own: Mapping[str, torch.Tensor], class_n
         none_kept = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
         size = (int(blocks.shape[1]), int(blocks.shape[2]))
         return SparseLinear.from_dense(dense, layout="bsr", block_size=size, mask=none_kept)
+    if class_name == "SparseLinearNM":
+        pattern = own.get("pattern")
+        if not isinstance(dense, torch.nn.Linear) or pattern is None or pattern.dim() != 1 or pattern.numel() != 2:
+            return None
+        none_kept = torch.zeros(dense.weight.shape, dtype=torch.bool, device=dense.weight.device)
+        n, m = (int(number) for number in pattern)
+        try:
+            return SparseLinear.from_dense(dense, layout="nm", pattern=f"{n}:{m}", mask=none_kept)
+        except PatternError:
+            return None
     weights = unit_weights(dense)
     sparse = {weight for weight in weights if f"{weight.removesuffix('.weight')}.values" in own}
     nothing = {

@@ -29,6 +29,7 @@ from ._fake_checks import (
     check_weight,
     conv_output_size,
 )
+from ._fakes_nm import linear_nm, linear_nm_backward_input, linear_nm_backward_values, pack_nm, unpack_nm
 from ._unit_fakes import UNIT_FAKES
 
 __all__ = ["FAKES", "VMAPS"]
@@ -403,6 +404,11 @@ FAKES: dict[str, Callable[..., Any]] = {
         unpack_bsr_int8,
         linear_bsr_int8,
         conv2d_bsr_int8,
+        pack_nm,
+        unpack_nm,
+        linear_nm,
+        linear_nm_backward_input,
+        linear_nm_backward_values,
         pack_mask,
         unpack_mask,
         apply_mask_,
@@ -411,5 +417,5 @@ FAKES: dict[str, Callable[..., Any]] = {
 } | UNIT_FAKES
 VMAPS: dict[str, Callable[..., Any]] = {
     name: _map_the_input(name)
-    for name in ("linear_csr", "conv2d_csr", "linear_bsr", "linear_bsr_int8", "conv2d_bsr_int8")
+    for name in ("linear_csr", "conv2d_csr", "linear_bsr", "linear_bsr_int8", "conv2d_bsr_int8", "linear_nm")
 }

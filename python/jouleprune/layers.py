@@ -27,6 +27,7 @@ SPARSE = (
     sparse_nn.SparseLinear,
     sparse_nn.SparseLinearBSR,
     sparse_nn.SparseLinearInt8,
+    sparse_nn.SparseLinearNM,
     sparse_nn.SparseConv1d,
     sparse_nn.SparseConv2d,
     sparse_nn.SparseConv2dInt8,

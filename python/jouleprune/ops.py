@@ -33,6 +33,12 @@ A convolution's weight [out_channels, channels, kh, kw] (channels = in_channels 
 kw * channels], channels filled up with zeros to a multiple of four: a block is four neighbouring channels at one tap.
 ``weight.permute(0, 2, 3, 1)``, padded, is what :func:`pack_bsr_int8` takes.
 
+Layout nm of a weight ``[rows, cols]`` keeps n of each m neighbouring inputs of a row (``docs/formats.md``):
+
+- ``values`` [rows, kept]: as of csr, groups ascending; kept = cols // m * n + min(n, cols % m)
+- ``indices`` [rows, kept]: uint8, the place within the group, ascending in a group
+- ``key`` [2]: int64, content key of the structure; it covers rows, cols, n and m
+
 The structure is checked in full when its storage is first seen (and again after a change in place), not on each call.
 
 Errors: ``ValueError`` for shapes, sizes, names, devices and unsound structures, ``TypeError`` for dtypes. Each names
@@ -51,6 +57,7 @@ import torch
 from torch import Tensor
 
 from ._fakes import FAKES, VMAPS
+from ._ops_nm import linear_nm, pack_nm, unpack_nm
 from ._unit_ops import mask_n_of_m, mask_smallest, spread_units, unit_norms
 
 __all__ = [
@@ -61,12 +68,14 @@ __all__ = [
     "linear_bsr",
     "linear_bsr_int8",
     "linear_csr",
+    "linear_nm",
     "mask_n_of_m",
     "mask_smallest",
     "pack_bsr",
     "pack_bsr_int8",
     "pack_csr",
     "pack_mask",
+    "pack_nm",
     "prepack_bsr",
     "prepack_csr",
     "spread_units",
@@ -75,6 +84,7 @@ __all__ = [
     "unpack_bsr_int8",
     "unpack_csr",
     "unpack_mask",
+    "unpack_nm",
 ]
 
 _ops = torch.ops.jouleprune

@@ -1,5 +1,5 @@
 """Saves a small sparse model as TorchScript and as an AOTInductor package, with an input and the output that C++ must
-reproduce.
+reproduce, and sparse layers whose states C++ modules load.
 
 python make_artifacts.py FOLDER
 """
@@ -34,6 +34,43 @@ def make_model() -> torch.nn.Module:
     ).eval()
 
 
+def pruned(layer: torch.nn.Linear, block: tuple[int, int] = (1, 1)) -> torch.nn.Linear:
+    """Two thirds of its blocks are zero."""
+    kept = torch.rand(layer.out_features // block[0], layer.in_features // block[1]) > 2 / 3
+    with torch.no_grad():
+        layer.weight.mul_(kept.repeat_interleave(block[0], 0).repeat_interleave(block[1], 1))
+    return layer
+
+
+def exchanged() -> dict[str, torch.nn.Module]:
+    """Modules whose states travel between Python and C++, by name of their files; exchange.cpp has the same."""
+    torch.manual_seed(1)
+    sparse = jouleprune.nn.SparseLinear.from_dense
+    layers = torch.nn.Sequential(
+        sparse(pruned(torch.nn.Linear(24, 20))),
+        sparse(pruned(torch.nn.Linear(20, 16), (4, 4)), layout="bsr", block_size=(4, 4)),
+        sparse(pruned(torch.nn.Linear(16, 32, bias=False), (16, 1)), layout="vector"),
+        sparse(pruned(torch.nn.Linear(32, 8)), dtype="int8"),
+    )
+    attention = torch.nn.MultiheadAttention(24, 3)
+    lstm = torch.nn.LSTM(24, 8)
+    with torch.no_grad():
+        for weight in (attention.in_proj_weight, attention.out_proj.weight, lstm.weight_ih_l0, lstm.weight_hh_l0):
+            weight.mul_(torch.rand_like(weight) > 0.7)
+    return {
+        "layers": layers.eval(),
+        "attention": jouleprune.nn.SparseMultiheadAttention.from_dense(attention, dense=["out_proj.weight"]).eval(),
+        "lstm": jouleprune.nn.SparseLSTM.from_dense(lstm).eval(),
+    }
+
+
+def first_output(module: torch.nn.Module, example: torch.Tensor) -> torch.Tensor:
+    """Attention attends to its own input."""
+    attends = isinstance(module, jouleprune.nn.SparseMultiheadAttention)
+    out = module(example, example, example) if attends else module(example)
+    return out[0] if isinstance(out, tuple) else out
+
+
 def write_tensor(tensor: torch.Tensor, stem: Path) -> None:
     """Little-endian float32 in ``<stem>.f32``, sizes as text in ``<stem>.shape``."""
     stem.with_suffix(".f32").write_bytes(tensor.detach().contiguous().numpy().astype("<f4").tobytes())
@@ -53,6 +90,13 @@ def main(folder: Path) -> None:
         torch._inductor.aoti_compile_and_package(exported, package_path=str(folder / "model.pt2"))
     write_tensor(example, folder / "input")
     write_tensor(expected, folder / "expected")
+    steps = torch.randn(5, 3, 24)
+    write_tensor(steps, folder / "steps")
+    for name, module in exchanged().items():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=r".*torch\.jit\..* is (deprecated|not supported)")
+            torch.jit.script(module).save(str(folder / f"{name}.pt"))
+            write_tensor(first_output(module, steps), folder / name)
     print(f"wrote model.pt, model.pt2, input and expected output to {folder}")
 
 

@@ -15,6 +15,7 @@ cmake -G Ninja -S "$here" -B "$build/installed" -DCMAKE_PREFIX_PATH="$package/sh
   -DCONSUMER_ARTIFACTS="$build/artifacts" >"$build/configure.log" || { cat "$build/configure.log"; exit 1; }
 cmake --build "$build/installed" -j "${MAX_JOBS:-$(nproc)}"
 ctest --test-dir "$build/installed" --output-on-failure
+"$python" "$here/check_exchanged.py" "$build/artifacts"
 
 rm -rf "$build/moved prefix"
 mkdir -p "$build/moved prefix"

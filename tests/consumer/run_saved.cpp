@@ -1,29 +1,14 @@
 // run_saved script|aoti <folder>: runs what Python saved there and compares with what Python computed.
-// Tensors are files of little-endian float32 (x.f32) beside their sizes as text (x.shape). Names no symbol of jouleprune.
+// Names no symbol of jouleprune.
 #include <torch/csrc/inductor/aoti_package/model_package_loader.h>
 #include <torch/script.h>
 
 #include <algorithm>
-#include <fstream>
 #include <string>
-#include <vector>
 
-#include "check.h"
+#include "read_tensor.h"
 
 namespace {
-
-torch::Tensor read_tensor(const std::string& path) {
-  std::ifstream shape(path + ".shape");
-  std::vector<int64_t> sizes;
-  for (int64_t size = 0; shape >> size;) {
-    sizes.push_back(size);
-  }
-  auto tensor = torch::empty(sizes);
-  std::ifstream values(path + ".f32", std::ios::binary);
-  values.read(reinterpret_cast<char*>(tensor.data_ptr<float>()), static_cast<std::streamsize>(tensor.nbytes()));
-  REQUIRE(!sizes.empty() && values && values.peek() == EOF);
-  return tensor;
-}
 
 torch::Tensor run(const std::string& kind, const std::string& folder, const torch::Tensor& input) {
   if (kind == "script") {

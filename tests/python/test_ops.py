@@ -121,6 +121,35 @@ def unpack_arguments(weight=None, grad=False):
     return (values.requires_grad_(grad), col_indices, row_offsets, 7)
 
 
+def obeying(rows: int, cols: int, n: int, m: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """A weight with at most n of each m inputs kept, in some groups fewer."""
+    groups = -(-cols // m)
+    scores = torch.rand(rows, groups, m)
+    kept = (scores.argsort(-1).argsort(-1) < n) & (torch.rand(rows, groups, m) < 0.9)
+    weight = torch.randn(rows, groups, m, dtype=torch.float64) * kept
+    return weight.view(rows, groups * m)[:, :cols].contiguous().to(dtype)
+
+
+def nm_arguments(batch=3, rows=5, cols=11, n=2, m=4, bias=True, activation="none", grad=True, dtype=torch.float32):
+    values, indices, key = jp.ops.pack_nm(obeying(rows, cols, n, m, dtype), n=n, m=m)
+    x = torch.randn(batch, cols, dtype=dtype)
+    b = torch.randn(rows, dtype=dtype) if bias else None
+    for tensor in (x, values, b):
+        if tensor is not None:
+            tensor.requires_grad_(grad)
+    return (x, values, indices, key, None, b, cols, n, m, activation)
+
+
+def backward_nm(which: str):
+    x, values, indices, key, _, _, *sizes, _ = nm_arguments(grad=False)
+    return (torch.randn(3, 5), values if which == "input" else x, indices, key, *sizes)
+
+
+def unpack_nm_arguments(rows=5, cols=11, n=2, m=4, grad=False, dtype=torch.float32):
+    values, indices, _ = jp.ops.pack_nm(obeying(rows, cols, n, m, dtype), n=n, m=m)
+    return (values.requires_grad_(grad), indices, cols, n, m)
+
+
 def int8_arguments(n=3, rows=5, cols=7, bias=True, activation="none", scale=None, dtype=torch.float32, weight=None):
     packed = jp.ops.pack_bsr_int8(masked(rows, cols) if weight is None else weight)
     b = torch.randn(rows) if bias else None
@@ -250,6 +279,34 @@ CASES = {
         unpack_bsr_arguments(density=0, grad=True),
     ],
     "prepack_bsr": lambda: [unpack_bsr_arguments()],
+    "linear_nm": lambda: [
+        nm_arguments(),
+        nm_arguments(bias=False, activation="relu"),
+        nm_arguments(activation="gelu", n=1, m=2),
+        nm_arguments(batch=0),
+        nm_arguments(rows=1, cols=1),
+        nm_arguments(batch=40, rows=33, cols=40, n=4, m=16, grad=False),
+        nm_arguments(cols=37, n=31, m=32),
+        nm_arguments(dtype=torch.bfloat16),
+        nm_arguments(dtype=torch.float16, grad=False),
+        laid_out(nm_arguments(), strided),
+        laid_out(nm_arguments(), lambda x: x.repeat(2, 2, 1, 1)),
+        laid_out(nm_arguments(grad=False), lambda x: x[0]),
+    ],
+    "linear_nm_backward_input": lambda: [backward_nm("input")],
+    "linear_nm_backward_values": lambda: [backward_nm("values"), laid_out(backward_nm("values"), strided)],
+    "pack_nm": lambda: [
+        (obeying(5, 7, 2, 4), None, 2, 4),
+        (torch.randn(4, 6), obeying(4, 6, 1, 3) != 0, 1, 3),
+        (obeying(6, 36, 2, 4).view(6, 4, 3, 3), None, 2, 4),
+        (torch.zeros(3, 4, dtype=torch.bfloat16), None, 1, 2),
+        (torch.zeros(0, 4), None, 2, 4),
+    ],
+    "unpack_nm": lambda: [
+        unpack_nm_arguments(),
+        unpack_nm_arguments(grad=True),
+        unpack_nm_arguments(cols=3, grad=True),
+    ],
     "linear_csr_backward_input": lambda: [backward_linear("input")],
     "linear_csr_backward_values": lambda: [backward_linear("values"), laid_out(backward_linear("values"), strided)],
     "conv2d_csr_backward_input": lambda: [backward_conv("input"), laid_out(backward_conv("input"), channels_last)],
@@ -507,13 +564,19 @@ def test_autocast():
 
 
 @pytest.mark.parametrize(
-    "op,make", [("linear_csr", linear_arguments), ("conv2d_csr", conv_arguments), ("linear_bsr", bsr_arguments)]
+    "op,make",
+    [
+        ("linear_csr", linear_arguments),
+        ("conv2d_csr", conv_arguments),
+        ("linear_bsr", bsr_arguments),
+        ("linear_nm", nm_arguments),
+    ],
 )
 @pytest.mark.parametrize("activation", ["none", "relu"])
 @pytest.mark.parametrize("wanted", [0, 1])
 def test_double_backward_is_refused(op, make, activation, wanted):
     arguments = make(dtype=torch.float64, activation=activation)
-    with pytest.raises(RuntimeError, match=r"double backward through layout (csr|bsr).*not supported"):
+    with pytest.raises(RuntimeError, match=r"double backward through layout (csr|bsr|nm).*not supported"):
         loss = (getattr(ops, op)(*arguments) ** 2).sum()
         torch.autograd.grad(loss, arguments[wanted], create_graph=True)
 
@@ -521,7 +584,13 @@ def test_double_backward_is_refused(op, make, activation, wanted):
 @pytest.mark.parametrize("wanted", [0, 1])
 @pytest.mark.parametrize("trainable", [True, False])
 @pytest.mark.parametrize(
-    "op,make", [("linear_csr", linear_arguments), ("conv2d_csr", conv_arguments), ("linear_bsr", bsr_arguments)]
+    "op,make",
+    [
+        ("linear_csr", linear_arguments),
+        ("conv2d_csr", conv_arguments),
+        ("linear_bsr", bsr_arguments),
+        ("linear_nm", nm_arguments),
+    ],
 )
 def test_forward_mode_is_refused(op, make, trainable, wanted):
     """A tangent that is dropped would be a derivative of zero."""

@@ -3,8 +3,11 @@
 #include <jouleprune/energy.h>
 #include <jouleprune/error.h>
 #include <jouleprune/nn.h>
+#include <jouleprune/nn_attention.h>
 #include <jouleprune/nn_sequence.h>
 #include <jouleprune/ops.h>
+#include <jouleprune/ops_int8.h>
+#include <jouleprune/ops_nm.h>
 #include <jouleprune/ops_recurrent.h>
 #include <jouleprune/plan.h>
 #include <jouleprune/prune.h>

@@ -1,4 +1,5 @@
-// torch::nn modules with sparse weights. State dict as in Python: values, col_indices, row_offsets, key, bias.
+// torch::nn modules with sparse weights. State dict as in Python: values, col_indices, row_offsets, key, bias in layout csr; other
+// layouts have tensors of their own (docs/formats.md).
 //
 // SparseLinear, SparseConv2d: always sparse; made from a dense layer. Linear, Conv2d: the interface of torch::nn's; they start
 // dense, are pruned in place and switch to sparse at convert(): for structs that hold a layer as a typed member, which a
@@ -11,6 +12,7 @@
 #include <torch/nn/pimpl.h>
 
 #include <array>
+#include <concepts>
 #include <iosfwd>
 #include <memory>
 #include <optional>
@@ -36,58 +38,107 @@ struct Explained {
   std::shared_ptr<const std::vector<Decision>> decisions;
 };
 
-/// Layer sizes, and nothing else: a csr layer is as large as what was packed or is loaded into it.
+/// Rows and columns of the blocks of layout bsr.
+using BlockSize = std::array<int64_t, 2>;
+
+/// How from_dense() packs the weight of a Linear: the arguments of Python's SparseLinear.from_dense.
+struct PackOptions {
+  /// "csr", which "" stands for too; "bsr" and "vector" keep whole blocks (on the CPU alone). With dtype "int8": "bsr" or "".
+  std::string layout{};
+  /// Of the weight's shape: non-zero = kept. Without one the zeros of the weight are the mask.
+  std::optional<at::Tensor> mask{};
+  /// Of layout "bsr": a block is kept when any of its entries is; without one the largest of the known sizes that stores no pruned
+  /// entry. Of layout "vector": {r, 1}, by default {16, 1}.
+  std::optional<BlockSize> block_size{};
+  /// "" keeps the dtype of the weight. "int8" quantises it in blocks of 1 x 4, one scale per output: for inference.
+  std::string dtype{};
+};
+
+/// Layer sizes, and how the weight is kept. A layer is as large as what was packed or is loaded into it.
 struct SparseLinearOptions {
   SparseLinearOptions(int64_t in_features, int64_t out_features, bool bias = true)
       : in_features(in_features), out_features(out_features), bias(bias) {}
   int64_t in_features, out_features;
   bool bias;
+  std::string layout = "csr";      ///< "csr" or "bsr" ("vector" is bsr with blocks of {r, 1})
+  BlockSize block_size = {1, 1};   ///< of layout bsr; {1, 4} with dtype "int8"
+  std::string dtype{};             ///< "int8", or "" for values as they are
 };
 
-/// y = x W^T + b with W in layout csr. Trainable at the kept entries.
+/// y = activation(x W^T + b) with a sparse W. Trainable at the kept entries (of bsr: in the kept blocks), but not with dtype "int8".
 class SparseLinearImpl : public torch::nn::Cloneable<SparseLinearImpl>, public Explained {
  public:
-  /// No entry kept: a place to load into (torch::load accepts any number of kept entries).
+  /// No entry kept: a place to load into (torch::load accepts any layout and any number of kept entries).
   SparseLinearImpl(int64_t in_features, int64_t out_features)
       : SparseLinearImpl(SparseLinearOptions(in_features, out_features)) {}
+  /// Throws c10::ValueError for sizes below 0, PatternError for an unknown layout or dtype.
   explicit SparseLinearImpl(SparseLinearOptions options);
 
   /// Registers own copies of the present values and structure: a pruned layer has no fresh initialisation to go back to.
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
-  /// Checks sizes and structure before anything changes. Throws c10::ValueError.
+  /// Takes the layout of the archive. Checks sizes and structure before anything changes. Throws c10::ValueError.
   void load(torch::serialize::InputArchive& archive) override;
-  /// Converts floating-point tensors only: indices stay int32.
+  /// Converts floating-point values only: indices stay int32, and of an int8 layer everything keeps its dtype.
   void to(torch::Device device, torch::Dtype dtype, bool non_blocking = false) override;
   void to(torch::Dtype dtype, bool non_blocking = false) override;
   void to(torch::Device device, bool non_blocking = false) override;
 
   /// input [..., in_features] -> [..., out_features]
   at::Tensor forward(const at::Tensor& input);
-  /// Weight [out_features, in_features] with its zeros; differentiable in `values`.
+  /// Weight [out_features, in_features] with its zeros; differentiable in `values` or `blocks`. Of int8: what int8 holds, float32.
   at::Tensor to_dense() const;
-  int64_t nnz() const { return values.numel(); }
+  /// Kept entries; of bsr and int8 all entries of the kept blocks.
+  int64_t nnz() const { return values.defined() ? values.numel() : blocks.numel(); }
+  bool is_int8() const { return options.dtype == "int8"; }
+  /// W becomes diag(scale) W and b becomes scale b + shift, both [out_features]: a batch norm behind the layer, folded into it. A layer
+  /// without a bias gets one. Throws c10::ValueError for other sizes, or a layout other than csr.
+  void scale_rows(const at::Tensor& scale, const at::Tensor& shift);
+  /// Of an int8 layer: rounds all inputs to multiples of `scale` (the largest magnitude expected / 127); without one each row of an
+  /// input gets its own. Throws c10::ValueError for a scale that is not positive, or another layer.
+  void fix_input_scale(std::optional<double> scale);
 
   SparseLinearOptions options;
-  at::Tensor values;       ///< [nnz], parameter
-  at::Tensor col_indices;  ///< [nnz], int32
-  at::Tensor row_offsets;  ///< [out_features + 1], int32
+  at::Tensor values;       ///< csr: [nnz], parameter
+  at::Tensor col_indices;  ///< csr: [nnz], int32
+  at::Tensor row_offsets;  ///< csr: [out_features + 1], int32
+  at::Tensor blocks;             ///< bsr: [blocks, r, c], parameter; int8: [blocks, 1, 4], buffer
+  at::Tensor block_columns;      ///< bsr, int8: [blocks], int32
+  at::Tensor block_row_offsets;  ///< bsr: [ceil(out_features / r) + 1], int8: [out_features + 1], int32
+  at::Tensor scales;             ///< int8: [out_features], float32
+  at::Tensor input_scale;        ///< int8: [1], float32; 0: a scale per row of the input
   at::Tensor key;          ///< [2], int64
-  at::Tensor bias;         ///< [out_features] or undefined
+  at::Tensor bias;         ///< [out_features] or undefined; of int8 a buffer, float32
+  std::string activation = "none";  ///< applied by the op: set by convert() with fuse = true, gone in to_dense()
+
+ private:
+  friend class SparseLinear;
+  void take_over(SparseLinearImpl& other);
 };
 
 class SparseLinear : public torch::nn::ModuleHolder<SparseLinearImpl> {
  public:
   using torch::nn::ModuleHolder<SparseLinearImpl>::ModuleHolder;
   using Impl [[maybe_unused]] = SparseLinearImpl;
-  /// `layout`: "csr". `mask` [out_features, in_features]: non-zero = kept; without one the zeros of the weight are the mask.
-  /// The new layer shares nothing with `dense`. Throws PatternError (unknown layout), c10::ValueError (mask of another shape).
-  static SparseLinear from_dense(const torch::nn::LinearImpl& dense, const std::string& layout = "csr",
-                                 const std::optional<at::Tensor>& mask = std::nullopt);
-  static SparseLinear from_dense(const torch::nn::Linear& dense, const std::string& layout = "csr",
+  /// Of a weight [out_features, in_features] and a bias, which may be undefined. Throws as from_dense.
+  static SparseLinear pack(const at::Tensor& weight, const at::Tensor& bias, const PackOptions& options);
+  /// The new layer shares nothing with `dense`. Throws PatternError (unknown layout or dtype, a block size that does not belong to it,
+  /// zeros that no known block size covers), c10::ValueError (mask of another shape).
+  static SparseLinear from_dense(const torch::nn::LinearImpl& dense, const PackOptions& options);
+  static SparseLinear from_dense(const torch::nn::Linear& dense, const PackOptions& options) { return from_dense(*dense, options); }
+  /// Layouts "csr" and "bsr" by name.
+  template <std::convertible_to<std::string> Layout>
+  static SparseLinear from_dense(const torch::nn::LinearImpl& dense, const Layout& layout,
+                                 const std::optional<at::Tensor>& mask = std::nullopt) {
+    return from_dense(dense, PackOptions{.layout = layout, .mask = mask});
+  }
+  template <std::convertible_to<std::string> Layout>
+  static SparseLinear from_dense(const torch::nn::Linear& dense, const Layout& layout,
                                  const std::optional<at::Tensor>& mask = std::nullopt) {
     return from_dense(*dense, layout, mask);
   }
+  static SparseLinear from_dense(const torch::nn::LinearImpl& dense) { return from_dense(dense, PackOptions{}); }
+  static SparseLinear from_dense(const torch::nn::Linear& dense) { return from_dense(*dense, PackOptions{}); }
 };
 
 /// Convolution with its weight [out_channels, in_channels / groups x kernel taps] in layout csr. Trainable at the kept entries.
@@ -112,9 +163,12 @@ class SparseConv2dImpl : public torch::nn::Cloneable<SparseConv2dImpl>, public E
   /// Weight [out_channels, in_channels / groups, kernel height, kernel width] with its zeros; differentiable in `values`.
   at::Tensor to_dense() const;
   int64_t nnz() const { return values.numel(); }
+  /// As SparseLinear's, by output channels.
+  void scale_rows(const at::Tensor& scale, const at::Tensor& shift);
 
   torch::nn::detail::ConvNdOptions<2> options;
   at::Tensor values, col_indices, row_offsets, key, bias;  ///< as in SparseLinear
+  std::string activation = "none";                         ///< as in SparseLinear
 };
 
 class SparseConv2d : public torch::nn::ModuleHolder<SparseConv2dImpl> {
@@ -136,6 +190,10 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl>, public Explained {
  public:
   LinearImpl(int64_t in_features, int64_t out_features) : LinearImpl(torch::nn::LinearOptions(in_features, out_features)) {}
   explicit LinearImpl(const torch::nn::LinearOptions& options);
+  /// Dense from the start, with these very tensors as parameters; `bias` may be undefined.
+  LinearImpl(const at::Tensor& weight, const at::Tensor& bias);
+  /// Sparse from the start, sharing the tensors of `made`.
+  explicit LinearImpl(const SparseLinear& made);
 
   void reset() override;
   /// As torch::nn::Linear draws them; c10::ValueError once sparse.
@@ -150,8 +208,17 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl>, public Explained {
   /// The weight with its zeros, dense or sparse.
   at::Tensor to_dense() const;
   bool is_sparse() const { return sparse_ != nullptr; }
+  /// Kept entries; while dense all of them.
+  int64_t nnz() const { return sparse_ ? sparse_->nnz() : weight.numel(); }
   /// Keeps the entries where `mask` is non-zero (without one: where the weight is not zero). Throws as SparseLinear::from_dense.
-  void switch_to_sparse(const std::string& layout = "csr", const std::optional<at::Tensor>& mask = std::nullopt);
+  template <std::convertible_to<std::string> Layout>
+  void switch_to_sparse(const Layout& layout, const std::optional<at::Tensor>& mask = std::nullopt) {
+    switch_to_sparse(PackOptions{.layout = layout, .mask = mask});
+  }
+  void switch_to_sparse() { switch_to_sparse(PackOptions{}); }
+  void switch_to_sparse(const PackOptions& options);
+  /// The same with a layer that was packed from this one before; it shares its tensors.
+  void switch_to_sparse(const SparseLinear& made);
   /// Back to a dense, trainable weight.
   void switch_to_dense();
   /// The sparse layer that runs inside, or nullptr; its tensors are this module's parameters and buffers.

@@ -7,6 +7,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -33,9 +34,12 @@ class SparseConv1dImpl : public torch::nn::Cloneable<SparseConv1dImpl>, public E
   /// Weight [out_channels, in_channels / groups, kernel size] with its zeros; differentiable in `values`.
   at::Tensor to_dense() const;
   int64_t nnz() const { return values.numel(); }
+  /// As SparseLinear's, by output channels.
+  void scale_rows(const at::Tensor& scale, const at::Tensor& shift);
 
   torch::nn::detail::ConvNdOptions<1> options;
   at::Tensor values, col_indices, row_offsets, key, bias;  ///< as in SparseLinear
+  std::string activation = "none";                         ///< as in SparseLinear
 };
 
 class SparseConv1d : public torch::nn::ModuleHolder<SparseConv1dImpl> {
@@ -55,17 +59,17 @@ class SparseConv1d : public torch::nn::ModuleHolder<SparseConv1dImpl> {
 /// weight are its mask.
 using Masks = std::map<std::string, at::Tensor>;
 
-/// What LSTM and GRU share: their matrices W_ih, W_hh and W_hr of each layer and direction, in the order of the ops.
-struct RecurrentMatrices {
+/// The weights of a module that has several, in the order of the dense module's: each is a child, in layout csr or dense.
+struct Matrices {
   std::vector<std::string> names;
-  std::vector<SparseLinear> matrices;
+  std::vector<Linear> matrices;
 
-  /// Kept entries of all matrices.
+  /// Kept entries of all matrices; of those that are dense all entries.
   int64_t nnz() const;
 };
 
 /// torch::nn::LSTM with weights in layout csr, trainable at the kept entries: the same inputs, states and options.
-class SparseLSTMImpl : public torch::nn::Cloneable<SparseLSTMImpl>, public Explained, public RecurrentMatrices {
+class SparseLSTMImpl : public torch::nn::Cloneable<SparseLSTMImpl>, public Explained, public Matrices {
  public:
   SparseLSTMImpl(int64_t input_size, int64_t hidden_size) : SparseLSTMImpl(torch::nn::LSTMOptions(input_size, hidden_size)) {}
   /// No entry kept: a place to load into.
@@ -94,12 +98,17 @@ class SparseLSTM : public torch::nn::ModuleHolder<SparseLSTMImpl> {
  public:
   using torch::nn::ModuleHolder<SparseLSTMImpl>::ModuleHolder;
   using Impl [[maybe_unused]] = SparseLSTMImpl;
-  /// As SparseLinear::from_dense.
-  static SparseLSTM from_dense(const torch::nn::LSTM& dense, const std::string& layout = "csr", const Masks& masks = {});
+  /// As SparseLinear::from_dense. `stay_dense`: names of weights that are not pruned, which run faster dense.
+  static SparseLSTM from_dense(const torch::nn::LSTMImpl& dense, const std::string& layout = "csr", const Masks& masks = {},
+                               const std::set<std::string>& stay_dense = {});
+  static SparseLSTM from_dense(const torch::nn::LSTM& dense, const std::string& layout = "csr", const Masks& masks = {},
+                               const std::set<std::string>& stay_dense = {}) {
+    return from_dense(*dense, layout, masks, stay_dense);
+  }
 };
 
 /// torch::nn::GRU with weights in layout csr; as SparseLSTM.
-class SparseGRUImpl : public torch::nn::Cloneable<SparseGRUImpl>, public Explained, public RecurrentMatrices {
+class SparseGRUImpl : public torch::nn::Cloneable<SparseGRUImpl>, public Explained, public Matrices {
  public:
   SparseGRUImpl(int64_t input_size, int64_t hidden_size) : SparseGRUImpl(torch::nn::GRUOptions(input_size, hidden_size)) {}
   explicit SparseGRUImpl(const torch::nn::GRUOptions& options);
@@ -123,7 +132,12 @@ class SparseGRU : public torch::nn::ModuleHolder<SparseGRUImpl> {
  public:
   using torch::nn::ModuleHolder<SparseGRUImpl>::ModuleHolder;
   using Impl [[maybe_unused]] = SparseGRUImpl;
-  static SparseGRU from_dense(const torch::nn::GRU& dense, const std::string& layout = "csr", const Masks& masks = {});
+  static SparseGRU from_dense(const torch::nn::GRUImpl& dense, const std::string& layout = "csr", const Masks& masks = {},
+                              const std::set<std::string>& stay_dense = {});
+  static SparseGRU from_dense(const torch::nn::GRU& dense, const std::string& layout = "csr", const Masks& masks = {},
+                              const std::set<std::string>& stay_dense = {}) {
+    return from_dense(*dense, layout, masks, stay_dense);
+  }
 };
 
 }  // namespace jouleprune::nn

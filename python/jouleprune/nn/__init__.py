@@ -13,6 +13,9 @@ inference; ``SparseConv2d.from_dense(conv, dtype="int8")`` a ``SparseConv2dInt8`
 ``SparseLinear.from_dense(linear, layout="bsr")`` and ``layout="vector"`` give a ``SparseLinearBSR``: a weight in
 blocks, with the parameter ``blocks`` in place of ``values``.
 
+``SparseLinear.from_dense(linear, layout="nm", pattern="2:4")`` gives a ``SparseLinearNM``: n of each m neighbouring
+inputs are kept, with uint8 ``indices`` in place of columns.
+
 ``load_state_dict`` accepts another number of kept weights: ``values`` stays the same Parameter with another size, so
 make an optimizer with state (momentum) anew. A module takes a state as a whole or not at all; of a model, torch loads
 the modules before the refused one (``jouleprune.load`` checks all first).
@@ -27,6 +30,7 @@ from .int8 import SparseLinearInt8
 from .int8_conv2d import SparseConv2dInt8
 from .linear import SparseLinear, SparseLinearCSR
 from .lstm import SparseLSTM, SparseLSTMCSR
+from .nm import SparseLinearNM
 
 __all__ = [
     "SparseConv1d",
@@ -42,6 +46,7 @@ __all__ = [
     "SparseLinearBSR",
     "SparseLinearCSR",
     "SparseLinearInt8",
+    "SparseLinearNM",
     "SparseMultiheadAttention",
     "SparseMultiheadAttentionCSR",
 ]

@@ -12,6 +12,7 @@ from ._checks import check_dense, unsupported_input
 from ._csr_weight import CsrWeight
 from .bsr import SparseLinearBSR, sparse_linear_bsr
 from .int8 import SparseLinearInt8
+from .nm import SparseLinearNM, sparse_linear_nm
 
 __all__ = ["SparseLinear", "SparseLinearCSR"]
 
@@ -33,33 +34,42 @@ class SparseLinear(CsrWeight):
         mask: Tensor | None = None,
         block_size: tuple[int, int] | None = None,
         dtype: str | None = None,
-    ) -> SparseLinear | SparseLinearBSR | SparseLinearInt8:
+        pattern: str | None = None,
+    ) -> SparseLinear | SparseLinearBSR | SparseLinearInt8 | SparseLinearNM:
         """The sparse twin of ``module``, which is not changed.
 
         Args:
             module: its zeros are the mask; dtype, device, mode and ``requires_grad`` are kept.
             layout: "csr", which is also what None stands for; "bsr" and "vector" keep whole blocks and give a
-                :class:`SparseLinearBSR`. With ``dtype="int8"``: "bsr" or None.
+                :class:`SparseLinearBSR`, "nm" keeps n of each m inputs and gives a :class:`SparseLinearNM`. With
+                ``dtype="int8"``: "bsr" or None.
             mask: bool [out_features, in_features], True = kept, instead of the zeros (kept entries may then be zero).
             block_size: (r, c) of layout "bsr": a block is kept when any of its entries is. None looks for the largest
                 block size that stores no pruned entry. Of layout "vector": (r, 1), by default (16, 1).
             dtype: None keeps that of the weight. "int8" quantises it in blocks of 1 x 4, one scale per output, and
                 gives a :class:`SparseLinearInt8`, which is for inference.
+            pattern: "n:m" of layout "nm", 1 <= n < m <= 32; by default "2:4".
         Raises:
             PatternError: another kind of module, one that has no weight yet, an unknown layout or dtype, a block size
                 that does not belong to it, or zeros that no known block size covers.
-            ValueError: a mask of another shape or dtype, or a weight on the meta device.
+            ValueError: a mask of another shape or dtype, a weight on the meta device, or one that does not obey n:m.
             TypeError: a weight that is not float32, float64, bfloat16 or float16.
         """
         if dtype not in (None, "int8"):
             raise PatternError(f"dtype: expected None or 'int8', got {dtype!r}")
-        layouts = ("csr", "bsr", "vector") if dtype is None else ("bsr",)
+        layouts = ("csr", "bsr", "vector", "nm") if dtype is None else ("bsr",)
         chosen = layouts[0] if layout is None else layout
         check_dense("SparseLinear", module, nn.Linear, chosen, layouts)
+        if pattern is not None and chosen != "nm":
+            raise PatternError(f"pattern: layout {chosen!r} has none, got {pattern!r}")
         if dtype == "int8":
             if block_size not in (None, (1, 4)):
                 raise PatternError(f"block_size: int8 has blocks of (1, 4), got {block_size}")
             return SparseLinearInt8(module, mask)
+        if block_size is not None and chosen == "nm":
+            raise PatternError(f"block_size: layout 'nm' has a pattern, got {block_size}")
+        if chosen == "nm":
+            return sparse_linear_nm(module, pattern, mask)
         if chosen != "csr":
             return sparse_linear_bsr(module, chosen, block_size, mask)
         if block_size is not None:

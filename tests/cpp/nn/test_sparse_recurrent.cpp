@@ -106,7 +106,7 @@ TEST(SparseLSTM, GradientsAreTheDenseOnesAtKeptEntries) {
   const auto parameters = dense->named_parameters();
   for (size_t i = 0; i < sparse->names.size(); ++i) {
     const auto& weight = parameters[sparse->names[i]];
-    expect_close(sparse->matrices[i]->values.grad(), weight.grad().masked_select(weight.detach().ne(0)));
+    expect_close(sparse->matrices[i]->sparse()->values.grad(), weight.grad().masked_select(weight.detach().ne(0)));
   }
 }
 
@@ -129,7 +129,7 @@ TEST(SparseLSTM, LoadsClonesMovesAndComesBack) {
   EXPECT_TRUE(at::equal(std::get<0>(loaded(x)), expected));
   auto copy = std::dynamic_pointer_cast<nn::SparseLSTMImpl>(loaded->clone());
   EXPECT_TRUE(at::equal(std::get<0>(copy->forward(x)), expected));
-  EXPECT_FALSE(copy->matrices[0]->values.is_same(loaded->matrices[0]->values));
+  EXPECT_FALSE(copy->matrices[0]->sparse()->values.is_same(loaded->matrices[0]->sparse()->values));
   auto back = loaded->to_dense();
   const auto parameters = back->named_parameters();
   for (const auto& parameter : dense->named_parameters()) {

@@ -6,9 +6,9 @@
 #include <functional>
 #include <memory>
 
-#include "prune/input_sizes.h"
 #include "prune/networks.h"
 #include "prune/race.h"
+#include "prune/watch.h"
 
 namespace jouleprune::tests {
 namespace {
@@ -124,7 +124,7 @@ TEST(Race, RefusesWhatItCannotRun) {
 TEST(InputSizes, AreThoseOfEachConvolution) {
   auto network = make_cnn(3);
   const auto parameters = network.net->named_parameters();
-  const auto sizes = prune::conv2d_input_sizes(network.forward().run, {{"0.weight", parameters["0.weight"]},
+  const auto sizes = prune::conv_input_sizes(network.forward().run, {{"0.weight", parameters["0.weight"]},
                                                                        {"4.weight", parameters["4.weight"]},
                                                                        {"8.weight", parameters["8.weight"]}});
   EXPECT_EQ(sizes.size(), 2u);

@@ -24,6 +24,13 @@ TEST(RecordWeightNames, StoredTensorsStandForTheirWeight) {
   EXPECT_EQ(weight_name("fc.weight_v", {"fc.weight_v"}), "fc.weight_v");
 }
 
+TEST(RecordWeightNames, BlocksAreTheWeightOfASparseModule) {
+  EXPECT_EQ(weight_name("fc.blocks", {"fc.blocks", "fc.block_columns", "fc.block_row_offsets"}), "fc.weight");
+  EXPECT_EQ(weight_name("blocks", {"blocks", "block_columns", "block_row_offsets"}), "weight");
+  EXPECT_EQ(weight_name("resnet.blocks", {"resnet.blocks"}), "resnet.blocks");
+  EXPECT_EQ(weight_name("superblocks", {"superblocks", "block_columns", "block_row_offsets"}), "superblocks");
+}
+
 TEST(RecordWeightNames, ValuesAreTheWeightOfASparseModule) {
   EXPECT_EQ(weight_name("fc.values", {"fc.values", "fc.col_indices", "fc.row_offsets"}), "fc.weight");
   EXPECT_EQ(weight_name("values", {"values", "col_indices", "row_offsets"}), "weight");

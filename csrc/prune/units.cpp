@@ -1,0 +1,92 @@
+#include "prune/units.h"
+
+#include <jouleprune/nn_attention.h>
+
+#include "nn/csr_weight.h"
+#include "prune/replace.h"
+
+namespace jouleprune::prune {
+namespace {
+
+std::set<std::string> stay_dense(const torch::nn::Module& dense, const std::set<std::string>& sparse) {
+  std::set<std::string> names;
+  for (const auto& parameter : dense.named_parameters()) {
+    if (parameter.key().find("bias") == std::string::npos && !sparse.contains(parameter.key())) names.insert(parameter.key());
+  }
+  return names;
+}
+
+std::optional<at::Tensor> mask_of(const nn::Masks& masks) {
+  const auto mask = masks.find("weight");
+  return mask == masks.end() ? std::nullopt : std::make_optional(mask->second);
+}
+
+}  // namespace
+
+Unit unit_of(torch::nn::Module& root, const Place& place) {
+  if (exactly<torch::nn::MultiheadAttentionImpl>(place.parent) != nullptr) {
+    for (const auto& above : modules_of(root)) {
+      if (above.module == place.parent) return {above, place.child + "." + place.attribute};
+    }
+  }
+  return {place, place.attribute};
+}
+
+bool switches(const Place& place) { return exactly<nn::LinearImpl>(place.module) || exactly<nn::Conv2dImpl>(place.module); }
+
+LayerView view_layer(const Unit& unit) {
+  torch::nn::Module* module = unit.place.module;
+  if (auto* linear = exactly<torch::nn::LinearImpl>(module)) return {"linear", linear->weight, linear->bias, std::nullopt};
+  if (auto* linear = exactly<nn::LinearImpl>(module)) return {"linear", linear->weight, linear->bias, std::nullopt};
+  if (auto* conv = exactly<torch::nn::Conv2dImpl>(module)) return {"conv2d", conv->weight, conv->bias, conv->options};
+  if (auto* conv = exactly<nn::Conv2dImpl>(module)) return {"conv2d", conv->weight, conv->bias, conv->options};
+  if (auto* conv = exactly<torch::nn::Conv1dImpl>(module)) {
+    return {"conv1d", conv->weight, conv->bias, nn::of_height_1(conv->options)};
+  }
+  const at::Tensor weight = module->named_parameters()[unit.weight];
+  if (exactly<torch::nn::LSTMImpl>(module)) return {"lstm", weight, {}, std::nullopt};
+  if (exactly<torch::nn::GRUImpl>(module)) return {"gru", weight, {}, std::nullopt};
+  TORCH_INTERNAL_ASSERT(exactly<torch::nn::MultiheadAttentionImpl>(module), unit.place.path, " has no sparse module");
+  return {"linear", weight, {}, std::nullopt};
+}
+
+nn::SparseLSTM sparse_twin(const torch::nn::LSTMImpl& dense, const nn::Masks& masks, const std::set<std::string>& sparse) {
+  return nn::SparseLSTM::from_dense(dense, "csr", masks, stay_dense(dense, sparse));
+}
+
+nn::SparseGRU sparse_twin(const torch::nn::GRUImpl& dense, const nn::Masks& masks, const std::set<std::string>& sparse) {
+  return nn::SparseGRU::from_dense(dense, "csr", masks, stay_dense(dense, sparse));
+}
+
+void run_sparse(const Place& place, const nn::Masks& masks, const std::set<std::string>& sparse) {
+  const auto mask = mask_of(masks);
+  if (auto* linear = exactly<nn::LinearImpl>(place.module)) {
+    linear->switch_to_sparse("csr", mask);
+  } else if (auto* conv = exactly<nn::Conv2dImpl>(place.module)) {
+    conv->switch_to_sparse("csr", mask);
+  } else if (auto* dense = exactly<torch::nn::LinearImpl>(place.module)) {
+    replace(place, nn::SparseLinear::from_dense(*dense, "csr", mask));
+  } else if (auto* dense = exactly<torch::nn::Conv2dImpl>(place.module)) {
+    replace(place, nn::SparseConv2d::from_dense(*dense, "csr", mask));
+  } else if (auto* dense = exactly<torch::nn::Conv1dImpl>(place.module)) {
+    replace(place, nn::SparseConv1d::from_dense(*dense, "csr", mask));
+  } else if (auto* dense = exactly<torch::nn::LSTMImpl>(place.module)) {
+    replace(place, sparse_twin(*dense, masks, sparse));
+  } else if (auto* dense = exactly<torch::nn::GRUImpl>(place.module)) {
+    replace(place, sparse_twin(*dense, masks, sparse));
+  } else {
+    auto* attention = exactly<torch::nn::MultiheadAttentionImpl>(place.module);
+    TORCH_INTERNAL_ASSERT(attention != nullptr, place.path, " has no sparse module");
+    replace(place, nn::SparseMultiheadAttention::from_dense(*attention, "csr", masks, stay_dense(*attention, sparse)));
+  }
+}
+
+void run_as(const Place& place, const nn::SparseLinear& made) {
+  if (auto* linear = exactly<nn::LinearImpl>(place.module)) {
+    linear->switch_to_sparse(made);
+  } else {
+    replace(place, made);
+  }
+}
+
+}  // namespace jouleprune::prune

@@ -1,0 +1,51 @@
+// The modules that a sparse one can replace: what holds their weights, and what takes their place.
+#pragma once
+#include <jouleprune/nn_sequence.h>
+
+#include <optional>
+#include <set>
+#include <string>
+#include <typeinfo>
+#include <vector>
+
+#include "prune/layers.h"
+
+namespace jouleprune::prune {
+
+/// A module that a sparse one can replace, and the name that it has for one of its weights: of attention "out_proj.weight", too.
+struct Unit {
+  Place place;
+  std::string weight;
+};
+
+/// Of a place with holds_weight(): the module itself, or the attention whose projection it is.
+Unit unit_of(torch::nn::Module& root, const Place& place);
+
+/// The module as Impl, if it is of that very class. A class derived from torch::nn::LinearImpl may compute anything in its forward:
+/// only the class itself is a Linear.
+template <typename Impl>
+Impl* exactly(torch::nn::Module* module) {
+  return module != nullptr && typeid(*module) == typeid(Impl) ? static_cast<Impl*>(module) : nullptr;
+}
+
+/// Whether it is one of ours, which switches in place.
+bool switches(const Place& place);
+
+/// What a race needs to know about a layer.
+struct LayerView {
+  std::string op;           // "linear", "conv1d", "conv2d", "lstm", "gru"
+  at::Tensor weight, bias;  // of attention without the bias
+  std::optional<torch::nn::detail::ConvNdOptions<2>> conv;  // conv1d: of height 1
+};
+LayerView view_layer(const Unit& unit);
+
+/// The sparse module for a dense one of several weights: those not in `sparse` stay dense. `masks`: by the dense module's names.
+nn::SparseLSTM sparse_twin(const torch::nn::LSTMImpl& dense, const nn::Masks& masks, const std::set<std::string>& sparse);
+nn::SparseGRU sparse_twin(const torch::nn::GRUImpl& dense, const nn::Masks& masks, const std::set<std::string>& sparse);
+
+/// Makes weights of the unit run in layout csr: switches ours, replaces torch's in its container. The place must have no obstacle.
+void run_sparse(const Place& place, const nn::Masks& masks, const std::set<std::string>& sparse);
+/// Makes a Linear run as `made`.
+void run_as(const Place& place, const nn::SparseLinear& made);
+
+}  // namespace jouleprune::prune
