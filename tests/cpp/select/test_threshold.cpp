@@ -38,7 +38,7 @@ Layer layer_of(const std::vector<float>& scores, AffineJoules& joules, size_t in
   const int64_t units = static_cast<int64_t>(scores.size());
   std::vector<Point> points{{floor, joules.pruned(index, floor)}};
   if (floor < units) points.push_back({units, joules.pruned(index, units)});
-  return {Ranking(scores, "w"), Hull(points), floor};
+  return {Ranking(scores, "w"), Hull(points), floor, index};
 }
 
 TEST(Threshold, KeepsByImportancePerJoule) {
