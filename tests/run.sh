@@ -6,7 +6,8 @@
 #   bash tests/run.sh --sanitize  the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer, those of the torch-free
 #                                 core also under ThreadSanitizer
 #   bash tests/run.sh --cuda      builds against a CUDA wheel of torch, with nvcc and without; needs no GPU
-#   bash tests/run.sh --all       all of these
+#   bash tests/run.sh --tier aarch64   the torch-free core and its tests, cross-compiled for aarch64 and run under qemu
+#   bash tests/run.sh --all       all of these but aarch64
 #
 # Options combine (--fast --sanitize), and single tiers can be named (--tier lint --tier pytest). Exit code: 0 when every tier
 # passed. What the set-up reads from the environment stands in tests/setup.sh; JOULEPRUNE_TORCH_CUDA names the CUDA wheel
@@ -15,7 +16,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tests/setup.sh
 
-usage() { sed -n '4,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '4,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 
 tier_lint() {
   "$PY" -m ruff check python tests examples setup.py &&
@@ -38,7 +39,7 @@ cpp_tests() {
   local folder="$1"
   shift
   cpp_programs "$folder" "core_tests torch_tests" "$@" &&
-    ctest --test-dir "$folder" --output-on-failure -j "$JOBS" --progress | tail -n 40
+    ctest --test-dir "$folder" --output-on-failure -j "$JOBS" --progress | tail -n 40  # about ten minutes: emulated
 }
 # In the folder that the wheel was built in: only the tests are left to compile.
 tier_ctest() { cpp_tests "$(build_folder "$PY")"; }
@@ -73,6 +74,21 @@ tier_cuda() {
     "$python" -m pytest tests/python/test_contract.py tests/python/test_ops.py -m "not slow" &&
     say "the same without nvcc" &&
     "$python" tests/check_cuda_build.py --without-nvcc
+}
+
+# Debian's cross compiler and emulator; GoogleTest is built from its sources.
+tier_aarch64() {
+  local compiler=aarch64-linux-gnu-g++ emulator=qemu-aarch64-static folder=build/aarch64
+  if ! command -v "$compiler" >/dev/null || ! command -v "$emulator" >/dev/null; then
+    [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null ||
+      { echo "install them first: sudo apt-get install g++-aarch64-linux-gnu qemu-user-static" >&2; return 1; }
+    apt-get install -y -qq --no-install-recommends g++-aarch64-linux-gnu qemu-user-static >build/apt.log || { tail build/apt.log; return 1; }
+  fi
+  logged build/configure.log cmake -G Ninja -S . -B "$folder" -DJOULEPRUNE_CORE_ONLY=ON -DJOULEPRUNE_TESTS=ON \
+    -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER="$compiler" -DCMAKE_C_COMPILER="${compiler%g++}gcc" \
+    -DCMAKE_CROSSCOMPILING_EMULATOR="$emulator;-L;/usr/aarch64-linux-gnu" -DJOULEPRUNE_GOOGLETEST_DIR=/usr/src/googletest &&
+    logged build/compile.log cmake --build "$folder" -j "$JOBS" --target core_tests &&
+    ctest --test-dir "$folder" --output-on-failure -j "$JOBS" --progress | tail -n 40  # about ten minutes: emulated
 }
 
 plain=(lint wheel ctest pytest consumer editable examples)

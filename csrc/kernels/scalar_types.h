@@ -10,9 +10,15 @@ struct BFloat16 {
   uint16_t bits;
 };
 
+#if defined(__aarch64__) && !defined(__clang__) && __GNUC__ < 13
+using Float16 = __fp16;  // _Float16 is C alone there
+#else
+using Float16 = _Float16;
+#endif
+
 /// IEEE binary16.
 struct Half {
-  _Float16 value;
+  Float16 value;
 };
 
 template <class T>
@@ -49,7 +55,7 @@ struct Narrow<BFloat16> {
 };
 template <>
 struct Narrow<Half> {
-  [[gnu::always_inline]] static Half from(float x) { return {static_cast<_Float16>(x)}; }
+  [[gnu::always_inline]] static Half from(float x) { return {static_cast<Float16>(x)}; }
 };
 template <class T>
 [[gnu::always_inline]] inline T narrow(Accumulate<T> x) {

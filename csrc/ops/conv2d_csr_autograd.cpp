@@ -91,7 +91,7 @@ Tensor conv2d_csr_autograd(const Tensor& input, const Tensor& values, const Tens
   const auto act = parse_activation("conv2d_csr", activation);
   const auto product = Conv2dCsrFunction::apply(input, values, col_indices, row_offsets, key, bias, std::move(in_channels),
                                                 kernel_size, stride, padding, dilation, groups);
-  return finish(act, product, check_residual("conv2d_csr", residual, product.sizes(), input));
+  return finish(act, product, check_residual("conv2d_csr", residual, product, input));
 }
 
 Tensor backward_input_autograd(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,

@@ -33,7 +33,7 @@ Tensor conv2d_csr_cpu(const Tensor& input, const Tensor& values, const Tensor& c
   const auto dense = input.contiguous(format);
   const bool channels_last = format == at::MemoryFormat::ChannelsLast;
   auto output = at::empty({shape.batch, shape.out_channels, shape.out_height(), shape.out_width()}, input.options(), format);
-  auto added = check_residual(op, residual, output.sizes(), input);
+  auto added = check_residual(op, residual, output, input);
   if (added.defined()) added = added.contiguous(format);
   auto forms = weight.forms();
   with_element_type(input.scalar_type(), [&](auto element) {

@@ -106,13 +106,13 @@ at::Tensor check_bias(const char* op, const std::optional<at::Tensor>& bias, int
   return bias->contiguous();
 }
 
-at::Tensor check_residual(const char* op, const std::optional<at::Tensor>& residual, at::IntArrayRef sizes, const at::Tensor& like) {
+at::Tensor check_residual(const char* op, const std::optional<at::Tensor>& residual, const at::Tensor& output, const at::Tensor& like) {
   if (!residual.has_value() || !residual->defined()) {
     return {};
   }
   check_strided(op, "residual", *residual);
-  TORCH_CHECK_VALUE(residual->sizes() == sizes, op, ": residual: expected the sizes of the output, ", sizes, ", got ",
-                    residual->sizes());
+  TORCH_CHECK_VALUE(residual->sym_sizes() == output.sym_sizes(), op, ": residual: expected the sizes of the output, ",
+                    output.sym_sizes(), ", got ", residual->sym_sizes());
   TORCH_CHECK_TYPE(residual->scalar_type() == like.scalar_type(), op, ": residual: expected the dtype of input, ",
                    like.scalar_type(), ", got ", residual->scalar_type());
   check_device(op, "residual", *residual, like, "input");

@@ -47,8 +47,8 @@ void check_element_type(const char* op, const char* name, const at::Tensor& tens
 /// [rows], dtype and device of `like`. Returns it contiguous, undefined when absent.
 at::Tensor check_bias(const char* op, const std::optional<at::Tensor>& bias, int64_t rows, const at::Tensor& like);
 
-/// Sizes `sizes` of the output, dtype and device of `like`. Returns it as it came, undefined when absent.
-at::Tensor check_residual(const char* op, const std::optional<at::Tensor>& residual, at::IntArrayRef sizes, const at::Tensor& like);
+/// Sizes of `output` (which may be symbols), dtype and device of `like`. Returns it as it came, undefined when absent.
+at::Tensor check_residual(const char* op, const std::optional<at::Tensor>& residual, const at::Tensor& output, const at::Tensor& like);
 
 /// Present only as prepack_<layout>, `from`, makes it: int32 [0].
 void check_prepacked(const char* op, const std::optional<at::Tensor>& prepacked, const char* from = "prepack_csr");

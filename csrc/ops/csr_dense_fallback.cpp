@@ -84,7 +84,7 @@ Tensor conv2d_csr_dense(const Tensor& input, const Tensor& values, const Tensor&
   const auto product = at::conv2d(input, conv_weight(weight, in_channels, groups, kernel_size),
                                   checked_bias.defined() ? OptionalTensor(checked_bias) : std::nullopt, stride, padding, dilation,
                                   groups);
-  return finish(act, product, check_residual(op, residual, product.sizes(), input));
+  return finish(act, product, check_residual(op, residual, product, input));
 }
 
 Tensor conv2d_backward_input_dense(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,

@@ -74,7 +74,7 @@ Tensor linear_csr_autograd(const Tensor& input, const Tensor& values, const Tens
   }
   const auto act = parse_activation("linear_csr", activation);
   const auto product = LinearCsrFunction::apply(input, values, col_indices, row_offsets, key, bias, std::move(in_features));
-  return finish(act, product, check_residual("linear_csr", residual, product.sizes(), input));
+  return finish(act, product, check_residual("linear_csr", residual, product, input));
 }
 
 Tensor backward_input_autograd(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,

@@ -25,7 +25,7 @@ Tensor multiply_csr(const char* op, const Tensor& input, const Tensor& values, c
   check_prepacked(op, prepacked);
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
   auto output = at::empty(resized_last(input, weight.csr.rows), input.options());
-  auto added = check_residual(op, residual, output.sizes(), input);
+  auto added = check_residual(op, residual, output, input);
   if (added.defined()) added = added.contiguous();
   auto forms = weight.forms();
   with_element_type(input.scalar_type(), [&](auto element) {

@@ -34,7 +34,7 @@ Tensor linear_csr_cuda(const Tensor& input, const Tensor& values, const Tensor& 
   check_prepacked(op, prepacked);
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
   auto output = at::empty(resized_last(input, weight.csr.rows), input.options());
-  const auto added = check_residual(op, residual, output.sizes(), input);
+  const auto added = check_residual(op, residual, output, input);
   const bool fused = act == Activation::kRelu && !added.defined();
   const cuda::LinearCsrParams params{element_type(input.scalar_type()), weight.values.const_data_ptr(), weight.csr.col_indices,
                                      weight.csr.row_offsets, checked_bias.defined() ? checked_bias.const_data_ptr() : nullptr,
