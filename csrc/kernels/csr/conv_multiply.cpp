@@ -125,8 +125,11 @@ class Multiply {
       if (w_.plan.straight_out) {
         A* const to = w_.params.output + row * w_.out_plane + output_pixel(tile.image, 0, tile.first);
         run_tile(tile, from, groups, to, w_.out_plane);
-        copies_of(tile, copies);
-        return add_residual(row, row_end, copies);
+        if (w_.params.residual.values != nullptr) {
+          copies_of(tile, copies);
+          add_residual(row, row_end, copies);
+        }
+        return;
       }
     }
     run_tile(tile, from, groups, sums, w_.tile_width);
