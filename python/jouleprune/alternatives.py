@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from . import _C
+from .blocks import kept_blocks
 from .energy import Profile, load_profile
 from .estimate import price_entry
 from .patterns import block_size
@@ -109,9 +110,7 @@ def _named(kernel: str, dtype: str, own: str, pattern: str) -> str:
 
 def _stored(kept: torch.Tensor, r: int, c: int) -> int:
     """Entries that blocks of r x c store."""
-    matrix = kept.reshape(kept.shape[0], -1)
-    padded = torch.nn.functional.pad(matrix, (0, -matrix.shape[1] % c, 0, -matrix.shape[0] % r))
-    blocks = padded.view(padded.shape[0] // r, r, padded.shape[1] // c, c).any(3).any(1)
+    blocks = kept_blocks(kept.reshape(kept.shape[0], -1), r, c)
     return min(int(blocks.sum()) * r * c, kept.numel())
 
 

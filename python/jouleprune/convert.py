@@ -201,10 +201,14 @@ def _in_int8(
 
 
 def _int8_decision(model: torch.nn.Module, layer: _Candidate, chosen: Int8Layer) -> Decision:
-    weight = model.get_parameter(layer.weight)
-    density = float((weight != 0).sum()) / max(1, weight.numel())
+    density = _density(model, layer.weight)
     times: dict[str, Any] = {"dense_s": chosen.dense_s, "sparse_s": chosen.sparse_s}
-    return Decision(layer.name, layer.weight, "bsr", "bsr-int8", density, chosen.reason, **times)
+    return Decision(layer.name, layer.weight, "bsr", _INT8_KERNEL, density, chosen.reason, **times)
+
+
+def _density(model: torch.nn.Module, name: str) -> float:
+    weight = model.get_parameter(name)
+    return float((weight != 0).sum()) / max(1, weight.numel())
 
 
 def _told(decision: Decision, refused: Int8Layer | None) -> Decision:
@@ -341,10 +345,9 @@ def _sparse_module(model: torch.nn.Module, weights: list[str], plan: Plan | None
     masks: dict[str, torch.Tensor] = {}
     units = [_known_unit(model, weight) for weight in weights]
     for weight, unit in zip(weights, units, strict=True):
-        bits = None if plan is None else plan.masks.get(weight)
-        if bits is not None:
-            parameter = model.get_parameter(weight)
-            masks[unit.weight] = unpack_mask(bits.to(parameter.device), list(parameter.shape))
+        mask = _planned_mask(model.get_parameter(weight), weight, plan)
+        if mask is not None:
+            masks[unit.weight] = mask
     return sparse_twin(units[0].module, masks, {unit.weight for unit in units})
 
 
@@ -352,14 +355,17 @@ def _block_module(model: torch.nn.Module, layer: _Candidate, plan: Plan | None) 
     """The stand-in for a Linear that the plan runs in blocks: of its pattern, or of int8."""
     module = _known_unit(model, layer.weight).module
     assert isinstance(module, torch.nn.Linear)
-    bits = None if plan is None else plan.masks.get(layer.weight)
-    if layer.mask_is_full:
-        mask: torch.Tensor | None = torch.ones_like(module.weight, dtype=torch.bool)
-    else:
-        mask = None if bits is None else unpack_mask(bits.to(module.weight.device), list(module.weight.shape))
+    full = torch.ones_like(module.weight, dtype=torch.bool) if layer.mask_is_full else None
+    mask = _planned_mask(module.weight, layer.weight, plan) if full is None else full
     if layer.kernel == _INT8_KERNEL:
         return SparseLinear.from_dense(module, dtype="int8", mask=mask)
     return SparseLinear.from_dense(module, layout="bsr", block_size=block_size(layer.pattern), mask=mask)
+
+
+def _planned_mask(parameter: torch.Tensor, weight: str, plan: Plan | None) -> torch.Tensor | None:
+    """Of the plan, or None: then the zeros say what is pruned."""
+    bits = None if plan is None else plan.masks.get(weight)
+    return None if bits is None else unpack_mask(bits.to(parameter.device), list(parameter.shape))
 
 
 def _known_unit(model: torch.nn.Module, weight: str) -> Unit:
@@ -370,8 +376,7 @@ def _known_unit(model: torch.nn.Module, weight: str) -> Unit:
 
 
 def _decided(model: torch.nn.Module, layer: _Candidate, timed: Race | None, force: bool) -> Decision:
-    weight = model.get_parameter(layer.weight)
-    density = float((weight != 0).sum()) / max(1, weight.numel())
+    density = _density(model, layer.weight)
     times: dict[str, Any] = {} if timed is None else {"dense_s": timed.dense_s, "sparse_s": timed.sparse_s}
     obstacle = why_not_convertible(model, layer.weight)
     if obstacle:

@@ -13,15 +13,6 @@
 namespace jouleprune::kernels::csr {
 namespace {
 
-/// A pointwise convolution sees a plane as one long row: longer runs, the same products.
-ConvShape flattened(ConvShape s) {
-  if (is_pointwise(s)) {
-    s.width *= s.height;
-    s.height = 1;
-  }
-  return s;
-}
-
 constexpr int64_t kManyGroups = 8;
 
 /// Calls body(group, threads): many groups are spread over the threads, few leave the threads to the work inside.

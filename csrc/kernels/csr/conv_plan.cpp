@@ -93,6 +93,14 @@ bool is_pointwise(const ConvShape& s) {
   return s.taps() == 1 && s.stride_h == 1 && s.stride_w == 1 && s.padding_h == 0 && s.padding_w == 0;
 }
 
+ConvShape flattened(ConvShape s) {
+  if (is_pointwise(s)) {
+    s.width *= s.height;
+    s.height = 1;
+  }
+  return s;
+}
+
 ConvPlan plan_conv(const ConvShape& s, int64_t nnz, const ConvMachine& m) {
   const double cells = static_cast<double>(s.out_channels) * static_cast<double>(s.cols());
   const double density = cells > 0 ? static_cast<double>(nnz) / cells : 0;

@@ -30,6 +30,9 @@ struct ConvMachine {
 /// One tap, no stride, no padding: an output pixel is a product with the input pixel at its place.
 bool is_pointwise(const ConvShape& shape);
 
+/// A pointwise convolution sees a plane as one long row: longer runs, the same products. Others stay as they are.
+ConvShape flattened(ConvShape shape);
+
 ConvPlan plan_conv(const ConvShape& shape, int64_t nnz, const ConvMachine& machine);
 
 }  // namespace jouleprune::kernels::csr

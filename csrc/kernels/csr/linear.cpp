@@ -18,7 +18,7 @@ template <class T>
 void add_whole_residual(const LinearParams<T>& p, Isa isa, const ParallelFor& parallel) {
   if (p.residual.values != nullptr) {
     parallel(0, p.n, grain_of(p.csr.rows), [&](int64_t begin, int64_t end) {
-      add_residual(p, isa, Tile{begin, end - begin, 0, p.csr.rows});
+      add_residual(p, vector_kernels<T>(isa), Tile{begin, end - begin, 0, p.csr.rows});
     });
   }
 }
@@ -37,7 +37,7 @@ void linear_panels(const PanelWeight<T>& weight, const LinearParams<T>& p, Isa i
   };
   problem.store = [&](const Panel& panel, int64_t begin, int64_t end, const Accumulate<T>* tile) {
     kernels.unpack(tile, end - begin, panel.width, panel.count, p.output + panel.begin * rows + begin, rows);
-    add_residual(p, isa, Tile{panel.begin, panel.count, begin, end});
+    add_residual(p, kernels, Tile{panel.begin, panel.count, begin, end});
   };
   multiply_panels(problem, isa, parallel);
 }

@@ -28,7 +28,6 @@ struct Call {
   const uint32_t* start;  // [rows] float32 bits: the bias, or zeros
   const VectorKernels<T>& kernels;
   const CodeTiles<T>& tiles;
-  Isa isa;
   int64_t lanes;
   bool pairs;
 
@@ -53,7 +52,7 @@ struct Call {
       kernels.activate(p.activation, sums, block.rows * lanes);
     }
     tiles.finish(sums, block.rows, count(panel), relu, output(panel, block.row_begin), csr.rows);
-    add_residual(p, isa, Tile{panel * lanes, count(panel), block.row_begin, block.row_begin + block.rows});
+    add_residual(p, kernels, Tile{panel * lanes, count(panel), block.row_begin, block.row_begin + block.rows});
   }
 };
 
@@ -222,7 +221,6 @@ void linear_code(const LinearParams<T>& p, const LinearCodeChoice& choice, const
                      reinterpret_cast<const uint32_t*>(start.data()),
                      vector_kernels<T>(isa),
                      code_tiles<T>(isa),
-                     isa,
                      lanes,
                      choice.pairs};
   if (choice.order == CodeOrder::kGroupOuter) {

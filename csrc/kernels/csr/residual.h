@@ -12,15 +12,14 @@ struct Tile {
 };
 
 template <class T>
-void add_residual(const LinearParams<T>& p, Isa isa, const Tile& tile) {
+void add_residual(const LinearParams<T>& p, const VectorKernels<T>& kernels, const Tile& tile) {
   if (p.residual.values == nullptr) {
     return;
   }
   const FlushDenormals flush;
   for (int64_t j = tile.first; j < tile.first + tile.count; ++j) {
     const int64_t at = j * p.csr.rows + tile.row_begin;
-    vector_kernels<T>(isa).add_residual(p.residual.values + at, p.residual.activation, tile.row_end - tile.row_begin,
-                                        p.output + at);
+    kernels.add_residual(p.residual.values + at, p.residual.activation, tile.row_end - tile.row_begin, p.output + at);
   }
 }
 

@@ -84,9 +84,4 @@ class CsrWeight(PackedState):
         return unpack_csr(self.values.detach(), self.col_indices, self.row_offsets, self.cols)
 
     def _fill_dense(self, dense: nn.Linear | nn.Conv1d | nn.Conv2d) -> None:
-        with torch.no_grad():
-            dense.weight.copy_(self._dense_weight().view_as(dense.weight))
-            if self.bias is not None and dense.bias is not None:
-                dense.bias.copy_(self.bias).requires_grad_(self.bias.requires_grad)
-        dense.weight.requires_grad_(self.values.requires_grad)
-        dense.train(self.training)
+        self._fill(dense, self._dense_weight().view_as(dense.weight), self.values.requires_grad)

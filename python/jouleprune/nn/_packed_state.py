@@ -20,6 +20,16 @@ class PackedState(nn.Module):
         copied = None if dense is None else nn.Parameter(dense.detach().clone(), requires_grad=dense.requires_grad)
         self.register_parameter("bias", copied)
 
+    def _fill(self, dense: nn.Linear | nn.Conv1d | nn.Conv2d, weight: Tensor, trained: bool) -> None:
+        """Gives ``dense``, of the shape that ``weight`` has, this module's weight, bias and mode."""
+        bias = self.bias
+        with torch.no_grad():
+            dense.weight.copy_(weight)
+            if isinstance(bias, Tensor) and dense.bias is not None:
+                dense.bias.copy_(bias).requires_grad_(bias.requires_grad)
+        dense.weight.requires_grad_(trained)
+        dense.train(self.training)
+
     def _state_names(self) -> tuple[str, ...]:
         """Tensors that mean something only together."""
         raise NotImplementedError

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
+from ..blocks import kept_blocks
 from ..errors import PatternError
 from ..ops import pack_bsr, prepack_bsr, unpack_bsr
 from ._checks import check_mask_type, unsupported_input
@@ -100,17 +100,11 @@ class SparseLinearBSR(PackedState):
             device=self.blocks.device,
             dtype=self.blocks.dtype,
         )
-        with torch.no_grad():
-            dense.weight.copy_(
-                unpack_bsr(
-                    self.blocks.detach(), self.block_columns, self.block_row_offsets,
-                    self.out_features, self.in_features,
-                )
-            )  # fmt: skip
-            if self.bias is not None:
-                dense.bias.copy_(self.bias).requires_grad_(self.bias.requires_grad)
-        dense.weight.requires_grad_(self.blocks.requires_grad)
-        return dense.train(self.training)
+        weight = unpack_bsr(
+            self.blocks.detach(), self.block_columns, self.block_row_offsets, self.out_features, self.in_features
+        )
+        self._fill(dense, weight, self.blocks.requires_grad)
+        return dense
 
     def extra_repr(self) -> str:
         return (
@@ -171,6 +165,4 @@ def _detect_block_size(weight: Tensor, mask: Tensor | None) -> tuple[int, int]:
 def _entries_in_blocks(kept: Tensor, r: int, c: int) -> int:
     """Entries, padding excluded, of the r x c blocks that hold a kept one."""
     rows, cols = kept.shape
-    padded = pad(kept, (0, -cols % c, 0, -rows % r))
-    blocks = padded.view(padded.shape[0] // r, r, padded.shape[1] // c, c).any(3).any(1)
-    return int(blocks.repeat_interleave(r, 0).repeat_interleave(c, 1)[:rows, :cols].sum())
+    return int(kept_blocks(kept, r, c).repeat_interleave(r, 0).repeat_interleave(c, 1)[:rows, :cols].sum())

@@ -91,12 +91,9 @@ class SparseLinearNM(PackedState):
             self.in_features, self.out_features, bias=self.bias is not None, device=self.values.device,
             dtype=self.values.dtype,
         )  # fmt: skip
-        with torch.no_grad():
-            dense.weight.copy_(unpack_nm(self.values.detach(), self.indices, self.in_features, n=self.n, m=self.m))
-            if self.bias is not None:
-                dense.bias.copy_(self.bias).requires_grad_(self.bias.requires_grad)
-        dense.weight.requires_grad_(self.values.requires_grad)
-        return dense.train(self.training)
+        weight = unpack_nm(self.values.detach(), self.indices, self.in_features, n=self.n, m=self.m)
+        self._fill(dense, weight, self.values.requires_grad)
+        return dense
 
     def extra_repr(self) -> str:
         return (

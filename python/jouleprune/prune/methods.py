@@ -42,7 +42,20 @@ class Identity(BasePruningMethod, torch_prune.Identity):
         return super().apply(module, name)
 
 
-class L1Unstructured(BasePruningMethod, torch_prune.L1Unstructured):
+class _Entries(BasePruningMethod):
+    """Methods that remove single entries, of one tensor or of several at once."""
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        return default_mask * self._kept(t, None)
+
+    def _kept(self, t: Tensor, left: Tensor | None) -> Tensor:
+        return self._kept_of_all([t], None if left is None else [left])[0]
+
+    def _kept_of_all(self, scores: Sequence[Tensor], left: Sequence[Tensor] | None) -> list[Tensor]:
+        raise NotImplementedError
+
+
+class L1Unstructured(_Entries, torch_prune.L1Unstructured):
     """Removes the entries of least magnitude, of equal ones the last.
 
     Args:
@@ -52,12 +65,6 @@ class L1Unstructured(BasePruningMethod, torch_prune.L1Unstructured):
     def __init__(self, amount: float) -> None:
         _validate_pruning_amount_init(amount)
         super().__init__(amount)
-
-    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        return default_mask * self._kept(t, None)
-
-    def _kept(self, t: Tensor, left: Tensor | None) -> Tensor:
-        return self._kept_of_all([t], None if left is None else [left])[0]
 
     def _kept_of_all(self, scores: Sequence[Tensor], left: Sequence[Tensor] | None) -> list[Tensor]:
         return mask_smallest(scores, amount_of(self.amount, _count(scores, left)), left=left)
@@ -69,7 +76,7 @@ class L1Unstructured(BasePruningMethod, torch_prune.L1Unstructured):
         return super().apply(module, name, amount=amount, importance_scores=importance_scores)
 
 
-class RandomUnstructured(BasePruningMethod, torch_prune.RandomUnstructured):
+class RandomUnstructured(_Entries, torch_prune.RandomUnstructured):
     """Removes entries at random, drawn as torch draws them: the same seed gives the same masks for float32 and float64
     (16-bit draws, which collide, are not copied).
 
@@ -80,12 +87,6 @@ class RandomUnstructured(BasePruningMethod, torch_prune.RandomUnstructured):
     def __init__(self, amount: float) -> None:
         _validate_pruning_amount_init(amount)
         super().__init__(amount)
-
-    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        return default_mask * self._kept(t, None)
-
-    def _kept(self, t: Tensor, left: Tensor | None) -> Tensor:
-        return self._kept_of_all([t], None if left is None else [left])[0]
 
     def _kept_of_all(self, scores: Sequence[Tensor], left: Sequence[Tensor] | None) -> list[Tensor]:
         total = _count(scores, left)
