@@ -3,8 +3,10 @@
 # On an idle machine about ten minutes.
 #
 #   bash examples/benchmarks/cpu_page.sh OUT.md [SECTION...]     sections: see below; without any, all
+#
+# The section "peers" needs JOULEPRUNE_PEERS="NAME=/path/to/python ..." (docs/benchmark.md says how to install them).
 set -euo pipefail
-[ $# -ge 1 ] || { sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 2; }
 out=$1
 shift
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -22,7 +24,7 @@ section() {
   rm -f table.md
   jouleprune bench "$@" --markdown table.md >/dev/null || [ -s table.md ]  # a goal that is not reached is exit code 1
   { printf '\n## %s\n' "$title"
-    sed -e '1,2d' -e '/| not measured: /d' -e 's/^##/###/' -e "s# --markdown table.md##; s#$here/#examples/benchmarks/#g" table.md; } >>page.md
+    sed -e '1,2d' -e '/| not measured: /d' -e '/^- peer .*: not installed/d' -e 's/^##/###/' -e "s# --markdown table.md##; s#$here/#examples/benchmarks/#g" table.md; } >>page.md
 }
 
 wanted=("$@")
@@ -40,5 +42,9 @@ section training "Training" --suite training --rounds 9 "${one[@]}"
 section networks "Networks" --suite networks --case 'resnet18*' --sparsity 70,80,90,95 --rounds 7 --time-budget 120 "${one[@]}"
 section decisions "What convert decides" --suite decisions --sparsity 20,40,60,80,90,95 --rounds 9 --cpu 1
 section threads "Two threads" --suite linear,conv3x3 --sparsity 50,80,90,95 --rounds 9 --threads 2 --no-rivals
+peers=()
+for peer in ${JOULEPRUNE_PEERS:-}; do peers+=(--peer "$peer"); done
+[ ${#peers[@]} = 0 ] ||
+  section peers "Other libraries" --suite linear,conv3x3,batch1 --sparsity 50,70,80,90,95 --rounds 7 "${one[@]}" "${peers[@]}"
 cd - >/dev/null
 mv "$folder/page.md" "$out"

@@ -62,6 +62,19 @@ def test_goals(speeds, reached, reason, tmp_path):
         assert verdicts[0].mean is not None and verdicts[0].mean >= 4
 
 
+def test_the_best_peer_of_each_case_counts(tmp_path):
+    report = made_report({FIRST: [9.0], SECOND: [9.0]})
+    rows = load_goals(goals_file(tmp_path, against="best peer"))
+    assert judge(report, rows, "zen4")[0].reason == f"not measured: {FIRST}"
+    report.peers.update({"slow": "version 1", "quick": "version 1", "away": "not installed"})
+    for cell, quick in zip(report.cells, (2.0, 8.0), strict=True):
+        cell.results[0].speed.update(
+            slow=Ratio(5.0, 5.0, 5.0, 5.0, 5.0, 9), quick=Ratio(quick, quick, quick, quick, quick, 9)
+        )
+    verdict = judge(report, rows, "zen4")[0]
+    assert verdict.mean == pytest.approx((2.0 * 5.0) ** 0.5) and verdict.worst == 2.0
+
+
 def test_goals_of_other_conditions_are_not_judged(tmp_path):
     report = made_report({FIRST: [9.0], SECOND: [9.0]})
     rows = load_goals(goals_file(tmp_path, isa="mmx"))

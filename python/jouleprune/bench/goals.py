@@ -13,8 +13,10 @@ from .results import Report, ordered
 from .suites import SUITES, cases
 from .summary import geometric_mean
 
-__all__ = ["GoalsError", "Row", "Verdict", "judge", "load_goals"]
+__all__ = ["BEST_PEER", "GoalsError", "Row", "Verdict", "judge", "load_goals"]
 
+#: ``against`` of a row that is told against other libraries.
+BEST_PEER = "best peer"
 #: No shape of a row may lie below this share of the goal.
 _WORST_SHARE = 0.85
 
@@ -29,7 +31,8 @@ class Row:
 
     Attributes:
         suite, cases: which cases: all of the suite whose name matches one of these patterns.
-        against: the candidate that jouleprune's speed is told against.
+        against: the candidate that jouleprune's speed is told against; ``BEST_PEER``: in each case the fastest of the
+            peers that the run measured.
         isa, jit: the row counts only in a run with these; None: with any.
         goals: CPU family -> percent of zeros -> speed to reach.
     """
@@ -112,7 +115,7 @@ def _verdict(report: Report, row: Row, sparsity: float, goal: float) -> Verdict:
         for case in cases([row.suite])
         if any(fnmatch.fnmatchcase(case.name, pattern) for pattern in row.cases)
     ]
-    speeds = {name: report.median_speed(row.suite, name, sparsity, "jouleprune", row.against) for name in wanted}
+    speeds = {name: _speed(report, row, name, sparsity) for name in wanted}
     missing = [name for name, speed in speeds.items() if speed is None]
     if missing or not wanted:
         return unknown(f"not measured: {missing[0] if missing else 'no case'}")
@@ -126,6 +129,12 @@ def _verdict(report: Report, row: Row, sparsity: float, goal: float) -> Verdict:
         reason = f"{worst_case} is below {_WORST_SHARE} of the goal"
         return Verdict(row.name, sparsity, goal, False, mean, worst, worst_case, reason)
     return Verdict(row.name, sparsity, goal, True, mean, worst, worst_case, "")
+
+
+def _speed(report: Report, row: Row, case: str, sparsity: float) -> float | None:
+    rivals = list(report.peers) if row.against == BEST_PEER else [row.against]
+    speeds = (report.median_speed(row.suite, case, sparsity, "jouleprune", rival) for rival in rivals)
+    return min((speed for speed in speeds if speed is not None), default=None)
 
 
 def _row(path: Path, place: int, entry: Any) -> Row:

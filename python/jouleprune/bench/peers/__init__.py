@@ -7,6 +7,9 @@ library are all it may import.
 #: Name on the command line: module of the adapter.
 ADAPTERS = {
     "deepsparse": "deepsparse_peer",
+    "libxsmm": "libxsmm_peer",
+    "mnn": "mnn_peer",
+    "mnn-sparse": "mnn_sparse_peer",
     "onnxruntime": "onnxruntime_peer",
     "openvino": "openvino_peer",
     "sparseprop": "sparseprop_peer",
