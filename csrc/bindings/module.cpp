@@ -14,6 +14,7 @@
 #include "energy/profile_data.h"
 #include "errors.h"
 #include "kernels/isa.h"
+#include "kernels/bsr/tile_kernels.h"
 #include "kernels/jit/executable_memory.h"
 #include "kernels/peak/peak.h"
 #include "plan/limits.h"
@@ -137,6 +138,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("active_isa", [] { return std::string(kernels::isa_name(kernels::active_isa())); });
   m.def("supported_isas", &bindings::supported_isas);
   m.def("generates_code", &kernels::jit::available);
+  m.def("matrix_tiles", [] { return std::string(kernels::bsr::tile_state()); });
   m.def(
       "peak_gflops", [](double seconds) { return kernels::peak::fused_multiply_add_gflops(kernels::active_isa(), seconds); },
       py::arg("seconds"), py::call_guard<py::gil_scoped_release>());

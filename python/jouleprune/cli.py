@@ -75,6 +75,7 @@ def _info(options: argparse.Namespace) -> str:
         "threads": torch.get_num_threads(),
         "kernels": _C.active_isa(),
         "kernels_here": _C.supported_isas(),
+        "matrix_tiles": _C.matrix_tiles(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "profiles": energy.profiles(),
         "meters": "none in this version: every joule is modelled",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from . import nn as sparse_nn
+from .fuse_chains import with_chains
 from .fuse_sums import with_fused_sums
 from .fuse_trace import activation_of, plain, traced
 from .record import arguments
@@ -58,14 +59,15 @@ def fused(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dict[str, s
     """
     if any(has_no_data(tensor) for tensor in tensors_in(example_inputs)):
         return model, {}
-    result, told = _with_chains(model, example_inputs)
-    summed, sums = with_fused_sums(copy.deepcopy(result))
-    if sums and _agree(result, summed, example_inputs):
-        return summed, {layer: told.get(layer, "") + sums.get(layer, "") for layer in {**told, **sums}}
+    result, told = _with_followers(model, example_inputs)
+    for rewritten in (with_fused_sums, with_chains):
+        candidate, more = rewritten(copy.deepcopy(result))
+        if more and _agree(result, candidate, example_inputs):
+            result, told = candidate, {layer: told.get(layer, "") + more.get(layer, "") for layer in {**told, **more}}
     return result, told
 
 
-def _with_chains(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dict[str, str]]:
+def _with_followers(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dict[str, str]]:
     chains = [chain for chain in _chains(model) if chain.norm or chain.activation]
     if not chains:
         return model, {}

@@ -7,7 +7,6 @@ with the same children, parameters and buffers under the same names: checkpoints
 
 from __future__ import annotations
 
-import copy
 import operator
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from .fuse_trace import activation_of, plain, traced, unheard
-from .layers import SPARSE
+from .fuse_trace import activation_of, as_module, foreseeable, inside_out, replaced, traced
 from .nn import SparseConv1dCSR, SparseConv2dCSR, SparseLinearCSR
 
 __all__ = ["with_fused_sums"]
@@ -46,22 +44,16 @@ def with_fused_sums(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
         (model, by layer what to tell).
     """
     told: dict[str, str] = {}
-    names = sorted((name for name, module in model.named_modules()), key=lambda name: name.count("."), reverse=True)
-    for name in [name for name in names if name] + [""]:  # the innermost first
-        module = model.get_submodule(name)
-        if isinstance(module, SPARSE) or not any(isinstance(child, SPARSE) for child in module.modules()):
-            continue
-        rewritten, layers = _rewritten(module)
+    for name in inside_out(model):
+        rewritten, layers = _rewritten(model.get_submodule(name))
         told |= {f"{name}.{layer}" if name else layer: what for layer, what in layers.items()}
-        if layers and name:
-            model.set_submodule(name, rewritten)
-        elif layers:
-            model = rewritten
+        if layers:
+            model = replaced(model, name, rewritten)
     return model, told
 
 
 def _rewritten(module: nn.Module) -> tuple[nn.Module, dict[str, str]]:
-    graph = traced(module) if all(_foreseeable(inside) for inside in module.modules()) else None
+    graph = traced(module) if all(foreseeable(inside) for inside in module.modules()) else None
     if graph is None:
         return module, {}
     told: dict[str, str] = {}
@@ -79,12 +71,7 @@ def _rewritten(module: nn.Module) -> tuple[nn.Module, dict[str, str]]:
             if old is not None:
                 graph.erase_node(old)
         told[str(found.call.target)] = f"; fused a sum{f' and its {found.activation}' if found.activation else ''}"
-    return (_as_module(module, graph) if told else module), told
-
-
-def _foreseeable(module: nn.Module) -> bool:
-    """Containers of a rewritten module are in training mode, which nothing reads."""
-    return unheard(module) if module._modules else plain(module)
+    return (as_module(module, graph) if told else module), told
 
 
 def _sum(module: nn.Module, node: fx.Node) -> _Sum | None:
@@ -146,28 +133,3 @@ def _activation_after(module: nn.Module, add: fx.Node) -> tuple[fx.Node | None, 
     if not found or user.args != (add,) or arguments:
         return None, None
     return user, found
-
-
-class _Rewritten(fx.GraphModule):
-    """A module with other code, and with everything else that it had; so are its copies."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
-        copied: fx.GraphModule = super().__deepcopy__(memo)
-        return _completed(copied, copy.deepcopy(self.__dict__, memo), type(self).__name__)
-
-
-def _as_module(module: nn.Module, graph: fx.Graph) -> fx.GraphModule:
-    return _completed(_Rewritten(module, graph), module.__dict__, type(module).__name__)
-
-
-def _completed(result: fx.GraphModule, attributes: dict[str, Any], class_name: str) -> fx.GraphModule:
-    """A GraphModule holds what its code names: the rest, too."""
-    for held in ("_parameters", "_buffers", "_modules"):  # containers are there, but as bare modules
-        result.__dict__[held].update(attributes[held])
-    result.__dict__["_non_persistent_buffers_set"] = set(attributes["_non_persistent_buffers_set"])
-    for name, value in attributes.items():
-        if name not in result.__dict__ and name != "forward":
-            result.__dict__[name] = value
-    result.training = attributes["training"]
-    type(result).__name__ = class_name  # fx makes a class for each
-    return result

@@ -57,6 +57,7 @@ import torch
 from torch import Tensor
 
 from ._fakes import FAKES, VMAPS
+from ._ops_chain import linear_csr_chain
 from ._ops_nm import linear_nm, pack_nm, unpack_nm
 from ._unit_ops import mask_n_of_m, mask_smallest, spread_units, unit_norms
 
@@ -68,6 +69,7 @@ __all__ = [
     "linear_bsr",
     "linear_bsr_int8",
     "linear_csr",
+    "linear_csr_chain",
     "linear_nm",
     "mask_n_of_m",
     "mask_smallest",

@@ -17,6 +17,7 @@
 #include <c10/core/SymIntArrayRef.h>
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <tuple>
 #include <vector>
@@ -41,6 +42,12 @@ at::Tensor linear_csr(const at::Tensor& input, const at::Tensor& values, const a
                       const at::Tensor& row_offsets, const at::Tensor& key, const std::optional<at::Tensor>& prepacked,
                       const std::optional<at::Tensor>& bias, c10::SymInt in_features, std::string_view activation = "none",
                       const std::optional<at::Tensor>& residual = std::nullopt);
+
+/// Linear layers one after the other, as linear_csr called for each and to the same bits. `weights`: values, col_indices, row_offsets,
+/// key of each layer, followed by its bias if it has one; `counts`: 4 or, with a bias, 5 per layer; `activations`: one per layer.
+/// float32 inference on the CPU runs as one kernel, which keeps the batch transposed between layers.
+at::Tensor linear_csr_chain(const at::Tensor& input, at::TensorList weights, at::IntArrayRef counts,
+                            const std::vector<std::string>& activations);
 
 /// grad_output [..., rows] -> gradient of the input [..., in_features].
 at::Tensor linear_csr_backward_input(const at::Tensor& grad_output, const at::Tensor& values, const at::Tensor& col_indices,

@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <optional>
+#include <type_traits>
 
 #include "kernels/bsr/bsr_kernels.h"
 #include "kernels/bsr/csr_form.h"
 #include "kernels/bsr/gradient_strips.h"
 #include "kernels/bsr/linear_strips.h"
+#include "kernels/bsr/linear_tiles.h"
 #include "kernels/bsr/reference.h"
 
 namespace jouleprune::kernels::bsr {
@@ -30,6 +32,11 @@ template <class T>
 void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
   if (isa == Isa::kReference) {
     return reference::linear(p);
+  }
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (const TileKernels* const tiles = tile_kernels(); tiles != nullptr && isa == Isa::kAvx512 && p.n >= kTileRows && has_tiles(p.bsr)) {
+      return linear_tiles(p, *tiles, parallel);
+    }
   }
   if (has_strips<T>(p.bsr, Side::kForward)) {
     return linear_strips(p, Side::kForward, parallel, isa);

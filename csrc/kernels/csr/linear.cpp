@@ -1,5 +1,6 @@
 #include <type_traits>
 
+#include "kernels/caches.h"
 #include "kernels/csr/csr_kernels.h"
 #include "kernels/csr/linear_code.h"
 #include "kernels/csr/panels.h"
@@ -54,8 +55,8 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
     return add_whole_residual(p, isa, parallel);
   }
   if constexpr (!std::is_same_v<T, double>) {
-    if (p.generated_code && has_linear_code<T>(isa)) {
-      auto choice = choose_linear_code(p.csr, p.n, isa);
+    if (p.generated_code && has_linear_code<T>(isa) && linear_code_pays(p.csr, p.n, second_level_cache())) {
+      auto choice = choose_linear_code(p.csr, p.n, isa, second_level_cache());
       choice.pairs = std::is_same_v<T, BFloat16> && isa == Isa::kAvx512 && bfloat16_pairs_pay();
       return linear_code(p, choice, parallel, isa);
     }
@@ -75,7 +76,7 @@ void linear_backward_input(const LinearParams<T>& p, const ParallelFor& parallel
       gradient.bias = nullptr;
       gradient.activation = Activation::kNone;
       gradient.residual = {};
-      return linear_code(gradient, choose_linear_code(transposed->view(), p.n, isa), parallel, isa, transposed.get());
+      return linear_code(gradient, choose_linear_code(transposed->view(), p.n, isa, second_level_cache()), parallel, isa, transposed.get());
     }
   }
   const PanelWeight<T> weight{transposed->view(), p.values, transposed->positions().data(), nullptr, Activation::kNone, p.forms};

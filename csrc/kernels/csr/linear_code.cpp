@@ -146,22 +146,10 @@ jit::PatternSpec spec_for(const formats::CsrView& csr, int64_t column_block, Isa
   return spec;
 }
 
-template <class T>
-std::shared_ptr<const CodeForm> form_for(const LinearParams<T>& p, const LinearCodeChoice& choice, Isa isa,
-                                         const TransposedForm* transposed) {
-  const std::array<int64_t, 3> details = {static_cast<int64_t>(isa), choice.column_block, transposed != nullptr};
-  if constexpr (std::is_same_v<T, BFloat16>) {
-    if (choice.pairs) {
-      return pair_form(p.forms, details, p.csr, p.values, [&](const formats::CsrView& pairs) {
-        return spec_for(pairs, choice.column_block, isa, jit::MultiplyAdd::kBFloat16Pairs);
-      });
-    }
-  }
-  const formats::CsrView csr = transposed == nullptr ? p.csr : transposed->view();
-  return code_form(
-      p.forms, "linear code", details, p.values, [&] { return spec_for(csr, choice.column_block, isa, jit::MultiplyAdd::kFloat32); },
-      transposed == nullptr ? nullptr : transposed->positions().data());
-}
+/// Intel's cores since Sapphire Rapids: 2 MB, from which code runs at half the rate of an L1, and a slower cache behind.
+bool has_large_cache(int64_t l2) { return l2 >= 2 << 20; }
+
+int64_t code_bytes(const formats::CsrView& csr) { return csr.nnz * 113 / 10; }  // 7.3 of code and a value
 
 }  // namespace
 
@@ -192,11 +180,21 @@ bool bfloat16_pairs_pay() {
 //   group outer            5.3   9.3   12.5        5.4   8.6   10.8       4.9   8.2   10.1  21.2
 //   panel outer            4.8   7.4    9.8        5.0   7.8   10.6       4.8   7.2    9.7  23.2
 //   panel outer, 384       4.6   7.8   11.4        4.7   8.2   12.5       4.6   7.7   11.3  21.5
-LinearCodeChoice choose_linear_code(const formats::CsrView& csr, int64_t n, Isa isa) {
+// Microseconds on one core of an Emerald Rapids with 2 MB of L2, another program's load on the host (medians of 7):
+//                          3072x768 n=128      768x3072 n=128      1024x1024 n=256           768x768 n=192
+//   zeros                  90 %  95 %  99 %    90 %  95 %  99 %    80 %  90 %  95 %  99 %    90 %  95 %  99 %
+//   code and values, KB    2605  1303   261    2608  1299   260    2314  1159   580   116     650   325    66
+//   group outer             982   662   334    1334   783   308    2028  1627   822   605     527   304   151
+//   panel outer            2282  1218   219    2324   957   181    4350  1744   684   343     451   244    89
+// With 768x3072 n=128 at 50 / 70 % (13 / 8 MB) code took 5320 / 3178, panels without code 3700 / 2161.
+LinearCodeChoice choose_linear_code(const formats::CsrView& csr, int64_t n, Isa isa, int64_t l2) {
   constexpr double kFew = 0.075, kVeryFew = 0.03;      // densities from which loads of activations outweigh multiply-adds
   constexpr int64_t kPackedBatch = 512 << 10;          // bytes of packed batch that group outer streams through half an L2
   constexpr int64_t kColumnBlock = 384;                // 24 KB of a panel: three quarters of an L1
   const int64_t lanes = jit::lanes_of(isa), panels = (n + lanes - 1) / lanes;
+  if (isa == Isa::kAvx512 && has_large_cache(l2)) {
+    return {panels > 1 && code_bytes(csr) <= l2 * 2 / 5 ? CodeOrder::kPanelOuter : CodeOrder::kGroupOuter, 0};
+  }
   const double density = static_cast<double>(csr.nnz) / (static_cast<double>(csr.rows) * static_cast<double>(csr.cols) + 1);
   if (isa != Isa::kAvx512 || panels <= 1 || density >= kFew || n * csr.cols * 4 <= kPackedBatch) {
     return {CodeOrder::kGroupOuter, 0};
@@ -204,12 +202,33 @@ LinearCodeChoice choose_linear_code(const formats::CsrView& csr, int64_t n, Isa 
   return {CodeOrder::kPanelOuter, density < kVeryFew ? 0 : kColumnBlock};
 }
 
+bool linear_code_pays(const formats::CsrView& csr, int64_t n, int64_t l2) {
+  return !has_large_cache(l2) || code_bytes(csr) <= 3 * l2 || n * csr.cols * 4 <= l2 / 2;
+}
+
+template <class T>
+std::shared_ptr<const CodeForm> linear_code_form(const LinearParams<T>& p, const LinearCodeChoice& choice, Isa isa,
+                                                 const TransposedForm* transposed) {
+  const std::array<int64_t, 3> details = {static_cast<int64_t>(isa), choice.column_block, transposed != nullptr};
+  if constexpr (std::is_same_v<T, BFloat16>) {
+    if (choice.pairs) {
+      return pair_form(p.forms, details, p.csr, p.values, [&](const formats::CsrView& pairs) {
+        return spec_for(pairs, choice.column_block, isa, jit::MultiplyAdd::kBFloat16Pairs);
+      });
+    }
+  }
+  const formats::CsrView csr = transposed == nullptr ? p.csr : transposed->view();
+  return code_form(
+      p.forms, "linear code", details, p.values, [&] { return spec_for(csr, choice.column_block, isa, jit::MultiplyAdd::kFloat32); },
+      transposed == nullptr ? nullptr : transposed->positions().data());
+}
+
 template <class T>
 void linear_code(const LinearParams<T>& p, const LinearCodeChoice& choice, const ParallelFor& parallel, Isa isa,
                  const TransposedForm* transposed) {
   const int64_t lanes = jit::lanes_of(isa);
   const formats::CsrView csr = transposed == nullptr ? p.csr : transposed->view();
-  const auto form = form_for(p, choice, isa, transposed);
+  const auto form = linear_code_form(p, choice, isa, transposed);
   Scratch<float> start(csr.rows);
   for (int64_t row = 0; row < csr.rows; ++row) {
     start.data()[row] = p.bias == nullptr ? 0.0f : widen(p.bias[row]);
@@ -232,6 +251,8 @@ void linear_code(const LinearParams<T>& p, const LinearCodeChoice& choice, const
 
 #define JOULEPRUNE_INSTANTIATE(T)          \
   template bool has_linear_code<T>(Isa);   \
+  template std::shared_ptr<const CodeForm> linear_code_form(const LinearParams<T>&, const LinearCodeChoice&, Isa,           \
+                                                            const TransposedForm*);                                        \
   template void linear_code(const LinearParams<T>&, const LinearCodeChoice&, const ParallelFor&, Isa, const TransposedForm*);
 JOULEPRUNE_INSTANTIATE(float)
 JOULEPRUNE_INSTANTIATE(BFloat16)

@@ -152,18 +152,23 @@ void expect_near(const Expected<T>& expected, const std::vector<T>& got, const s
   }
 }
 
-/// Calls run(isa, parallel) -> std::vector<T> for each instruction set, and for 1 to 3 threads, which must agree to the bit.
+/// Calls run(parallel) -> std::vector<T> for 1 to 3 threads, which must agree to the bit.
+template <class T, class Run>
+void expect_with_threads(const Expected<T>& expected, const std::string& where, const Run& run) {
+  const std::vector<T> one = run(serial);
+  expect_near(expected, one, where);
+  for (int count = 2; count <= 3; ++count) {
+    const std::vector<T> more = run(threads(count));
+    ASSERT_TRUE(one.empty() || std::memcmp(one.data(), more.data(), one.size() * sizeof(T)) == 0)
+        << where << " with " << count << " threads";
+  }
+}
+
+/// The same for run(isa, parallel) and each instruction set.
 template <class T, class Run>
 void expect_on_every_isa(const Expected<T>& expected, const std::string& what, const Run& run) {
   for (const Isa isa : supported_isas()) {
-    const std::string where = what + " on " + isa_name(isa);
-    const std::vector<T> one = run(isa, serial);
-    expect_near(expected, one, where);
-    for (int count = 2; count <= 3; ++count) {
-      const std::vector<T> more = run(isa, threads(count));
-      ASSERT_TRUE(one.empty() || std::memcmp(one.data(), more.data(), one.size() * sizeof(T)) == 0)
-          << where << " with " << count << " threads";
-    }
+    expect_with_threads(expected, what + " on " + isa_name(isa), [&](const ParallelFor& parallel) { return run(isa, parallel); });
   }
 }
 

@@ -3,9 +3,7 @@
 #include <sstream>
 #include <utility>
 
-#include "formats/bsr_pack.h"
-#include "kernels/bsr/bsr_kernels.h"
-#include "products.h"
+#include "bsr_cases.h"
 
 namespace jouleprune::kernels::bsr::testing {
 namespace {
@@ -16,48 +14,6 @@ template <class T>
 class LinearBsr : public ::testing::Test {};
 using ElementTypes = ::testing::Types<float, double, BFloat16, Half>;
 TYPED_TEST_SUITE(LinearBsr, ElementTypes);
-
-struct Case {
-  int64_t n, rows, cols, r, c;
-  double density;
-  int64_t gap = 0;  ///< unused elements between the batch rows of the dense arguments
-  bool bias = true;
-  Activation activation = Activation::kNone;
-
-  std::string name() const {
-    std::ostringstream out;
-    out << "n " << n << " rows " << rows << " cols " << cols << " blocks " << r << "x" << c << " density " << density;
-    return out.str();
-  }
-};
-
-struct Blocks {
-  formats::BsrView shape;
-  csr::testing::Structure structure;  // of the blocks
-
-  formats::BsrView view() const {
-    auto view = shape;
-    const auto blocks = structure.view();
-    view.blocks = blocks.nnz;
-    view.block_columns = blocks.col_indices;
-    view.block_row_offsets = blocks.row_offsets;
-    return view;
-  }
-};
-
-Blocks random_blocks(const Case& c, std::mt19937& random) {
-  const formats::BsrView shape{c.rows, c.cols, c.r, c.c};
-  return {shape, random_structure(shape.down(), shape.across(), c.density, random)};
-}
-
-/// Values of the blocks, NaN in the padding: it must never count.
-template <class T>
-std::vector<T> random_values(const formats::BsrView& bsr, std::mt19937& random) {
-  auto values = unwritten<T>(bsr.blocks * bsr.r * bsr.c);
-  const auto filled = random_vector<T>(bsr.blocks * bsr.r * bsr.c, random);
-  formats::for_each_entry(bsr, [&](int64_t entry, int64_t, int64_t) { values[entry] = filled[entry]; });
-  return values;
-}
 
 /// Odd sizes first.
 std::vector<Case> fixed_cases() {
@@ -94,15 +50,7 @@ TYPED_TEST(LinearBsr, ForwardMatches) {
     const int64_t stride = c.cols + c.gap;
     const auto values = random_values<T>(bsr, random), input = random_vector<T>(c.n * stride, random);
     const auto bias = random_vector<T>(c.rows, random);
-    std::vector<Triple> triples;
-    std::vector<double> start;
-    for (int64_t j = 0; j < c.n; ++j) {
-      std::transform(bias.begin(), bias.end(), std::back_inserter(start), [&](T b) { return c.bias ? widen(b) : 0; });
-      formats::for_each_entry(bsr, [&](int64_t entry, int64_t row, int64_t col) {
-        triples.push_back({j * c.rows + row, entry, j * stride + col});
-      });
-    }
-    const auto expected = expect_products<T>(c.n * c.rows, triples, values, input, start, c.activation);
+    const auto expected = expect_linear<T>(c, bsr, values, input, bias);
     for (const auto& [code, pairs] : {std::pair{true, true}, {true, false}, {false, false}}) {
       const std::string what = c.name() + (code ? "" : " without code") + (pairs ? "" : " without pairs");
       expect_on_every_isa(expected, what, [&, code = code, pairs = pairs](Isa isa, const ParallelFor& parallel) {

@@ -1,11 +1,10 @@
 #include "kernels/csr/small/linear_small.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <memory>
 #include <type_traits>
 
+#include "kernels/caches.h"
 #include "kernels/csr/panels.h"
 #include "kernels/csr/scratch.h"
 #include "kernels/csr/small/forms.h"
@@ -130,15 +129,7 @@ void linear_jagged(const LinearParams<T>& p, const SmallKernels<T>& kernels, con
 }
 
 /// Half of the last-level cache is left to activations, other weights and other programs.
-bool fits_cache(int64_t bytes) {
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-  static const int64_t cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-#else
-  constexpr int64_t cache = 0;
-#endif
-  constexpr int64_t kUnknown = 32 << 20;
-  return bytes <= (cache > 0 ? cache : kUnknown) / 2;
-}
+bool fits_cache(int64_t bytes) { return bytes <= last_level_cache() / 2; }
 
 }  // namespace
 

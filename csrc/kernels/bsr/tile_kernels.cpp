@@ -1,0 +1,62 @@
+#include "kernels/bsr/tile_kernels.h"
+
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#include "kernels/isa.h"
+
+namespace jouleprune::kernels::bsr {
+namespace {
+
+bool wanted() {
+  const char* value = std::getenv("JOULEPRUNE_AMX");
+  const std::string_view text = value == nullptr ? "" : value;
+  if (text != "" && text != "0" && text != "1") {
+    throw std::invalid_argument("JOULEPRUNE_AMX: expected 0, 1 or nothing, got '" + std::string(text) + "'");
+  }
+  return text == "1";
+}
+
+/// Linux gives the large tile state only to processes that ask for it.
+bool usable() {
+#if defined(__x86_64__) && defined(__linux__)
+  constexpr unsigned kBf16 = 1u << 22, kTile = 1u << 24;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return isa_supported(Isa::kAvx512) && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kBf16) != 0 && (d & kTile) != 0 &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+#if defined(__x86_64__)
+extern const TileKernels amx_tiles;
+#endif
+
+const TileKernels* tile_kernels() {
+  static const bool serve = wanted() && usable();
+#if defined(__x86_64__)
+  return serve ? &amx_tiles : nullptr;
+#else
+  return nullptr;
+#endif
+}
+
+const char* tile_state() {
+  if (tile_kernels() != nullptr) {
+    return "in use";
+  }
+  return usable() ? "off: JOULEPRUNE_AMX=1 turns them on (never measured)" : "not on this processor";
+}
+
+}  // namespace jouleprune::kernels::bsr

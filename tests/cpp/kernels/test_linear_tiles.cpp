@@ -1,0 +1,119 @@
+// The loops over matrix tiles, run on tiles in plain C++: processors that have them are rare.
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "bsr_cases.h"
+#include "kernels/bsr/linear_tiles.h"
+#include "kernels/bsr/tile_body.h"
+
+namespace jouleprune::kernels::bsr::testing {
+namespace {
+
+/// Eight registers as Intel's manual describes TILELOADD, TILESTORED and TDPBF16PS (denormals aside). What was never loaded is NaN;
+/// reads and writes touch whole tiles, so that the address sanitizer sees one that reaches too far.
+class ModelTiles {
+ public:
+  ModelTiles() {
+    std::memset(tiles_.data(), 0xff, sizeof(tiles_));
+    ++live;
+  }
+  ~ModelTiles() { --live; }
+
+  template <int kTile>
+  void load(const void* from, int64_t stride) {
+    for (int64_t row = 0; row < kTileRows; ++row) {
+      std::memcpy(tiles_[kTile].data() + row * 64, static_cast<const char*>(from) + row * stride, 64);
+    }
+  }
+  template <int kTile>
+  void store(void* to, int64_t stride) {
+    for (int64_t row = 0; row < kTileRows; ++row) {
+      std::memcpy(static_cast<char*>(to) + row * stride, tiles_[kTile].data() + row * 64, 64);
+    }
+  }
+  template <int kSums, int kLeft, int kRight>
+  void multiply() {
+    static_assert(kSums != kLeft && kLeft != kRight && kRight != kSums);  // an illegal instruction otherwise
+    for (int64_t m = 0; m < kTileRows; ++m) {
+      for (int64_t n = 0; n < kTileRows; ++n) {
+        float sum = at<float>(kSums, m, n);
+        for (int64_t k = 0; k < kTileRows; ++k) {
+          for (int64_t half = 0; half < 2; ++half) {
+            sum = std::fma(widen(at<BFloat16>(kLeft, m, 2 * k + half)), widen(at<BFloat16>(kRight, k, 2 * n + half)), sum);
+          }
+        }
+        std::memcpy(tiles_[kSums].data() + m * 64 + n * 4, &sum, sizeof(sum));
+      }
+    }
+  }
+
+  static inline thread_local int live = 0;  // a thread has one set of registers
+
+ private:
+  template <class T>
+  T at(int tile, int64_t row, int64_t column) const {
+    T value;
+    std::memcpy(&value, tiles_[static_cast<size_t>(tile)].data() + row * 64 + column * static_cast<int64_t>(sizeof(T)), sizeof(T));
+    return value;
+  }
+  std::array<std::array<char, 1024>, 8> tiles_;
+};
+
+void multiply_in_the_model(const TileBands& bands, const BFloat16* input, int64_t stride, int64_t count, int64_t begin, int64_t end,
+                           BFloat16* output) {
+  ASSERT_EQ(ModelTiles::live, 0);
+  multiply_tiles<ModelTiles>(bands, input, stride, count, begin, end, output);
+  ASSERT_EQ(ModelTiles::live, 0);
+}
+
+/// Odd sizes first; blocks of one and of two strips, of one tile and of several.
+std::vector<Case> tile_cases() {
+  std::vector<Case> cases = {{0, 3, 4, 16, 32, 0.5},      {1, 0, 4, 16, 32, 0.5},     {1, 3, 0, 16, 32, 0.5},      {1, 1, 1, 16, 32, 1},
+                             {17, 1, 33, 32, 32, 1},      {5, 7, 11, 16, 32, 0},      {3, 17, 33, 16, 32, 1, 2},   {16, 16, 32, 16, 32, 1},
+                             {33, 49, 65, 32, 64, 0.7},   {64, 64, 64, 32, 32, 1},    {63, 100, 99, 48, 32, 0.6},  {40, 80, 96, 16, 64, 0.5, 5},
+                             {100, 130, 200, 64, 96, 0.4}, {192, 96, 320, 32, 32, 0.3, 0, false}, {48, 33, 64, 16, 32, 0.8, 7}};
+  std::mt19937 random(9);
+  const auto size = [&](int64_t limit) { return static_cast<int64_t>(random() % static_cast<uint64_t>(limit)); };
+  for (int i = 0; i < random_cases(60); ++i) {
+    cases.push_back({size(100), size(90), size(150), 16 * (1 + size(4)), 32 * (1 + size(3)), std::array{0.0, 0.3, 0.9}[size(3)], size(3),
+                     size(2) == 0, static_cast<Activation>(size(4))});
+  }
+  return cases;
+}
+
+void expect_matches(const TileKernels& kernels) {
+  std::mt19937 random(7);
+  for (const Case& c : tile_cases()) {
+    const auto blocks = random_blocks(c, random);
+    const auto bsr = blocks.view();
+    ASSERT_TRUE(has_tiles(bsr));
+    const int64_t stride = c.cols + c.gap;
+    const auto values = random_values<BFloat16>(bsr, random), bias = random_vector<BFloat16>(c.rows, random);
+    const auto input = random_vector<BFloat16>(c.n * stride, random);
+    expect_with_threads(expect_linear<BFloat16>(c, bsr, values, input, bias), c.name(), [&](const ParallelFor& parallel) {
+      auto output = unwritten<BFloat16>(c.n * c.rows);
+      linear_tiles({bsr, values.data(), c.bias ? bias.data() : nullptr, c.activation, c.n, input.data(), stride, output.data()},
+                   kernels, parallel);
+      return output;
+    });
+  }
+}
+
+TEST(LinearTiles, Match) { expect_matches({multiply_in_the_model}); }
+
+TEST(LinearTiles, MatchOnThisProcessor) {
+  if (tile_kernels() == nullptr) {
+    GTEST_SKIP() << "matrix tiles: " << tile_state();
+  }
+  expect_matches(*tile_kernels());
+}
+
+TEST(LinearTiles, OtherBlocksHaveNone) {
+  EXPECT_FALSE(has_tiles({64, 64, 8, 32}));
+  EXPECT_FALSE(has_tiles({64, 64, 16, 16}));
+  EXPECT_TRUE(has_tiles({1, 1, 48, 64}));
+}
+
+}  // namespace
+}  // namespace jouleprune::kernels::bsr::testing
