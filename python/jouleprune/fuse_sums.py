@@ -1,30 +1,24 @@
 """``convert(fuse=True)``: sums of a sparse layer's output and something else (residual connections), and the activation
 of such a sum, computed by the layer's op.
 
-The sum stands in the code of a module, so that module becomes a :class:`torch.fx.GraphModule` of its own class name
-with the same children, parameters and buffers under the same names: checkpoints fit both.
+The sum stands in the code of a module, which gets other code (``fuse_rewrite.py``).
 """
 
 from __future__ import annotations
 
-import copy
 import operator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
-from .fuse_trace import activation_of, plain, traced, unheard
-from .layers import SPARSE
+from .fuse_rewrite import as_module, graph_of, rewrite_modules
+from .fuse_trace import ACTIVATIONS, METHODS, activation_of
 from .nn import SparseConv1dCSR, SparseConv2dCSR, SparseLinearCSR
 
 __all__ = ["with_fused_sums"]
 
 _ADDS = (operator.add, operator.iadd, torch.add)
-_ACTIVATIONS: dict[Any, str] = {F.relu: "relu", torch.relu: "relu", torch.relu_: "relu", F.silu: "silu"}
-_METHODS = {"relu": "relu", "relu_": "relu"}
 
 
 @dataclass(frozen=True)
@@ -45,29 +39,15 @@ def with_fused_sums(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
     Returns:
         (model, by layer what to tell).
     """
-    told: dict[str, str] = {}
-    names = sorted((name for name, module in model.named_modules()), key=lambda name: name.count("."), reverse=True)
-    for name in [name for name in names if name] + [""]:  # the innermost first
-        module = model.get_submodule(name)
-        if isinstance(module, SPARSE) or not any(isinstance(child, SPARSE) for child in module.modules()):
-            continue
-        rewritten, layers = _rewritten(module)
-        told |= {f"{name}.{layer}" if name else layer: what for layer, what in layers.items()}
-        if layers and name:
-            model.set_submodule(name, rewritten)
-        elif layers:
-            model = rewritten
-    return model, told
+    return rewrite_modules(model, _rewritten)
 
 
 def _rewritten(module: nn.Module) -> tuple[nn.Module, dict[str, str]]:
-    graph = traced(module) if all(_foreseeable(inside) for inside in module.modules()) else None
+    graph = graph_of(module)
     if graph is None:
         return module, {}
     told: dict[str, str] = {}
     for node in list(graph.nodes):
-        if isinstance(node.type, str):  # an annotation as text, which TorchScript could not look up in new code
-            node.type = None
         found = _sum(module, node)
         if found is None:
             continue
@@ -79,12 +59,7 @@ def _rewritten(module: nn.Module) -> tuple[nn.Module, dict[str, str]]:
             if old is not None:
                 graph.erase_node(old)
         told[str(found.call.target)] = f"; fused a sum{f' and its {found.activation}' if found.activation else ''}"
-    return (_as_module(module, graph) if told else module), told
-
-
-def _foreseeable(module: nn.Module) -> bool:
-    """Containers of a rewritten module are in training mode, which nothing reads."""
-    return unheard(module) if module._modules else plain(module)
+    return (as_module(module, graph) if told else module), told
 
 
 def _sum(module: nn.Module, node: fx.Node) -> _Sum | None:
@@ -139,35 +114,10 @@ def _activation_after(module: nn.Module, add: fx.Node) -> tuple[fx.Node | None, 
     if user.op == "call_module":
         found = activation_of(module.get_submodule(str(user.target)))
     elif user.op == "call_method":
-        found = _METHODS.get(str(user.target), "")
+        found = METHODS.get(str(user.target), "")
     else:
-        found = _ACTIVATIONS.get(user.target, "")
+        found = ACTIVATIONS.get(user.target, "")
     arguments = [value for name, value in user.kwargs.items() if name != "inplace"]
     if not found or user.args != (add,) or arguments:
         return None, None
     return user, found
-
-
-class _Rewritten(fx.GraphModule):
-    """A module with other code, and with everything else that it had; so are its copies."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
-        copied: fx.GraphModule = super().__deepcopy__(memo)
-        return _completed(copied, copy.deepcopy(self.__dict__, memo), type(self).__name__)
-
-
-def _as_module(module: nn.Module, graph: fx.Graph) -> fx.GraphModule:
-    return _completed(_Rewritten(module, graph), module.__dict__, type(module).__name__)
-
-
-def _completed(result: fx.GraphModule, attributes: dict[str, Any], class_name: str) -> fx.GraphModule:
-    """A GraphModule holds what its code names: the rest, too."""
-    for held in ("_parameters", "_buffers", "_modules"):  # containers are there, but as bare modules
-        result.__dict__[held].update(attributes[held])
-    result.__dict__["_non_persistent_buffers_set"] = set(attributes["_non_persistent_buffers_set"])
-    for name, value in attributes.items():
-        if name not in result.__dict__ and name != "forward":
-            result.__dict__[name] = value
-    result.training = attributes["training"]
-    type(result).__name__ = class_name  # fx makes a class for each
-    return result

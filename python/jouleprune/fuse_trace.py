@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import fx, nn
 
 from .layers import SPARSE
 from .untouched import untouched
 
-__all__ = ["activation_of", "plain", "traced", "unheard"]
+__all__ = ["ACTIVATIONS", "METHODS", "WHOLE", "activation_of", "plain", "traced", "unheard"]
+
+
+#: An attribute of modules that are not traced into.
+WHOLE = "_jouleprune_whole"
+#: Functions and methods of tensors that the ops can apply, by how the ops call them.
+ACTIVATIONS: dict[Any, str] = {F.relu: "relu", torch.relu: "relu", torch.relu_: "relu", F.silu: "silu"}
+METHODS = {"relu": "relu", "relu_": "relu"}
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, SPARSE) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, SPARSE) or hasattr(m, WHOLE) or super().is_leaf_module(m, module_qualified_name)
 
 
 def traced(module: nn.Module) -> fx.Graph | None:
