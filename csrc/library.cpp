@@ -29,6 +29,11 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("unpack_bsr_int8(Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor scales, SymInt cols) -> Tensor");
   m.def("linear_bsr_int8(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales, Tensor? input_scale, Tensor? prepacked, Tensor? bias, SymInt in_features, str activation) -> Tensor");
   m.def("conv2d_bsr_int8(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales, Tensor? input_scale, Tensor? prepacked, Tensor? bias, SymInt in_channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups, str activation) -> Tensor");
+  // Activations as bytes, a step count + 128 each, with a scale for the last `shared_dims` dimensions. The ops above take bytes, too
+  // (input_scale: one per batch row or image), and give float32 for them; these give bytes, in steps of output_scale.
+  m.def("quantize_bytes(Tensor input, Tensor? input_scale, int shared_dims) -> (Tensor bytes, Tensor scales)");
+  m.def("linear_bsr_int8_to_bytes(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales, Tensor? input_scale, Tensor? prepacked, Tensor? bias, SymInt in_features, str activation, Tensor output_scale) -> (Tensor bytes, Tensor scales)");
+  m.def("conv2d_bsr_int8_to_bytes(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor scales, Tensor? input_scale, Tensor? prepacked, Tensor? bias, SymInt in_channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups, str activation, Tensor output_scale) -> (Tensor bytes, Tensor scales)");
 
   // Layout bsr: blocks [blocks, r, c] of the weight [out_features, in_features]; "vector" is the case c = 1.
   m.def("pack_bsr(Tensor weight, Tensor? mask, int[2] block_size) -> (Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key)");

@@ -66,15 +66,20 @@ void take_dense(Module& module, const CsrWeight& csr, const Dense& dense) {
   module.train(dense.is_training());
 }
 
+/// Both are to be floating point [rows]. Throws c10::ValueError.
+inline void check_row_factors(const std::string& op, int64_t rows, const at::Tensor& scale, const at::Tensor& shift) {
+  for (const auto& [name, tensor] : {std::pair{"scale", scale}, std::pair{"shift", shift}}) {
+    TORCH_CHECK_VALUE(tensor.defined() && tensor.dim() == 1 && tensor.numel() == rows && tensor.is_floating_point(), op, ": ", name,
+                      ": expected floating point [", rows, "], got ", tensor.defined() ? tensor.sizes() : at::IntArrayRef{});
+  }
+}
+
 /// Scales the rows of the weight and adds to the bias. `bias_slot`: where the module registered its bias, which may be undefined.
 template <class Module>
 void scale_members(const std::string& op, Module& module, at::Tensor& bias_slot, const at::Tensor& scale, const at::Tensor& shift) {
   const at::NoGradGuard no_grad;
   const int64_t rows = module.row_offsets.numel() - 1;
-  for (const auto& [name, tensor] : {std::pair{"scale", scale}, std::pair{"shift", shift}}) {
-    TORCH_CHECK_VALUE(tensor.defined() && tensor.dim() == 1 && tensor.numel() == rows && tensor.is_floating_point(), op, ": ", name,
-                      ": expected floating point [", rows, "], got ", tensor.defined() ? tensor.sizes() : at::IntArrayRef{});
-  }
+  check_row_factors(op, rows, scale, shift);
   if (!module.bias.defined()) {
     module.bias = bias_slot = at::zeros({rows}, module.values.options()).set_requires_grad(module.values.requires_grad());
   }

@@ -64,6 +64,18 @@ SparseLinear read_layer(torch::serialize::InputArchive& archive, const SparseLin
   return read;
 }
 
+/// The blocks stay: their scales and the bias change, which are buffers.
+void scale_int8(const char* op, SparseLinearImpl& layer, const at::Tensor& scale, const at::Tensor& shift) {
+  const at::NoGradGuard no_grad;
+  check_row_factors(op, layer.options.out_features, scale, shift);
+  if (!layer.bias.defined()) {
+    layer.bias = layer.register_buffer("bias", at::zeros({layer.options.out_features}, layer.scales.options()));
+  }
+  const auto factors = scale.to(layer.scales.device()).to(at::kDouble), added = shift.to(layer.scales.device()).to(at::kDouble);
+  layer.scales.copy_(layer.scales.to(at::kDouble) * factors);
+  layer.bias.copy_(layer.bias.to(at::kDouble) * factors + added);
+}
+
 }  // namespace
 
 SparseLinearImpl::SparseLinearImpl(SparseLinearOptions options_) : options(std::move(options_)) {
@@ -153,8 +165,13 @@ at::Tensor SparseLinearImpl::forward(const at::Tensor& input) { return layout_of
 at::Tensor SparseLinearImpl::to_dense() const { return layout_of(*this).unpack(*this); }
 
 void SparseLinearImpl::scale_rows(const at::Tensor& scale, const at::Tensor& shift) {
-  TORCH_CHECK_VALUE(options.layout == "csr", "SparseLinear::scale_rows: expected a layer in layout csr, got ", options.layout);
-  scale_members("SparseLinear::scale_rows", *this, parameters_["bias"], scale, shift);
+  constexpr const char* op = "SparseLinear::scale_rows";
+  TORCH_CHECK_VALUE(options.layout == "csr" || is_int8(), op, ": expected a layer in layout csr or of dtype int8, got ", options.layout);
+  if (is_int8()) {
+    scale_int8(op, *this, scale, shift);
+  } else {
+    scale_members(op, *this, parameters_["bias"], scale, shift);
+  }
   options.bias = true;
 }
 

@@ -20,6 +20,8 @@ void check_device(const char* op, const char* name, const at::Tensor& tensor, co
                     like.device(), ", got ", tensor.device());
 }
 
+bool is_scale(float x) { return x >= std::numeric_limits<float>::min() && x <= std::numeric_limits<float>::max(); }
+
 /// The structure is that of a csr matrix of quads; its checks speak of csr, this layout's names differ.
 std::string in_our_words(std::string sentence) {
   const std::pair<const char*, const char*> words[] = {
@@ -85,22 +87,60 @@ at::Tensor check_int8_bias(const char* op, const std::optional<at::Tensor>& bias
   }
   TORCH_CHECK_VALUE(bias->layout() == at::kStrided && bias->dim() == 1 && bias->size(0) == rows, op,
                     ": bias: expected [rows = ", rows, "], got ", bias->sizes());
-  TORCH_CHECK_TYPE(bias->scalar_type() == at::kFloat || bias->scalar_type() == input.scalar_type(), op,
-                   ": bias: expected float32 or the dtype of input, ", input.scalar_type(), ", got ", bias->scalar_type());
+  const bool as_input = bias->scalar_type() == input.scalar_type() && input.scalar_type() != at::kByte;
+  TORCH_CHECK_TYPE(bias->scalar_type() == at::kFloat || as_input, op, ": bias: expected float32 or the floating-point dtype of input, ",
+                   input.scalar_type(), ", got ", bias->scalar_type());
   check_device(op, "bias", *bias, input, "input");
   return bias->to(at::kFloat).contiguous();
 }
 
-float check_input_scale(const char* op, const std::optional<at::Tensor>& input_scale) {
-  if (!input_scale.has_value() || !input_scale->defined()) {
-    return 0;
+InputSteps check_input_scale(const char* op, const std::optional<at::Tensor>& input_scale, const at::Tensor& input, int64_t rows) {
+  const bool given = input_scale.has_value() && input_scale->defined();
+  if (input.scalar_type() == at::kByte) {
+    TORCH_CHECK_VALUE(given, op, ": input_scale: expected the scales of the bytes in input, got none");
+    check_tensor(op, "input_scale", *input_scale, at::kFloat, "float32");
+    TORCH_CHECK_VALUE(input_scale->numel() == rows, op, ": input_scale: expected a scale for each of ", rows,
+                      " rows (or images) of bytes, got ", input_scale->sizes());
+    check_device(op, "input_scale", *input_scale, input, "input");
+    return {0, input_scale->contiguous()};
+  }
+  if (!given) {
+    return {};
   }
   check_tensor(op, "input_scale", *input_scale, at::kFloat, "float32");
   TORCH_CHECK_VALUE(input_scale->numel() == 1, op, ": input_scale: expected one number, got ", input_scale->sizes());
   const float scale = input_scale->item<float>();
-  const bool normal = scale >= std::numeric_limits<float>::min() && scale <= std::numeric_limits<float>::max();
-  TORCH_CHECK_VALUE(normal || scale == 0, op, ": input_scale: expected a positive number, or 0 for a scale per row, got ", scale);
+  TORCH_CHECK_VALUE(is_scale(scale) || scale == 0, op, ": input_scale: expected a positive number, or 0 for a scale per row, got ",
+                    scale);
+  return {scale, {}};
+}
+
+float check_output_scale(const char* op, const at::Tensor& output_scale) {
+  check_tensor(op, "output_scale", output_scale, at::kFloat, "float32");
+  TORCH_CHECK_VALUE(output_scale.numel() == 1, op, ": output_scale: expected one number, got ", output_scale.sizes());
+  const float scale = output_scale.item<float>();
+  TORCH_CHECK_VALUE(is_scale(scale), op, ": output_scale: expected a positive number, got ", scale);
   return scale;
+}
+
+bool check_byte_activation(const char* op, std::string_view activation) {
+  TORCH_CHECK_VALUE(activation == "none" || activation == "relu", op, ": activation: expected one of none, relu, got '", activation,
+                    "'");
+  return activation == "relu";
+}
+
+void check_int8_input(const char* op, const at::Tensor& input) {
+  TORCH_CHECK_VALUE(input.defined() && input.layout() == at::kStrided, op, ": input: expected a dense (strided) tensor");
+  const auto dtype = input.scalar_type();
+  TORCH_CHECK_TYPE(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf || dtype == at::kByte, op,
+                   ": input: expected float32, bfloat16 or float16, or uint8 with its scales, got ", dtype);
+}
+
+void check_int8_sums(const char* op, const char* what, const at::Tensor& input, int64_t products) {
+  // Steps of floats are at most 127; a byte may be 128 steps below zero.
+  const int64_t most = kernels::bsr_int8::kMaxInFeatures - (input.scalar_type() == at::kByte ? 1 : 0);
+  TORCH_CHECK_VALUE(products <= most, op, ": ", what, ": expected at most ", most, " (sums of int8 products are kept in int32), got ",
+                    products);
 }
 
 }  // namespace jouleprune::ops

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <optional>
+#include <string_view>
 
 #include "kernels/bsr_int8/bsr_int8_kernels.h"
 #include "ops/csr_structure.h"
@@ -30,7 +31,23 @@ BsrInt8Weight check_int8_weight(const char* op, const at::Tensor& blocks, const 
 /// [rows], float32 or the dtype of `input`. Returns it as contiguous float32, undefined when absent.
 at::Tensor check_int8_bias(const char* op, const std::optional<at::Tensor>& bias, int64_t rows, const at::Tensor& input);
 
-/// One float32, positive or 0; 0 when absent.
-float check_input_scale(const char* op, const std::optional<at::Tensor>& input_scale);
+/// How the input of an int8 op is rounded, or was.
+struct InputSteps {
+  float scale = 0;    ///< of floats: one for all, or 0
+  at::Tensor scales;  ///< of bytes: [rows], contiguous; else undefined
+};
+
+/// Floats: one float32, positive or 0, 0 when absent. Bytes: one float32 for each of `rows`, what shares a scale.
+InputSteps check_input_scale(const char* op, const std::optional<at::Tensor>& input_scale, const at::Tensor& input, int64_t rows);
+/// One positive float32.
+float check_output_scale(const char* op, const at::Tensor& output_scale);
+
+/// What is applied to sums that leave as bytes: "none" or "relu". Returns whether it is the latter.
+bool check_byte_activation(const char* op, std::string_view activation);
+
+/// Float32, bfloat16, float16 or bytes, strided.
+void check_int8_input(const char* op, const at::Tensor& input);
+/// At most as many products as sums in int32 hold. `what`: the argument that says how many.
+void check_int8_sums(const char* op, const char* what, const at::Tensor& input, int64_t products);
 
 }  // namespace jouleprune::ops

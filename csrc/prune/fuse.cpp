@@ -40,7 +40,7 @@ std::string activation_of(torch::nn::Module* module) {
   return gelu != nullptr && gelu->options.approximate() == "none" ? "gelu" : "";
 }
 
-/// A layer in layout csr that can take over what follows it: its rows, and how.
+/// A layer in layout csr or int8 that can take over what follows it: its rows, and how.
 struct Layer {
   int64_t rows = 0;
   bool gives_bias = true;  // a layer without a bias can get one
@@ -49,8 +49,8 @@ struct Layer {
 };
 
 template <typename Impl>
-Layer layer_of(Impl& sparse, bool switched) {
-  return {sparse.row_offsets.numel() - 1, !switched || sparse.bias.defined(), &sparse.activation,
+Layer layer_of(Impl& sparse, int64_t rows, bool switched) {
+  return {rows, !switched || sparse.bias.defined(), &sparse.activation,
           [&sparse](const Norm& norm) { sparse.scale_rows(norm.scale, norm.shift); }};
 }
 
@@ -58,16 +58,17 @@ std::optional<Layer> fusable(torch::nn::Module* module) {
   if (module->is_training()) return std::nullopt;
   std::optional<Layer> layer;
   const auto linear = [&](nn::SparseLinearImpl* sparse, bool switched) {
-    if (sparse != nullptr && sparse->options.layout == "csr") layer = layer_of(*sparse, switched);
+    const bool fits = sparse != nullptr && (sparse->options.layout == "csr" || sparse->is_int8());
+    if (fits) layer = layer_of(*sparse, sparse->options.out_features, switched);
   };
   if (auto* ours = exactly<nn::LinearImpl>(module)) {
     linear(ours->sparse().get(), true);
   } else if (auto* ours = exactly<nn::Conv2dImpl>(module); ours != nullptr && ours->is_sparse()) {
-    layer = layer_of(*ours->sparse(), true);
+    layer = layer_of(*ours->sparse(), ours->sparse()->row_offsets.numel() - 1, true);
   } else if (auto* sparse = exactly<nn::SparseConv1dImpl>(module)) {
-    layer = layer_of(*sparse, false);
+    layer = layer_of(*sparse, sparse->row_offsets.numel() - 1, false);
   } else if (auto* sparse = exactly<nn::SparseConv2dImpl>(module)) {
-    layer = layer_of(*sparse, false);
+    layer = layer_of(*sparse, sparse->row_offsets.numel() - 1, false);
   } else {
     linear(exactly<nn::SparseLinearImpl>(module), false);
   }
@@ -114,7 +115,7 @@ std::set<std::string> batched_layers(torch::nn::Module& module, const Forward& f
   const EvalMode eval_mode(module);
   NamedWeights weights;
   for (const auto& candidate : candidates) {
-    if (candidate.decision.layout == "csr") weights.emplace_back(candidate.weight, candidate.parameter);
+    if (candidate.decision.layout == "csr" || candidate.decision.kernel == "bsr-int8") weights.emplace_back(candidate.weight, candidate.parameter);
   }
   std::map<std::string, bool> batched;
   watch(forward.run, weights, [&](const std::string& weight, const WatchedCall& call) {

@@ -39,8 +39,8 @@ void layers(Table& table) {
   add(gru_csr, {"jouleprune::gru_csr"});
   add(linear_bsr, {"jouleprune::linear_bsr"});
   add(linear_nm, {"jouleprune::linear_nm"});
-  add(linear_bsr_int8, {"jouleprune::linear_bsr_int8"});
-  add(conv2d_bsr_int8, {"jouleprune::conv2d_bsr_int8"});
+  add(linear_bsr_int8, {"jouleprune::linear_bsr_int8", "jouleprune::linear_bsr_int8_to_bytes"});
+  add(conv2d_bsr_int8, {"jouleprune::conv2d_bsr_int8", "jouleprune::conv2d_bsr_int8_to_bytes"});
 }
 
 void products(Table& table) {
@@ -64,7 +64,7 @@ void traffic(Table& table) {
                     "aten::upsample_linear1d", "aten::upsample_bilinear2d", "aten::upsample_trilinear3d",
                     "aten::upsample_bicubic2d", "aten::_upsample_nearest_exact1d", "aten::_upsample_nearest_exact2d",
                     "aten::_upsample_nearest_exact3d", "aten::_upsample_bilinear2d_aa",
-                    "aten::_upsample_bicubic2d_aa"});
+                    "aten::_upsample_bicubic2d_aa", "jouleprune::quantize_bytes"});
   add(dropout, {"aten::dropout", "aten::alpha_dropout", "aten::feature_dropout", "aten::feature_alpha_dropout",
                 "aten::native_dropout"});
   add(norm, {"aten::batch_norm", "aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training",

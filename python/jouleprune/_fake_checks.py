@@ -5,6 +5,7 @@ Conditions on sizes go through ``torch._check_value``, which turns them into gua
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,12 +16,15 @@ __all__ = [
     "check_bits",
     "check_block_size",
     "check_bsr_weight",
+    "check_byte_output",
     "check_conv_input",
     "check_dtype",
     "check_element_type",
     "check_extras",
     "check_grad_output",
+    "check_input_scale",
     "check_int8_extras",
+    "check_int8_input",
     "check_int8_weight",
     "check_last",
     "check_packable",
@@ -199,20 +203,56 @@ def check_int8_extras(
     prepacked: Tensor | None,
     bias: Tensor | None,
     activation: str,
+    shared: int = 1,
 ) -> None:
-    """What the int8 ops take besides the weight: no float64, and a bias may be float32 whatever the input is."""
-    torch._check_type(
-        input.dtype != torch.float64,
-        lambda: f"{op}: input: expected float32, bfloat16 or float16, got {input.dtype}",
-    )
-    if input_scale is not None:
-        check_dtype(op, "input_scale", input_scale, torch.float32)
-        torch._check_value(
-            input_scale.numel() == 1,
-            lambda: f"{op}: input_scale: expected one number, got {list(input_scale.shape)}",
-        )
+    """What the int8 ops take besides the weight: a bias may be float32 whatever the input is. ``shared``: the last
+    dimensions of the input that share a scale."""
+    check_input_scale(op, input_scale, input, shared)
     float_bias = bias is not None and bias.dtype == torch.float32
     check_extras(op, input.float() if float_bias else input, rows, prepacked, bias, activation)
+
+
+def check_int8_input(op: str, input: Tensor) -> Tensor:
+    """Floats but no float64, or bytes. Returns a tensor of the same sizes in a dtype of the float ops."""
+    torch._check_type(
+        input.dtype in (torch.float32, torch.bfloat16, torch.float16, torch.uint8),
+        lambda: f"{op}: input: expected float32, bfloat16 or float16, or uint8 with its scales, got {input.dtype}",
+    )
+    return input.float() if input.dtype == torch.uint8 else input
+
+
+def check_input_scale(op: str, input_scale: Tensor | None, input: Tensor, shared: int) -> None:
+    """Of floats none or one; of bytes one for each that shares it."""
+    if input.dtype == torch.uint8:
+        torch._check_value(
+            input_scale is not None, lambda: f"{op}: input_scale: expected the scales of the bytes in input, got none"
+        )
+    if input_scale is None:
+        return
+    check_dtype(op, "input_scale", input_scale, torch.float32)
+    if input.dtype == torch.uint8:
+        rows = math.prod(input.shape[: input.dim() - shared])
+        torch._check_value(
+            input_scale.numel() == rows,
+            lambda: (
+                f"{op}: input_scale: expected a scale for each of {rows} rows (or images) of bytes, got "
+                f"{list(input_scale.shape)}"
+            ),
+        )
+        return
+    torch._check_value(
+        input_scale.numel() == 1, lambda: f"{op}: input_scale: expected one number, got {list(input_scale.shape)}"
+    )
+
+
+def check_byte_output(op: str, activation: str, output_scale: Tensor) -> None:
+    torch._check_value(
+        activation in ("none", "relu"), lambda: f"{op}: activation: expected one of none, relu, got {activation!r}"
+    )
+    check_dtype(op, "output_scale", output_scale, torch.float32)
+    torch._check_value(
+        output_scale.numel() == 1, lambda: f"{op}: output_scale: expected one number, got {list(output_scale.shape)}"
+    )
 
 
 def check_conv_input(op: str, input: Tensor, in_channels: int) -> None:

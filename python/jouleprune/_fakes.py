@@ -21,13 +21,19 @@ from ._fake_checks import (
     check_dtype,
     check_extras,
     check_grad_output,
-    check_int8_extras,
     check_int8_weight,
     check_last,
     check_packable,
     check_residual,
     check_weight,
     conv_output_size,
+)
+from ._fakes_int8 import (
+    conv2d_bsr_int8,
+    conv2d_bsr_int8_to_bytes,
+    linear_bsr_int8,
+    linear_bsr_int8_to_bytes,
+    quantize_bytes,
 )
 from ._fakes_nm import linear_nm, linear_nm_backward_input, linear_nm_backward_values, pack_nm, unpack_nm
 from ._unit_fakes import UNIT_FAKES
@@ -197,54 +203,6 @@ def unpack_bsr_int8(
     return scales.new_empty(scales.shape[0], cols)
 
 
-def linear_bsr_int8(
-    input: Tensor,
-    blocks: Tensor,
-    block_columns: Tensor,
-    block_row_offsets: Tensor,
-    key: Tensor,
-    scales: Tensor,
-    input_scale: Tensor | None,
-    prepacked: Tensor | None,
-    bias: Tensor | None,
-    in_features: int,
-    activation: str,
-) -> Tensor:
-    op = "linear_bsr_int8"
-    check_last(op, "input", input, in_features)
-    check_int8_weight(op, blocks, block_columns, block_row_offsets, key, scales, input, "input")
-    rows = scales.shape[0]
-    check_int8_extras(op, input, rows, input_scale, prepacked, bias, activation)
-    return input.new_empty(*input.shape[:-1], rows)
-
-
-def conv2d_bsr_int8(
-    input: Tensor,
-    blocks: Tensor,
-    block_columns: Tensor,
-    block_row_offsets: Tensor,
-    key: Tensor,
-    scales: Tensor,
-    input_scale: Tensor | None,
-    prepacked: Tensor | None,
-    bias: Tensor | None,
-    in_channels: int,
-    kernel_size: list[int],
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    groups: int,
-    activation: str,
-) -> Tensor:
-    op, rows = "conv2d_bsr_int8", scales.shape[0]
-    check_conv_input(op, input, in_channels)
-    check_int8_weight(op, blocks, block_columns, block_row_offsets, key, scales, input, "input")
-    size = conv_output_size(op, list(input.shape), rows, kernel_size, stride, padding, dilation, groups)
-    check_int8_extras(op, input, rows, input_scale, prepacked, bias, activation)
-    memory_format = torch._prims_common.suggest_memory_format(input)
-    return torch.empty(size, dtype=input.dtype, device=input.device, memory_format=memory_format)
-
-
 def pack_bsr(weight: Tensor, mask: Tensor | None, block_size: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     check_block_size("pack_bsr", block_size)
     check_packable("pack_bsr", weight, mask)
@@ -402,8 +360,11 @@ FAKES: dict[str, Callable[..., Any]] = {
         linear_bsr_backward_values,
         pack_bsr_int8,
         unpack_bsr_int8,
+        quantize_bytes,
         linear_bsr_int8,
+        linear_bsr_int8_to_bytes,
         conv2d_bsr_int8,
+        conv2d_bsr_int8_to_bytes,
         pack_nm,
         unpack_nm,
         linear_nm,

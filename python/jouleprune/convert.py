@@ -77,9 +77,11 @@ def convert(
         profile: without a plan: the device that prices the candidates; without either the clock decides.
         force: convert every pruned layer whatever its speed.
         fuse: fold batch norms into the layers before them, and let sparse layers apply the ReLU, GELU (exact) or SiLU
-            module that follows, and add what is added to their output (a module whose code adds becomes a
-            :class:`torch.fx.GraphModule`). Only for a model in eval mode, and kept only if the outputs on
-            ``example_inputs`` stay the same. Off unless asked for: a fused network takes fewer joules than planned.
+            module that follows, and add what is added to their output; int8 layers round an input that they share
+            once, and hand bytes to each other where ``calibration`` fixed the scale of the reader (a module whose code
+            adds or passes bytes becomes a :class:`torch.fx.GraphModule`). Only for a model in eval mode, and kept only
+            if the outputs on ``example_inputs`` stay the same, up to roundings. Off unless asked for: a fused network
+            takes fewer joules than planned.
         allow_over_budget: keep a result above the plan's budget instead of raising.
         timer: seconds of one call of a callable; a monotonic clock unless given.
         dtype: "int8" lets pruned Linear and Conv2d layers run in int8 (:class:`jouleprune.nn.SparseLinearInt8`,

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from . import nn as sparse_nn
+from .fuse_bytes import with_bytes
 from .fuse_chains import with_chains
 from .fuse_sums import with_fused_sums
 from .fuse_trace import activation_of, plain, traced
@@ -23,7 +24,14 @@ from .untouched import copied, has_no_data, tensors_in, untouched
 __all__ = ["FOLDABLE", "FUSABLE", "NORMS", "TakenOver", "fused", "give_bias", "rows_of", "stand_in", "taken_over"]
 
 #: Sparse layers that can take over what follows them.
-FUSABLE = (sparse_nn.SparseLinearCSR, sparse_nn.SparseConv1dCSR, sparse_nn.SparseConv2dCSR)
+FUSABLE = (
+    sparse_nn.SparseLinearCSR,
+    sparse_nn.SparseConv1dCSR,
+    sparse_nn.SparseConv2dCSR,
+    sparse_nn.SparseLinearInt8,
+    sparse_nn.SparseConv2dInt8,
+)
+_INT8 = (sparse_nn.SparseLinearInt8, sparse_nn.SparseConv2dInt8)
 #: Dense layers that can take over a norm.
 FOLDABLE = (nn.Linear, nn.Conv1d, nn.Conv2d)
 #: Norms that scaling the rows of a weight can replace.
@@ -50,20 +58,22 @@ class _Chain:
     activation: str | None = None
 
 
-def fused(model: nn.Module, example_inputs: Any) -> tuple[nn.Module, dict[str, str]]:
+def fused(model: nn.Module, example_inputs: Any, *, pass_bytes: bool = True) -> tuple[nn.Module, dict[str, str]]:
     """A model whose layers took over what follows them, and by layer what to tell about that.
 
     A batch norm is an affine map of each output channel once its statistics are frozen: W and b become s W and
     s (b - mean) + beta with s = gamma / sqrt(variance + eps). Rows are scaled, so that what is pruned stays pruned.
-    ``model`` itself comes back where nothing can be fused.
+    ``model`` itself comes back where nothing can be fused. ``pass_bytes``: int8 layers share and hand over bytes.
     """
     if any(has_no_data(tensor) for tensor in tensors_in(example_inputs)):
         return model, {}
     result, told = _with_followers(model, example_inputs)
-    for rewritten in (with_fused_sums, with_chains):
-        candidate, more = rewritten(copy.deepcopy(result))
-        if more and _agree(result, candidate, example_inputs):
-            result, told = candidate, {layer: told.get(layer, "") + more.get(layer, "") for layer in {**told, **more}}
+    rewrites = (with_fused_sums, with_chains, with_bytes) if pass_bytes else (with_fused_sums, with_chains)
+    for rewrite in rewrites:
+        rewritten, more = rewrite(copy.deepcopy(result))
+        if more and _agree(result, rewritten, example_inputs):
+            result = rewritten
+            told = {layer: told.get(layer, "") + more.get(layer, "") for layer in {**told, **more}}
     return result, told
 
 
@@ -93,7 +103,9 @@ def taken_over(module: nn.Module) -> TakenOver | None:
 
 def give_bias(layer: nn.Module) -> None:
     """A zero bias for a layer that has none."""
-    if layer.bias is None:
+    if layer.bias is None and isinstance(layer, _INT8):
+        layer.bias = torch.zeros_like(layer.scales)  # a buffer
+    elif layer.bias is None:
         weight = layer.weight if type(layer) in FOLDABLE else layer.values
         assert isinstance(weight, Tensor)
         layer.bias = nn.Parameter(weight.detach().new_zeros(rows_of(layer)), requires_grad=weight.requires_grad)
@@ -190,6 +202,8 @@ def _fold(layer: Any, norm: Any) -> None:
         bias = bias + norm.bias.double()
     if type(layer) in FOLDABLE:
         layer.weight.copy_(layer.weight.double() * scale.view(-1, *[1] * (layer.weight.dim() - 1)))
+    elif isinstance(layer, _INT8):
+        layer.scales.copy_(layer.scales.double() * scale)
     else:
         kept = (layer.row_offsets[1:] - layer.row_offsets[:-1]).long()
         layer.values.copy_(layer.values.double() * scale.repeat_interleave(kept))
@@ -207,13 +221,16 @@ def _agree(model: nn.Module, other: nn.Module, example_inputs: Any) -> bool:
             if candidate is other:
                 return False
             raise
-    return len(outputs[0]) == len(outputs[1]) and all(_close(*pair) for pair in zip(*outputs, strict=True))
+    steps = any(isinstance(module, _INT8) for module in model.modules())
+    pairs = list(zip(outputs[0], outputs[1], strict=False))
+    return len(outputs[0]) == len(outputs[1]) and all(_close(left, right, steps) for left, right in pairs)
 
 
-def _close(left: Tensor, right: Tensor) -> bool:
-    """Up to roundings, which a deep network amplifies: folding a norm by mistake is off by far more."""
+def _close(left: Tensor, right: Tensor, steps: bool) -> bool:
+    """Up to roundings, which a deep network amplifies: folding a norm by mistake is off by far more. ``steps``: a value
+    between two steps of int8 may go either way."""
     if left.shape != right.shape or not left.is_floating_point():
         return left.shape == right.shape and torch.equal(left, right)
-    tolerance = min(1e3 * torch.finfo(left.dtype).eps, 0.1)
+    tolerance = 0.05 if steps else min(1e3 * torch.finfo(left.dtype).eps, 0.1)
     largest = float(left.abs().nan_to_num(0.0, 0.0, 0.0).max()) if left.numel() else 0.0
     return torch.allclose(left, right, rtol=tolerance, atol=tolerance * max(largest, 1e-30), equal_nan=True)

@@ -1,8 +1,8 @@
 """``convert(fuse=True)``: sparse Linear layers that follow one another as one call of ``linear_csr_chain``, between
 which the batch stays as the kernel reads and writes it.
 
-The module in whose code they are called becomes a :class:`torch.fx.GraphModule` as in :mod:`jouleprune.fuse_sums`:
-children, parameters and buffers stay, and only who calls the layers changes.
+The module in whose code they are called gets other code (``fuse_rewrite.py``): children, parameters and buffers stay,
+and only who calls the layers changes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from .fuse_trace import activation_of, as_module, foreseeable, inside_out, plain, replaced, traced
+from .fuse_rewrite import as_module, graph_of, rewrite_modules
+from .fuse_trace import activation_of, plain
 from .nn import SparseLinearCSR
 
 __all__ = ["with_chains"]
@@ -38,24 +39,16 @@ def with_chains(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
     Returns:
         (model, by layer what to tell).
     """
-    told: dict[str, str] = {}
-    for name in inside_out(model):
-        rewritten, layers = _rewritten(model.get_submodule(name))
-        told |= {f"{name}.{layer}" if name else layer: what for layer, what in layers.items()}
-        if layers:
-            model = replaced(model, name, rewritten)
-    return model, told
+    return rewrite_modules(model, _rewritten)
 
 
 def _rewritten(module: nn.Module) -> tuple[nn.Module, dict[str, str]]:
-    graph = traced(module) if all(foreseeable(inside) for inside in module.modules()) else None
+    graph = graph_of(module)
     if graph is None:
         return module, {}
     told: dict[str, str] = {}
     followed: set[fx.Node] = set()
     for node in list(graph.nodes):
-        if isinstance(node.type, str):  # an annotation as text, which TorchScript could not look up in new code
-            node.type = None
         if node in followed:
             continue
         chain = _chain(module, node)

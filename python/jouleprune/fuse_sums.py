@@ -1,28 +1,24 @@
 """``convert(fuse=True)``: sums of a sparse layer's output and something else (residual connections), and the activation
 of such a sum, computed by the layer's op.
 
-The sum stands in the code of a module, so that module becomes a :class:`torch.fx.GraphModule` of its own class name
-with the same children, parameters and buffers under the same names: checkpoints fit both.
+The sum stands in the code of a module, which gets other code (``fuse_rewrite.py``).
 """
 
 from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import fx, nn
 
-from .fuse_trace import activation_of, as_module, foreseeable, inside_out, replaced, traced
+from .fuse_rewrite import as_module, graph_of, rewrite_modules
+from .fuse_trace import ACTIVATIONS, METHODS, activation_of
 from .nn import SparseConv1dCSR, SparseConv2dCSR, SparseLinearCSR
 
 __all__ = ["with_fused_sums"]
 
 _ADDS = (operator.add, operator.iadd, torch.add)
-_ACTIVATIONS: dict[Any, str] = {F.relu: "relu", torch.relu: "relu", torch.relu_: "relu", F.silu: "silu"}
-_METHODS = {"relu": "relu", "relu_": "relu"}
 
 
 @dataclass(frozen=True)
@@ -43,23 +39,15 @@ def with_fused_sums(model: nn.Module) -> tuple[nn.Module, dict[str, str]]:
     Returns:
         (model, by layer what to tell).
     """
-    told: dict[str, str] = {}
-    for name in inside_out(model):
-        rewritten, layers = _rewritten(model.get_submodule(name))
-        told |= {f"{name}.{layer}" if name else layer: what for layer, what in layers.items()}
-        if layers:
-            model = replaced(model, name, rewritten)
-    return model, told
+    return rewrite_modules(model, _rewritten)
 
 
 def _rewritten(module: nn.Module) -> tuple[nn.Module, dict[str, str]]:
-    graph = traced(module) if all(foreseeable(inside) for inside in module.modules()) else None
+    graph = graph_of(module)
     if graph is None:
         return module, {}
     told: dict[str, str] = {}
     for node in list(graph.nodes):
-        if isinstance(node.type, str):  # an annotation as text, which TorchScript could not look up in new code
-            node.type = None
         found = _sum(module, node)
         if found is None:
             continue
@@ -126,9 +114,9 @@ def _activation_after(module: nn.Module, add: fx.Node) -> tuple[fx.Node | None, 
     if user.op == "call_module":
         found = activation_of(module.get_submodule(str(user.target)))
     elif user.op == "call_method":
-        found = _METHODS.get(str(user.target), "")
+        found = METHODS.get(str(user.target), "")
     else:
-        found = _ACTIVATIONS.get(user.target, "")
+        found = ACTIVATIONS.get(user.target, "")
     arguments = [value for name, value in user.kwargs.items() if name != "inplace"]
     if not found or user.args != (add,) or arguments:
         return None, None

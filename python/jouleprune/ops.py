@@ -57,6 +57,7 @@ import torch
 from torch import Tensor
 
 from ._fakes import FAKES, VMAPS
+from ._ops_bytes import conv2d_bsr_int8_to_bytes, linear_bsr_int8_to_bytes, quantize_bytes
 from ._ops_chain import linear_csr_chain
 from ._ops_nm import linear_nm, pack_nm, unpack_nm
 from ._unit_ops import mask_n_of_m, mask_smallest, spread_units, unit_norms
@@ -64,10 +65,12 @@ from ._unit_ops import mask_n_of_m, mask_smallest, spread_units, unit_norms
 __all__ = [
     "apply_mask_",
     "conv2d_bsr_int8",
+    "conv2d_bsr_int8_to_bytes",
     "conv2d_csr",
     "importance",
     "linear_bsr",
     "linear_bsr_int8",
+    "linear_bsr_int8_to_bytes",
     "linear_csr",
     "linear_csr_chain",
     "linear_nm",
@@ -80,6 +83,7 @@ __all__ = [
     "pack_nm",
     "prepack_bsr",
     "prepack_csr",
+    "quantize_bytes",
     "spread_units",
     "unit_norms",
     "unpack_bsr",
@@ -278,17 +282,19 @@ def linear_bsr_int8(
     """``activation(input @ W.T + bias)`` in int8 for a weight W [rows, in_features] in layout bsr.
 
     Args:
-        input: [..., in_features], float32, bfloat16 or float16; any leading dimensions and strides.
+        input: [..., in_features], float32, bfloat16 or float16, any leading dimensions and strides; or uint8 as
+            :func:`quantize_bytes` makes them.
         blocks, block_columns, block_row_offsets, key, scales: as :func:`pack_bsr_int8` made them.
-        bias: [rows], float32 or the dtype of ``input``.
+        bias: [rows], float32 or the dtype of ``input``, if that is no uint8.
         in_features: columns of the weight, at most 131072 (sums of products are kept in int32).
         input_scale: one positive float32: inputs are rounded to its multiples, from -127 to 127 of them. None or 0:
-            each row of the input has a scale of its own, its largest magnitude / 127.
+            each row of the input has a scale of its own, its largest magnitude / 127. Of bytes: their scales, one for
+            each row.
         prepacked: None, or int32 [0].
         activation: "none", "relu", "gelu" or "silu".
     Returns:
-        [..., rows], contiguous, dtype of ``input``. Sums are exact; scaling and bias are float32 operations in one
-        order: results are bit-equal for any number of threads and any instruction set.
+        [..., rows], contiguous, dtype of ``input`` (float32 for bytes). Sums are exact; scaling and bias are float32
+        operations in one order: results are bit-equal for any number of threads and any instruction set.
     Raises:
         TypeError: a dtype.
         ValueError: shapes or devices disagree, the structure is unsound, or the key belongs to another one.
@@ -325,17 +331,19 @@ def conv2d_bsr_int8(
     """``activation(conv2d(input, W) + bias)`` in int8 for a pruned W in layout bsr, zero padding.
 
     Args:
-        input: [n, in_channels, h, w], float32, bfloat16 or float16; contiguous or channels_last without a copy.
+        input: [n, in_channels, h, w], float32, bfloat16 or float16, or uint8 as :func:`quantize_bytes` makes them;
+            contiguous or channels_last without a copy.
         blocks, block_columns, block_row_offsets, key, scales: the weight in the order above, rows = out_channels.
-        bias: [out_channels], float32 or the dtype of ``input``.
+        bias: [out_channels], float32 or the dtype of ``input``, if that is no uint8.
         in_channels: of all groups. in_channels / groups * kh * kw is at most 131072 (sums are kept in int32).
         kernel_size, stride, padding, dilation: (vertical, horizontal).
         groups: divides in_channels and out_channels.
-        input_scale: as of :func:`linear_bsr_int8`; None or 0: each image of the batch has a scale of its own.
+        input_scale: as of :func:`linear_bsr_int8`; None or 0: each image of the batch has a scale of its own. Of bytes:
+            their scales, one for each image.
         prepacked, activation: as of :func:`linear_bsr_int8`.
     Returns:
-        [n, out_channels, out_h, out_w], dtype of ``input``, channels_last if that is the format of ``input``.
-        Bit-equal for any number of threads, any instruction set and either memory format.
+        [n, out_channels, out_h, out_w], dtype of ``input`` (float32 for bytes), channels_last if that is the format of
+        ``input``. Bit-equal for any number of threads, any instruction set and either memory format.
     Raises:
         TypeError, ValueError, RuntimeError: as :func:`linear_bsr_int8`; also for sizes that do not fit.
     An image with a NaN gives NaN in all its outputs; so does one with an infinity unless ``input_scale`` is given, when

@@ -168,6 +168,17 @@ def int8_conv_arguments(
     return (x, *packed, given, None, b, channels, kernel, stride, (1, 1), dilation, groups, activation)
 
 
+def in_bytes(arguments, shared_dims=1):
+    """The same call with its input as bytes."""
+    x, *rest = arguments
+    values, scales = jp.ops.quantize_bytes(x, rest[5], shared_dims=shared_dims)
+    return (values, *rest[:5], scales, *rest[6:])
+
+
+def to_bytes(arguments):
+    return (*arguments, torch.tensor([0.05]))
+
+
 def int8_packed(weight):
     blocks, block_columns, block_row_offsets, _, scales = jp.ops.pack_bsr_int8(weight)
     return (blocks, block_columns, block_row_offsets, scales, weight.shape[1])
@@ -343,6 +354,35 @@ CASES = {
         laid_out(int8_arguments(), strided),
         laid_out(int8_arguments(), lambda x: x[0]),
         laid_out(int8_arguments(), lambda x: x.repeat(2, 2, 1, 1)),
+        in_bytes(int8_arguments(activation="gelu")),
+        in_bytes(laid_out(int8_arguments(scale=0.02), lambda x: x.repeat(2, 2, 1, 1))),
+        in_bytes(int8_arguments(n=0)),
+    ],
+    "linear_bsr_int8_to_bytes": lambda: [
+        to_bytes(int8_arguments(activation="relu")),
+        to_bytes(int8_arguments(bias=False, scale=0.02)),
+        to_bytes(int8_arguments(n=0)),
+        to_bytes(int8_arguments(n=40, rows=70, cols=33)),
+        to_bytes(int8_arguments(dtype=torch.bfloat16)),
+        to_bytes(laid_out(int8_arguments(), lambda x: x[0])),
+        to_bytes(in_bytes(laid_out(int8_arguments(), lambda x: x.repeat(2, 2, 1, 1)))),
+    ],
+    "quantize_bytes": lambda: [
+        (torch.randn(3, 7), None, 1),
+        (torch.randn(2, 3, 5, 6), torch.tensor([0.02]), 3),
+        (channels_last(torch.randn(2, 3, 5, 6)), torch.zeros(1), 3),
+        (strided(torch.randn(4, 7)), None, 1),
+        (torch.randn(2, 5, 7).bfloat16(), None, 2),
+        (torch.randn(7).half(), None, 1),
+        (torch.randn(0, 7), None, 1),
+    ],
+    "conv2d_bsr_int8_to_bytes": lambda: [
+        to_bytes(int8_conv_arguments(activation="relu")),
+        to_bytes(int8_conv_arguments(groups=2, stride=(2, 1), dilation=(1, 2), scale=0.02)),
+        to_bytes(int8_conv_arguments(n=0)),
+        to_bytes(int8_conv_arguments(dtype=torch.float16)),
+        to_bytes(laid_out(int8_conv_arguments(), channels_last)),
+        to_bytes(in_bytes(int8_conv_arguments(), shared_dims=3)),
     ],
     "conv2d_bsr_int8": lambda: [
         int8_conv_arguments(),
@@ -357,6 +397,8 @@ CASES = {
         laid_out(int8_conv_arguments(), channels_last),
         laid_out(int8_conv_arguments(channels=1), channels_last),
         laid_out(int8_conv_arguments(), strided),
+        in_bytes(int8_conv_arguments(activation="silu"), shared_dims=3),
+        in_bytes(laid_out(int8_conv_arguments(scale=0.02), channels_last), shared_dims=3),
     ],
     "pack_mask": lambda: [(odd_mask(),), (odd_mask().t(),), (torch.zeros(0, dtype=torch.bool),)],
     "unpack_mask": lambda: [(jp.ops.pack_mask(odd_mask()), [5, 7]), (torch.zeros(0, dtype=torch.uint8), [0, 7])],

@@ -92,7 +92,7 @@ class SparseLinearImpl : public torch::nn::Cloneable<SparseLinearImpl>, public E
   int64_t nnz() const { return values.defined() ? values.numel() : blocks.numel(); }
   bool is_int8() const { return options.dtype == "int8"; }
   /// W becomes diag(scale) W and b becomes scale b + shift, both [out_features]: a batch norm behind the layer, folded into it. A layer
-  /// without a bias gets one. Throws c10::ValueError for other sizes, or a layout other than csr.
+  /// without a bias gets one. Throws c10::ValueError for other sizes, or a layer neither in layout csr nor of dtype int8.
   void scale_rows(const at::Tensor& scale, const at::Tensor& shift);
   /// Of an int8 layer: rounds all inputs to multiples of `scale` (the largest magnitude expected / 127); without one each row of an
   /// input gets its own. Throws c10::ValueError for a scale that is not positive, or another layer.

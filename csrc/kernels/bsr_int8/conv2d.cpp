@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <limits>
 #include <type_traits>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "kernels/bsr_int8/conv_form.h"
 #include "kernels/bsr_int8/conv_kernels.h"
 #include "kernels/bsr_int8/conv_sections.h"
+#include "kernels/bsr_int8/lost_rows.h"
 #include "kernels/bsr_int8/panel_kernels.h"
 #include "kernels/bsr_int8/reference.h"
 #include "kernels/csr/conv_plan.h"
@@ -31,9 +33,10 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr int64_t kTileVectors = 32;
 
 /// What one call works with.
+template <class In, class Out>
 class Convolution {
  public:
-  Convolution(const ConvParams<float>& params, const SectionSize& size, Isa isa)
+  Convolution(const ConvParams<In, Out>& params, const SectionSize& size, Isa isa)
       : p_(params), shape_(flattened(params.shape)), size_(size), kernels_(conv_kernels(isa)),
         raster_(word_shape(shape_, kernels_.words), size.images, size.height, size.width),
         tile_width_((kTileVectors + 1) * kernels_.lanes),
@@ -41,29 +44,40 @@ class Convolution {
 
   /// Many sections are spread over the threads, few leave the threads to the work inside.
   void run(const ParallelFor& parallel) {
-    ImageScales scales = image_scales(p_, kernels_, parallel);
+    const ImageScales scales = image_scales(p_, kernels_, parallel);
+    std::vector<uint8_t> lost(scales.scales.size(), 0);
     const auto sections = all_sections();
     constexpr size_t kManySections = 8;
     if (sections.size() < kManySections) {
       for (const Section& section : sections) {
-        run_section(section, scales, parallel);
+        run_section(section, scales, lost, parallel);
       }
     } else {
       parallel(0, static_cast<int64_t>(sections.size()), 1, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
-          run_section(sections[static_cast<size_t>(i)], scales, serial);
+          run_section(sections[static_cast<size_t>(i)], scales, lost, serial);
         }
       });
     }
-    for (size_t image = 0; image < scales.lost.size(); ++image) {
-      if (scales.lost[image] != 0) {
+    if constexpr (kBytesOut) {
+      mark_lost(p_.output_scales, lost.data(), shape_.batch);
+    } else {
+      lose_images(lost);
+    }
+  }
+
+ private:
+  static constexpr bool kBytesOut = std::is_same_v<Out, uint8_t>;
+
+  void lose_images(const std::vector<uint8_t>& lost) const {
+    for (size_t image = 0; image < lost.size(); ++image) {
+      if (lost[image] != 0) {
         const int64_t elements = shape_.out_channels * out_plane();
         std::fill_n(p_.output + static_cast<int64_t>(image) * elements, elements, std::numeric_limits<float>::quiet_NaN());
       }
     }
   }
 
- private:
   bool with_code(Isa isa) const {
     return p_.with_code && isa == Isa::kAvx512 && kernels_.words == 1 && jit::available();
   }
@@ -82,30 +96,52 @@ class Convolution {
     return sections;
   }
 
-  /// Units are (tile, group of rows), so that the groups find a tile's pixels in the first-level cache.
-  void run_section(const Section& section, ImageScales& scales, const ParallelFor& parallel) const {
-    Scratch<int32_t> words(raster_.elements());
-    fill_raster(p_, shape_, raster_, section, kernels_, scales, words.data(), parallel);
+  /// Units are (tile, group of rows), so that the groups find a tile's pixels in the first-level cache. Each thread fills the part of
+  /// the raster that its tiles read. `lost`: [batch] set to 1 for an image with a NaN.
+  void run_section(const Section& section, const ImageScales& scales, std::vector<uint8_t>& lost, const ParallelFor& parallel) const {
     const auto& layout = raster_.layout();
     const int64_t lanes = (section.images - 1) * layout.image_stride + (section.height - 1) * layout.pitch + section.width;
     const int64_t vectors = ceil_div(lanes, kernels_.lanes), tiles = ceil_div(vectors, kTileVectors), groups = form_->groups();
     const int64_t work = p_.weight.quads.nnz / std::max<int64_t>(groups, 1) * tile_width_;
+    const auto first_lane = [&](int64_t tile) { return vectors * tile / tiles * kernels_.lanes; };
     parallel(0, tiles * groups, csr::grain_of(work), [&](int64_t begin, int64_t end) {
-      Scratch<int32_t> sums(kUnitRows * tile_width_);
+      Scratch<int32_t> words(raster_.elements()), sums(kUnitRows * tile_width_);
+      const int64_t read_end = first_lane((end - 1) / groups + 1) + raster_.reach();
+      std::vector<uint8_t> own_lost(lost.size(), 0);  // of this thread alone, until one was found
+      fill_raster(p_, shape_, raster_, section, {first_lane(begin / groups), std::min(read_end, raster_.plane())}, kernels_, scales,
+                  words.data(), own_lost.data());
       std::vector<OutputRun> runs;
       for (int64_t unit = begin; unit < end; ++unit) {
-        const int64_t first = vectors * (unit / groups) / tiles, last = vectors * (unit / groups + 1) / tiles;
+        const int64_t first = first_lane(unit / groups), last = first_lane(unit / groups + 1);
         if (unit == begin || unit % groups == 0) {
-          output_runs(section, first * kernels_.lanes, last * kernels_.lanes, scales, runs);
+          output_runs(section, first, last, scales, runs);
         }
         const int64_t group = unit % groups, rows = form_->row_begin(group + 1) - form_->row_begin(group);
-        const TileOutput out = output_of(form_->row_begin(group));
-        const auto run_count = static_cast<int64_t>(runs.size());
-        form_->run(kernels_, group, words.data() + first * kernels_.lanes, last - first, sums.data(), tile_width_);
-        (p_.output_channels_last ? kernels_.store_pixels : kernels_.store_planes)(sums.data(), tile_width_, rows, runs.data(),
-                                                                                  run_count, out);
+        form_->run(kernels_, group, words.data() + first, (last - first) / kernels_.lanes, sums.data(), tile_width_);
+        store(sums.data(), form_->row_begin(group), rows, runs, own_lost.data());
+      }
+      for (size_t image = 0; image < own_lost.size(); ++image) {
+        if (own_lost[image] != 0) {
+          std::atomic_ref<uint8_t>(lost[image]).store(1, std::memory_order_relaxed);
+        }
       }
     });
+  }
+
+  void store(const int32_t* sums, int64_t row, int64_t rows, const std::vector<OutputRun>& runs, uint8_t* lost) const {
+    const Weight& w = p_.weight;
+    const bool last = p_.output_channels_last;
+    const auto count = static_cast<int64_t>(runs.size());
+    Out* const y = p_.output + row * (last ? 1 : out_plane());
+    TileOutput out{nullptr, last ? shape_.out_channels : out_plane(), w.scales + row, w.bias == nullptr ? nullptr : w.bias + row,
+                   w.relu};
+    if constexpr (kBytesOut) {
+      const auto put = last ? kernels_.store_byte_pixels : kernels_.store_byte_planes;
+      put(sums, tile_width_, rows, runs.data(), count, out, {y, 1 / p_.output_scale, lost});
+    } else {
+      out.y = y;
+      (last ? kernels_.store_pixels : kernels_.store_planes)(sums, tile_width_, rows, runs.data(), count, out);
+    }
   }
 
   /// Where lanes [begin, end) of the section's raster go; those between rows and between images go nowhere.
@@ -124,20 +160,13 @@ class Convolution {
         const int64_t pixel = (section.y + y) * shape_.out_width() + section.x + x, batch = section.image + image;
         const int64_t to = p_.output_channels_last ? (batch * out_plane() + pixel) * shape_.out_channels
                                                    : batch * shape_.out_channels * out_plane() + pixel;
-        runs.push_back({at - begin, count, to, scales.scales[static_cast<size_t>(batch)]});
+        runs.push_back({at - begin, count, to, scales.scales[static_cast<size_t>(batch)], batch});
       }
       at += layout.pitch - x;
     }
   }
 
-  TileOutput output_of(int64_t row) const {
-    const Weight& w = p_.weight;
-    const bool last = p_.output_channels_last;
-    return {p_.output + row * (last ? 1 : out_plane()), last ? shape_.out_channels : out_plane(), w.scales + row,
-            w.bias == nullptr ? nullptr : w.bias + row, w.relu};
-  }
-
-  const ConvParams<float>& p_;
+  const ConvParams<In, Out>& p_;
   ConvShape shape_;
   SectionSize size_;
   const ConvKernels& kernels_;
@@ -171,27 +200,34 @@ void conv2d_wide(const ConvParams<T>& p, const ParallelFor& parallel, Isa isa) {
 
 }  // namespace
 
-template <class T>
-void conv2d(const ConvParams<T>& p, const ParallelFor& parallel, Isa isa) {
+template <class In, class Out>
+void conv2d(const ConvParams<In, Out>& p, const ParallelFor& parallel, Isa isa) {
   if (isa == Isa::kReference) {
     return reference::conv2d(p);
+  }
+  if constexpr (std::is_same_v<Out, uint8_t>) {
+    std::fill_n(p.output_scales, p.shape.batch, p.output_scale);
   }
   if (p.shape.pixels() == 0 || p.shape.out_channels == 0) {
     return;
   }
-  if constexpr (!std::is_same_v<T, float>) {
+  constexpr bool kWide = std::is_same_v<In, BFloat16> || std::is_same_v<In, Half>;
+  if constexpr (kWide) {
     return conv2d_wide(p, parallel, isa);
   } else {
     const auto size = section_size(word_shape(flattened(p.shape), conv_kernels(isa).words), p.section_bytes);
     if (!size) {
       return reference::conv2d(p);
     }
-    Convolution(p, *size, isa).run(parallel);
+    Convolution<In, Out>(p, *size, isa).run(parallel);
   }
 }
 
 template void conv2d(const ConvParams<float>&, const ParallelFor&, Isa);
 template void conv2d(const ConvParams<BFloat16>&, const ParallelFor&, Isa);
 template void conv2d(const ConvParams<Half>&, const ParallelFor&, Isa);
+template void conv2d(const ConvParams<uint8_t, float>&, const ParallelFor&, Isa);
+template void conv2d(const ConvParams<float, uint8_t>&, const ParallelFor&, Isa);
+template void conv2d(const ConvParams<uint8_t, uint8_t>&, const ParallelFor&, Isa);
 
 }  // namespace jouleprune::kernels::bsr_int8

@@ -11,16 +11,24 @@ namespace jouleprune::kernels::bsr_int8 {
 
 /// How each image of a batch is rounded.
 struct ImageScales {
-  std::vector<float> scales, inverses;  ///< [batch], as of row_scale()
-  std::vector<uint8_t> lost;            ///< [batch] 1: a NaN was seen while filling, and all outputs must be NaN
+  std::vector<float> scales, inverses;  ///< [batch], as of row_scale(); bytes have no inverses
 };
 
 /// The scales of all images. Where every pixel is filled into a raster anyway, filling looks for NaN instead.
-ImageScales image_scales(const ConvParams<float>& conv, const ConvKernels& kernels, const ParallelFor& parallel);
+template <class In, class Out>
+ImageScales image_scales(const ConvParams<In, Out>& conv, const ConvKernels& kernels, const ParallelFor& parallel);
 
-/// Fills the raster of word_shape(). shape: that of the convolution, a pointwise one flattened to rows; scales.lost is added to.
-void fill_raster(const ConvParams<float>& conv, const csr::ConvShape& shape, const csr::Raster& raster,
-                 const csr::Section& section, const ConvKernels& kernels, ImageScales& scales, int32_t* words,
-                 const ParallelFor& parallel);
+/// Words of each plane.
+struct PlaneRange {
+  int64_t first, last;
+};
+
+/// Fills words [range.first, range.last) of the planes of the raster of word_shape(); whole rows at the beginning. Each thread fills
+/// a raster of its own with what it reads: csr/conv_work.h tells what shared ones cost. shape: that of the convolution, a pointwise
+/// one flattened to rows. lost: [batch] set to 1 for an image in which a NaN was seen, of the calling thread alone.
+template <class In, class Out>
+void fill_raster(const ConvParams<In, Out>& conv, const csr::ConvShape& shape, const csr::Raster& raster,
+                 const csr::Section& section, const PlaneRange& range, const ConvKernels& kernels, const ImageScales& scales,
+                 int32_t* words, uint8_t* lost);
 
 }  // namespace jouleprune::kernels::bsr_int8

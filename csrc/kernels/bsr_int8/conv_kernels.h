@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/bsr_int8/panel_kernels.h"
 #include "kernels/isa.h"
 
 namespace jouleprune::kernels::bsr_int8 {
@@ -25,6 +26,12 @@ struct PixelSource {
   uint8_t* lost = nullptr;          ///< [batch] set to 1 for an image with a NaN; looked at where the scale is given
 };
 
+/// Where pixels come from that are bytes already, 128 added.
+struct ByteSource {
+  const uint8_t* x = nullptr;  ///< the first channel that is filled in
+  int64_t channels = 0, channel_stride = 0, pixel_stride = 0;
+};
+
 /// A weight in the words of a table, borrowed.
 struct RasterWeight {
   const int32_t* row_offsets = nullptr;  ///< [rows + 1]
@@ -39,6 +46,7 @@ struct OutputRun {
   int64_t at, count;  ///< lanes of the tile
   int64_t to;         ///< elements from the start of the output to the first pixel of output channel 0
   float input_scale;
+  int64_t image;      ///< within the batch
 };
 
 /// Where finished sums go: relu?(tile[r * width + lane] * (scales[r] * input_scale) + bias[r])
@@ -47,6 +55,13 @@ struct TileOutput {
   int64_t channel_stride = 0;
   const float *scales = nullptr, *bias = nullptr;  ///< of the tile's rows; bias: or null
   bool relu = false;
+};
+
+/// Where they go as bytes, 128 added, in steps of 1 / inverse: bytes instead of y, and as many apart.
+struct TileBytes {
+  uint8_t* y = nullptr;
+  float inverse = 0;
+  uint8_t* lost = nullptr;  ///< [batch] set to 1 for an image that would hold a NaN
 };
 
 struct ConvKernels {
@@ -68,6 +83,14 @@ struct ConvKernels {
   /// Channels of a pixel are neighbours in the output; pixels are channel_stride elements apart.
   void (*store_pixels)(const int32_t* tile, int64_t width, int64_t rows, const OutputRun* runs, int64_t run_count,
                        const TileOutput& output);
+
+  // The same from and to bytes.
+  void (*fill_byte_planes)(const ByteSource& source, const PixelRun* runs, int64_t run_count, int32_t* to, int64_t plane);
+  void (*fill_byte_pixels)(const ByteSource& source, const PixelRun* runs, int64_t run_count, int32_t* to, int64_t plane);
+  void (*store_byte_planes)(const int32_t* tile, int64_t width, int64_t rows, const OutputRun* runs, int64_t run_count,
+                            const TileOutput& output, const TileBytes& bytes);
+  void (*store_byte_pixels)(const int32_t* tile, int64_t width, int64_t rows, const OutputRun* runs, int64_t run_count,
+                            const TileOutput& output, const TileBytes& bytes);
 };
 
 /// The table of a supported instruction set; Isa::kReference has none (std::logic_error).

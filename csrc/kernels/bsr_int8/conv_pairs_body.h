@@ -1,8 +1,8 @@
 // Convolution over int16 pairs, multiplied by pmaddwd: every processor of the architecture has it. Written once, compiled by
 // conv_pairs_{portable,avx2,avx512}.cpp. Internal linkage throughout.
 #pragma once
-#include "kernels/bsr_int8/conv_kernels.h"
-#include "kernels/bsr_int8/pair_words.h"
+#include "kernels/bsr_int8/conv_byte_pairs.h"
+#include "kernels/bsr_int8/conv_pair_stores.h"
 
 namespace jouleprune::kernels::bsr_int8 {
 namespace {
@@ -16,12 +16,6 @@ namespace {
   }
   to[0] = pair(q[0], q[1]);
   to[plane] = pair(q[2], q[3]);
-}
-
-[[gnu::always_inline]] inline void put_zeros(const PixelRun& run, int32_t* to) {
-  for (int64_t i = 0; i < run.zeros; ++i) {
-    to[run.to + run.count + i] = 0;
-  }
 }
 
 [[gnu::always_inline]] inline bool has_nan(const float* x, int64_t count, int64_t stride) {
@@ -138,44 +132,9 @@ void multiply(const RasterWeight& weight, int64_t begin, int64_t end, const int3
   }
 }
 
-void store_planes(const int32_t* tile, int64_t width, int64_t rows, const OutputRun* runs, int64_t run_count, const TileOutput& o) {
-  for (int64_t r = 0; r < rows; ++r, tile += width) {
-    const float bias = o.bias == nullptr ? 0.0f : o.bias[r];
-    for (const OutputRun* run = runs; run != runs + run_count; ++run) {
-      const float scale = o.scales[r] * run->input_scale;
-      const int32_t* sums = tile + run->at;
-      float* y = o.y + run->to + r * o.channel_stride;
-      int64_t i = 0;
-      for (; i + kWords <= run->count; i += kWords) {
-        const Vector<float> product = __builtin_convertvector(load(sums + i), Vector<float>) * splat(scale);
-        const Vector<float> sum = product + splat(bias);
-        store(y + i, o.relu ? (sum < Vector<float>{} ? Vector<float>{} : sum) : sum);
-      }
-      for (; i < run->count; ++i) {
-        const float product = static_cast<float>(sums[i]) * scale;
-        const float sum = product + bias;
-        y[i] = o.relu && sum < 0 ? 0.0f : sum;
-      }
-    }
-  }
-}
-
-void store_pixels(const int32_t* tile, int64_t width, int64_t rows, const OutputRun* runs, int64_t run_count, const TileOutput& o) {
-  for (const OutputRun* run = runs; run != runs + run_count; ++run) {
-    for (int64_t i = 0; i < run->count; i += kWords) {
-      float scales[kWords];
-      for (float& scale : scales) {
-        scale = run->input_scale;
-      }
-      const int64_t count = run->count - i < kWords ? run->count - i : kWords;
-      store_panel(tile + run->at + i, rows, width,
-                  {o.y + run->to + i * o.channel_stride, o.channel_stride, count, scales, o.scales, o.bias, o.relu});
-    }
-  }
-}
-
 constexpr ConvKernels make_conv_pairs_table() {
-  return {kWords, 2, largest_magnitude, fill_planes, fill_pixels, multiply, store_planes, store_pixels};
+  return {kWords,       2,            largest_magnitude, fill_planes,      fill_pixels,       multiply,
+          store_planes, store_pixels, fill_byte_planes,  fill_byte_pixels, store_byte_planes, store_byte_pixels};
 }
 
 }  // namespace

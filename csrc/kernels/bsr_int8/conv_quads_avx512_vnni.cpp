@@ -1,20 +1,10 @@
 // Convolution over quads of unsigned bytes, multiplied by vpdpbusd.
+#include "kernels/bsr_int8/conv_byte_quads.h"
 #include "kernels/bsr_int8/conv_kernels.h"
 #include "kernels/bsr_int8/quad_words.h"
 
 namespace jouleprune::kernels::bsr_int8 {
 namespace {
-
-constexpr int kZeroWord = static_cast<int>(0x80808080u);  // four zeros, 128 added to each
-
-__mmask16 first_lanes(int64_t count) { return static_cast<__mmask16>(count >= kSide ? 0xffff : (1 << count) - 1); }
-
-void put_zeros(const PixelRun& run, int32_t* to) {
-  int32_t* at = to + run.to + run.count;
-  for (int64_t i = 0; i < run.zeros; i += kSide) {
-    _mm512_mask_storeu_epi32(at + i, first_lanes(run.zeros - i), _mm512_set1_epi32(kZeroWord));
-  }
-}
 
 /// Up to 16 pixels that are `stride` elements apart; the others are 0.
 [[gnu::always_inline]] inline __m512 load_pixels(const float* x, int64_t stride, int64_t count) {
@@ -193,13 +183,6 @@ void multiply(const RasterWeight& weight, int64_t begin, int64_t end, const int3
   }
 }
 
-/// max returns its second operand when either is NaN, which relu keeps, or when both are zeros.
-template <bool kRelu>
-[[gnu::always_inline]] inline __m512 finished(__m512i sums, __m512 scale, __m512 bias) {
-  const __m512 sum = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), scale), bias);
-  return kRelu ? _mm512_max_ps(_mm512_setzero_ps(), sum) : sum;
-}
-
 template <bool kRelu>
 void store_rows(const int32_t* tile, int64_t width, int64_t rows, const OutputRun* runs, int64_t run_count, const TileOutput& o) {
   for (int64_t r = 0; r < rows; ++r, tile += width) {
@@ -270,7 +253,8 @@ void store_pixels(const int32_t* tile, int64_t width, int64_t rows, const Output
 
 }  // namespace
 
-const ConvKernels avx512_vnni_conv_quads = {kSide,       1,        largest_magnitude, fill_planes,
-                                            fill_pixels, multiply, store_planes,      store_pixels};
+const ConvKernels avx512_vnni_conv_quads = {
+    kSide,        1,            largest_magnitude, fill_planes,      fill_pixels,       multiply,
+    store_planes, store_pixels, fill_byte_planes,  fill_byte_pixels, store_byte_planes, store_byte_pixels};
 
 }  // namespace jouleprune::kernels::bsr_int8

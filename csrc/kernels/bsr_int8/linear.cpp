@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "kernels/bsr_int8/bsr_int8_kernels.h"
+#include "kernels/bsr_int8/lost_rows.h"
 #include "kernels/bsr_int8/panel_form.h"
 #include "kernels/bsr_int8/panel_kernels.h"
 #include "kernels/bsr_int8/reference.h"
@@ -17,10 +18,10 @@ namespace {
 using csr::Scratch;
 
 /// One product over panels: what a thread needs to work on any part of it.
-template <class T>
+template <class In, class Out>
 class PanelProduct {
  public:
-  PanelProduct(const LinearParams<T>& p, const PanelKernels& kernels, const PanelForm& form)
+  PanelProduct(const LinearParams<In, Out>& p, const PanelKernels& kernels, const PanelForm& form)
       : p_(p), kernels_(kernels), form_(form), widest_(form.code() != nullptr ? kCodeWidth : kMaxVectors * kernels.lanes),
         words_per_row_(p.weight.quads.cols * kernels.words) {}
 
@@ -35,16 +36,20 @@ class PanelProduct {
   int64_t panel_work() const { return (p_.weight.quads.nnz + 2 * (p_.weight.quads.rows + p_.weight.quads.cols)) * widest_; }
 
   void quantise(int64_t panel, int32_t* words, float* scales) const {
-    const int64_t first = panel * widest_, count = count_of(panel);
-    if constexpr (std::is_same_v<T, float>) {
-      kernels_.quantise({p_.input + first * p_.input_stride, p_.input_stride, count, p_.in_features, p_.input_scale},
-                        width_of(panel), words, scales);
+    const int64_t first = panel * widest_, count = count_of(panel), width = width_of(panel);
+    const In* input = p_.input + first * p_.input_stride;
+    if constexpr (std::is_same_v<In, float>) {
+      kernels_.quantise({input, p_.input_stride, count, p_.in_features, p_.input_scale}, width, words, scales);
+    } else if constexpr (kBytesIn) {
+      kernels_.spread({input, p_.input_stride, count, p_.in_features}, width, words);
+      std::copy_n(p_.input_scales + first, count, scales);
+      std::fill(scales + count, scales + width, 1.0f);  // read with whole vectors
     } else {
       Scratch<float> wide(count * p_.in_features);
       for (int64_t j = 0; j < count; ++j) {
-        widen_row(p_.input + (first + j) * p_.input_stride, wide.data() + j * p_.in_features);
+        widen_row(input + j * p_.input_stride, wide.data() + j * p_.in_features);
       }
-      kernels_.quantise({wide.data(), p_.in_features, count, p_.in_features, p_.input_scale}, width_of(panel), words, scales);
+      kernels_.quantise({wide.data(), p_.in_features, count, p_.in_features, p_.input_scale}, width, words, scales);
     }
   }
 
@@ -63,7 +68,7 @@ class PanelProduct {
       if (unit + 1 < unit_end && end - first < kWaitingRows) {
         continue;
       }
-      const int64_t ready = unit + 1 < unit_end ? (end - first) / kLineFloats * kLineFloats : end - first;
+      const int64_t ready = unit + 1 < unit_end ? (end - first) / kLineElements * kLineElements : end - first;
       for (int64_t i = 0; i < count; ++i) {
         int32_t* waiting = sums + i * sums_words();
         const int64_t width = width_of(panel + i);
@@ -74,10 +79,11 @@ class PanelProduct {
     }
   }
 
-  int64_t sums_words() const { return (kWaitingRows + kUnitRows + kLineFloats) * widest_; }
+  int64_t sums_words() const { return (kWaitingRows + kUnitRows + kLineElements) * widest_; }
 
  private:
-  static constexpr int64_t kLineFloats = 16;    // of a cache line
+  static constexpr bool kBytesIn = std::is_same_v<In, uint8_t>, kBytesOut = std::is_same_v<Out, uint8_t>;
+  static constexpr int64_t kLineElements = kBytesOut ? 64 : 16;  // of a cache line (two of them for 16-bit types)
   static_assert(kUnitRows >= 30, "generated code has groups of up to 30 rows");
   static constexpr int64_t kWaitingRows = 128;  // 8 KB of sums, in a first-level cache
 
@@ -97,10 +103,10 @@ class PanelProduct {
     if (panel >= panels()) {
       return;
     }
-    constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+    constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(In));
     const int64_t begin = p_.in_features * unit / units(), end = p_.in_features * (unit + 1) / units();
     for (int64_t j = 0; j < count_of(panel); ++j) {
-      const T* x = p_.input + (panel * widest_ + j) * p_.input_stride;
+      const In* x = p_.input + (panel * widest_ + j) * p_.input_stride;
       for (int64_t c = begin; c < end; c += kLine) {
         __builtin_prefetch(x + c, 0, 2);
       }
@@ -124,10 +130,14 @@ class PanelProduct {
     const int64_t first = panel * widest_, stride = weight.quads.rows;
     PanelOutput out{nullptr, stride, count_of(panel), scales, weight.scales + row, weight.bias ? weight.bias + row : nullptr,
                     weight.relu};
-    T* y = p_.output + first * stride + row;
-    if constexpr (std::is_same_v<T, float>) {
+    Out* y = p_.output + first * stride + row;
+    if constexpr (std::is_same_v<Out, float>) {
       out.y = y;
       kernels_.store(sums, rows, width_of(panel), out);
+    } else if constexpr (kBytesOut) {
+      uint8_t lost[kMostLanes] = {};
+      kernels_.store_bytes(sums, rows, width_of(panel), out, {y, stride, 1 / p_.output_scale, lost});
+      mark_lost(p_.output_scales + first, lost, out.count);
     } else {
       Scratch<float> wide(out.count * rows);
       out.y = wide.data();
@@ -144,15 +154,17 @@ class PanelProduct {
   void narrow_row(const float* x, int64_t count, BFloat16* to) const { kernels_.narrow_bfloat16(x, count, to); }
   void narrow_row(const float* x, int64_t count, Half* to) const { kernels_.narrow_half(x, count, to); }
 
-  const LinearParams<T>& p_;
+  static constexpr int64_t kMostLanes = kMaxVectors * 16;  // of a panel, whatever the instruction set
+
+  const LinearParams<In, Out>& p_;
   const PanelKernels& kernels_;
   const PanelForm& form_;
   int64_t widest_, words_per_row_;
 };
 
 /// Many panels: each thread takes its own from quantising to storing, a wave at a time.
-template <class T>
-void split_panels(const PanelProduct<T>& product, int64_t wave, const ParallelFor& parallel) {
+template <class In, class Out>
+void split_panels(const PanelProduct<In, Out>& product, int64_t wave, const ParallelFor& parallel) {
   parallel(0, product.panels(), csr::grain_of(product.panel_work()), [&](int64_t begin, int64_t end) {
     const int64_t most = std::min(wave, end - begin);
     Scratch<int32_t> words(most * product.panel_words()), sums(most * product.sums_words());
@@ -168,8 +180,8 @@ void split_panels(const PanelProduct<T>& product, int64_t wave, const ParallelFo
 }
 
 /// Few panels: all are quantised first, then the rows of the weight are split.
-template <class T>
-void split_rows(const PanelProduct<T>& product, const ParallelFor& parallel) {
+template <class In, class Out>
+void split_rows(const PanelProduct<In, Out>& product, const ParallelFor& parallel) {
   const int64_t panels = product.panels();
   Scratch<int32_t> words(panels * product.panel_words());
   Scratch<float> scales(panels * product.widest());
@@ -187,10 +199,13 @@ void split_rows(const PanelProduct<T>& product, const ParallelFor& parallel) {
 
 }  // namespace
 
-template <class T>
-void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
+template <class In, class Out>
+void linear(const LinearParams<In, Out>& p, const ParallelFor& parallel, Isa isa) {
   if (isa == Isa::kReference) {
     return reference::linear(p);
+  }
+  if constexpr (std::is_same_v<Out, uint8_t>) {
+    std::fill_n(p.output_scales, p.n, p.output_scale);
   }
   if (p.n == 0 || p.weight.quads.rows == 0) {
     return;
@@ -199,7 +214,7 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
     return linear_small(p, parallel);
   }
   const auto form = panel_form(p.weight, p.forms, isa, p.with_code);
-  const PanelProduct<T> product(p, panel_kernels(isa), *form);
+  const PanelProduct<In, Out> product(p, panel_kernels(isa), *form);
   constexpr int64_t kFewPanels = 4;
   if (product.panels() < kFewPanels) {
     return split_rows(product, parallel);
@@ -210,5 +225,8 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
 template void linear(const LinearParams<float>&, const ParallelFor&, Isa);
 template void linear(const LinearParams<BFloat16>&, const ParallelFor&, Isa);
 template void linear(const LinearParams<Half>&, const ParallelFor&, Isa);
+template void linear(const LinearParams<uint8_t, float>&, const ParallelFor&, Isa);
+template void linear(const LinearParams<float, uint8_t>&, const ParallelFor&, Isa);
+template void linear(const LinearParams<uint8_t, uint8_t>&, const ParallelFor&, Isa);
 
 }  // namespace jouleprune::kernels::bsr_int8

@@ -29,13 +29,40 @@ constexpr int kWords = kLanes<int32_t>;
 
 [[gnu::always_inline]] inline Words as_words(Vector<float> v) { return reinterpret_cast<Words>(v); }
 
-[[gnu::always_inline]] inline Words quantise_vector(const float* x, Vector<float> inverse) {
+[[gnu::always_inline]] inline Words quantise_vector(Vector<float> x, Vector<float> inverse) {
   const Vector<float> least = splat(-kSteps), most = splat(kSteps), round = splat(0x1.8p23f);
-  Vector<float> v = load(x) * inverse;
+  Vector<float> v = x * inverse;
   v = v > least ? v : least;
   v = v < most ? v : most;
   const Vector<float> rounded = v + round;
   return __builtin_convertvector(rounded - round, Words);
+}
+[[gnu::always_inline]] inline Words quantise_vector(const float* x, Vector<float> inverse) {
+  return quantise_vector(load(x), inverse);
+}
+
+/// Whole numbers as bytes, 128 added.
+[[gnu::always_inline]] inline void store_bytes(uint8_t* to, Words q) {
+  typedef uint8_t Bytes __attribute__((vector_size(kWords)));
+  const Bytes bytes = __builtin_convertvector(q + 128, Bytes);
+  __builtin_memcpy(to, &bytes, sizeof(bytes));
+}
+
+/// The four bytes of a word, 128 taken off, as two words of int16 pairs.
+[[gnu::always_inline]] inline void pairs_of_bytes(Words word, Words& first, Words& second) {
+  const Words a = (word & 0xff) - 128, b = ((word >> 8) & 0xff) - 128;
+  const Words c = ((word >> 16) & 0xff) - 128, d = ((word >> 24) & 0xff) - 128;
+  first = (a & 0xffff) | (b << 16);
+  second = (c & 0xffff) | (d << 16);
+}
+
+[[gnu::always_inline]] inline bool any_nan(Vector<float> v) {
+  const Words nan = v != v;
+  int32_t any = 0;
+  for (int i = 0; i < kWords; ++i) {
+    any |= nan[i];
+  }
+  return any != 0;
 }
 
 [[gnu::always_inline]] inline int32_t pair(int32_t low, int32_t high) {
@@ -59,6 +86,23 @@ template <class W>  // a template for the branches alone
   }
   return (even & 0xffff) | (odd << 16);
 }
+
+struct PutBytes {
+  const PanelByteOutput& out;
+
+  [[gnu::always_inline]] void operator()(Vector<float> v, int64_t j, int64_t r) const {
+    if (any_nan(v)) {
+      out.lost[j] = 1;
+    }
+    store_bytes(out.y + j * out.stride + r, quantise_vector(v, splat(out.inverse)));
+  }
+  [[gnu::always_inline]] void operator()(float v, int64_t j, int64_t r) const {
+    if (v != v) {
+      out.lost[j] = 1;
+    }
+    out.y[j * out.stride + r] = static_cast<uint8_t>(quantise(v, out.inverse) + 128);
+  }
+};
 
 uint32_t largest_magnitude(const float* x, int64_t count) {
   Words most{};

@@ -89,8 +89,60 @@ void multiply_panel(const PanelWeight& weight, int64_t begin, int64_t end, const
   }
 }
 
+/// quantise(x[i], inverse) + 128
+void round_to_bytes(const float* x, int64_t count, float inverse, uint8_t* to) {
+  const Vector<float> by = splat(inverse);
+  int64_t i = 0;
+  for (; i + kWords <= count; i += kWords) {
+    store_bytes(to + i, quantise_vector(x + i, by));
+  }
+  for (; i < count; ++i) {
+    to[i] = static_cast<uint8_t>(quantise(x[i], inverse) + 128);
+  }
+}
+
+/// Words of kWords rows at a time, turned in registers; what is left byte by byte, and missing inputs as 0.
+void spread_panel(const PanelBytes& in, int64_t width, void* panel) {
+  auto* words = static_cast<int32_t*>(panel);
+  for (int64_t j = 0; j < width; j += kWords) {
+    const uint8_t* rows[kWords];
+    for (int i = 0; i < kWords; ++i) {
+      rows[i] = in.x + (j + i < in.count ? j + i : 0) * in.stride;  // lanes beyond the batch repeat its first row
+    }
+    int64_t c = 0;
+    for (; c + 4 * kWords <= in.cols; c += 4 * kWords) {
+      Vector<float> block[kWords];
+      for (int i = 0; i < kWords; ++i) {
+        __builtin_memcpy(&block[i], rows[i] + c, sizeof(block[i]));
+      }
+      transpose<float>(block);
+      for (int i = 0; i < kWords; ++i) {
+        Words first, second;
+        pairs_of_bytes(as_words(block[i]), first, second);
+        store(words + (c / 2 + 2 * i) * width + j, first);
+        store(words + (c / 2 + 2 * i + 1) * width + j, second);
+      }
+    }
+    for (; c < in.cols; c += 4) {
+      for (int i = 0; i < kWords; ++i) {
+        int32_t q[4];
+        for (int s = 0; s < 4; ++s) {
+          q[s] = c + s < in.cols ? rows[i][c + s] - 128 : 0;
+        }
+        words[c / 2 * width + j + i] = pair(q[0], q[1]);
+        words[(c / 2 + 1) * width + j + i] = pair(q[2], q[3]);
+      }
+    }
+  }
+}
+
+void store_panel_bytes(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput& out, const PanelByteOutput& bytes) {
+  finish_panel(sums, rows, width, out, PutBytes{bytes});
+}
+
 constexpr PanelKernels make_pairs_table() {
-  return {kWords,     2, quantise_panel, multiply_panel, store_panel, widen_all<BFloat16>, widen_all<Half>, narrow_all<BFloat16>,
+  return {kWords,         2,            quantise_panel,    multiply_panel,      store_panel,     largest_magnitude,
+          round_to_bytes, spread_panel, store_panel_bytes, widen_all<BFloat16>, widen_all<Half>, narrow_all<BFloat16>,
           narrow_all<Half>};
 }
 

@@ -35,12 +35,26 @@ struct PanelInput {
   float given_scale = 0;
 };
 
+/// Batch rows of bytes, 128 added, to be spread over one panel.
+struct PanelBytes {
+  const uint8_t* x = nullptr;
+  int64_t stride = 0, count = 0, cols = 0;
+};
+
 /// Where finished sums go: y[j * stride + r] = relu?(sums[r * width + j] * (scales[r] * input_scales[j]) + bias[r])
 struct PanelOutput {
   float* y = nullptr;
   int64_t stride = 0, count = 0;
   const float *input_scales = nullptr, *scales = nullptr, *bias = nullptr;  ///< bias: or null
   bool relu = false;
+};
+
+/// Where they go as bytes, 128 added, in steps of 1 / inverse.
+struct PanelByteOutput {
+  uint8_t* y = nullptr;
+  int64_t stride = 0;
+  float inverse = 0;
+  uint8_t* lost = nullptr;  ///< [count] set to 1 for a batch row that would hold a NaN
 };
 
 struct PanelKernels {
@@ -52,6 +66,15 @@ struct PanelKernels {
   /// sums[(r - begin) * width + j] of rows [begin, end), at most kUnitRows
   void (*multiply)(const PanelWeight& weight, int64_t begin, int64_t end, const void* panel, int64_t width, int32_t* sums);
   void (*store)(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput& output);
+
+  /// The largest magnitude as in row_scale().
+  uint32_t (*largest)(const float* x, int64_t count);
+  /// quantise(x[i], inverse) + 128
+  void (*round)(const float* x, int64_t count, float inverse, uint8_t* to);
+  /// Writes the panel, `width` >= count.
+  void (*spread)(const PanelBytes& input, int64_t width, void* panel);
+  /// As store, of which y and stride are not looked at.
+  void (*store_bytes)(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput& output, const PanelByteOutput& bytes);
 
   void (*widen_bfloat16)(const BFloat16* x, int64_t count, float* to);
   void (*widen_half)(const Half* x, int64_t count, float* to);

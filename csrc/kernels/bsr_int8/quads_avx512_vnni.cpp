@@ -1,4 +1,5 @@
 // Panels of four unsigned bytes a word, multiplied by vpdpbusd: four products and their sum, which does not saturate.
+#include "kernels/bsr_int8/byte_blocks.h"
 #include "kernels/bsr_int8/quad_words.h"
 #include "kernels/bsr_int8/store_body.h"
 
@@ -140,9 +141,48 @@ void store_quads(const int32_t* sums, int64_t rows, int64_t width, const PanelOu
   store_panel(sums + whole * width, rows - whole, width, rest);
 }
 
+void store_quads_as_bytes(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput& out, const PanelByteOutput& bytes) {
+  (out.relu ? store_byte_blocks<true> : store_byte_blocks<false>)(sums, rows, width, out, bytes);
+}
+
+void round_to_bytes(const float* x, int64_t count, float inverse, uint8_t* to) {
+  const __m512 by = _mm512_set1_ps(inverse);
+  for (int64_t i = 0; i < count; i += kSide) {
+    const auto present = static_cast<__mmask16>(count - i >= kSide ? 0xffff : (1 << (count - i)) - 1);
+    const __m128i bytes = _mm512_cvtsepi32_epi8(quantise_16<true>(_mm512_maskz_loadu_ps(present, x + i), by));
+    _mm_mask_storeu_epi8(to + i, present, _mm_xor_si128(bytes, _mm_set1_epi8(static_cast<char>(0x80))));
+  }
+}
+
+/// A word of the input is a word of the panel: blocks of 16 x 16 of them are turned.
+void spread_panel(const PanelBytes& in, int64_t width, void* panel) {
+  for (int64_t j = 0; j < width; j += kSide) {
+    auto* to = static_cast<int32_t*>(panel) + j;
+    for (int64_t c = 0; c < in.cols; c += kColumns) {
+      const int64_t left = in.cols - c;
+      const __mmask64 present = left >= kColumns ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
+      __m512i words[kSide];
+#pragma GCC unroll 16
+      for (int i = 0; i < kSide; ++i) {  // lanes beyond the batch repeat its first row
+        words[i] = _mm512_mask_loadu_epi8(_mm512_set1_epi8(static_cast<char>(0x80)), present,
+                                          in.x + (j + i < in.count ? j + i : 0) * in.stride + c);
+      }
+      transpose_words(words);
+#pragma GCC unroll 16
+      for (int p = 0; p < kSide; ++p) {
+        if (4 * p < left) {
+          _mm512_storeu_si512(to + (c / 4 + p) * width, words[p]);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 
-const PanelKernels avx512_vnni_quads = {kSide,           1, quantise_panel,      multiply_panel,  store_quads, widen_all<BFloat16>,
-                                        widen_all<Half>, narrow_all<BFloat16>, narrow_all<Half>};
+const PanelKernels avx512_vnni_quads = {
+    kSide,          1,            quantise_panel,       multiply_panel,      store_quads,     largest_magnitude,
+    round_to_bytes, spread_panel, store_quads_as_bytes, widen_all<BFloat16>, widen_all<Half>, narrow_all<BFloat16>,
+    narrow_all<Half>};
 
 }  // namespace jouleprune::kernels::bsr_int8

@@ -4,10 +4,12 @@
 
 namespace jouleprune::kernels::bsr_int8::reference {
 
-template <class T>
-void linear(const LinearParams<T>& params);
+void quantise(const QuantiseParams& params);
 
-template <class T>
-void conv2d(const ConvParams<T>& params);
+template <class In, class Out>
+void linear(const LinearParams<In, Out>& params);
+
+template <class In, class Out>
+void conv2d(const ConvParams<In, Out>& params);
 
 }  // namespace jouleprune::kernels::bsr_int8::reference

@@ -1,6 +1,5 @@
 #include <immintrin.h>
 
-#include "kernels/bsr_int8/quantise.h"
 #include "kernels/bsr_int8/small_kernels.h"
 
 namespace jouleprune::kernels::bsr_int8 {
@@ -179,24 +178,6 @@ void multiply_small(const SmallCall& call, int64_t group_begin, int64_t group_en
   if (call.count == 2) return multiply_rows<2>(call, group_begin, group_end, sums, stride);
   if (call.count <= 4) return multiply_rows<4>(call, group_begin, group_end, sums, stride);
   multiply_rows<8>(call, group_begin, group_end, sums, stride);
-}
-
-float quantise_small(const float* x, int64_t cols, float given_scale, uint8_t* to) {
-  const auto present = [&](int64_t c) { return static_cast<__mmask16>(cols - c >= kLanes ? 0xffff : (1 << (cols - c)) - 1); };
-  const __m512i magnitude = _mm512_set1_epi32(static_cast<int>(kMagnitudeBits));
-  __m512i most = _mm512_setzero_si512();
-  for (int64_t c = 0; c < cols; c += kLanes) {
-    most = _mm512_max_epi32(most, _mm512_and_si512(magnitude, _mm512_maskz_loadu_epi32(present(c), x + c)));
-  }
-  const RowScale scale = row_scale(static_cast<uint32_t>(_mm512_reduce_max_epi32(most)), given_scale);
-  const __m512 by = _mm512_set1_ps(scale.inverse), least = _mm512_set1_ps(-kSteps), largest = _mm512_set1_ps(kSteps);
-  for (int64_t c = 0; c < cols; c += kLanes) {
-    __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(present(c), x + c), by);
-    v = _mm512_min_ps(_mm512_max_ps(v, least), largest);
-    const __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvt_roundps_epi32(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + c), _mm_xor_si128(bytes, _mm_set1_epi8(static_cast<char>(0x80))));
-  }
-  return scale.scale;
 }
 
 void finish_small(const int32_t* sums, int64_t rows, float input_scale, const float* scales, const float* bias, bool relu,

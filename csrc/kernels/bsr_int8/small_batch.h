@@ -7,7 +7,7 @@ namespace jouleprune::kernels::bsr_int8 {
 /// Whether linear_small takes this batch here.
 bool small_batch_serves(int64_t n, Isa isa);
 
-template <class T>
-void linear_small(const LinearParams<T>& params, const ParallelFor& parallel);
+template <class In, class Out>
+void linear_small(const LinearParams<In, Out>& params, const ParallelFor& parallel);
 
 }  // namespace jouleprune::kernels::bsr_int8

@@ -43,8 +43,6 @@ struct SmallCall {
 /// sums[j * stride + r - group_begin * kRowGroup] for row groups [group_begin, group_end); stride: their rows, rounded up to
 /// whole groups.
 void multiply_small(const SmallCall& call, int64_t group_begin, int64_t group_end, int32_t* sums, int64_t stride);
-/// Quantises a row of inputs; `to` has room for the row rounded up to kInputBytes. Returns its scale.
-float quantise_small(const float* x, int64_t cols, float given_scale, uint8_t* to);
 /// y[r] = relu?(sums[r] * (scales[r] * input_scale) + bias[r]) for r < rows; sums are readable up to a whole group.
 void finish_small(const int32_t* sums, int64_t rows, float input_scale, const float* scales, const float* bias, bool relu,
                   float* y);

@@ -46,8 +46,11 @@ void narrow_all(const float* x, int64_t count, T* to) {
   }
 }
 
-/// Blocks of kLanes x kLanes are turned in registers.
-void store_panel(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput& out) {
+/// Finished sums, put(vector, j, r) for kLanes outputs of a batch row from r on, and put(one, j, r) for those that are left. Blocks of
+/// kLanes x kLanes are turned in registers.
+template <class Put>
+[[gnu::always_inline]] inline void finish_panel(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput& out,
+                                                const Put& put) {
   constexpr int kSide = kLanes<float>;
   int64_t r = 0;
   for (; r + kSide <= rows; r += kSide) {
@@ -66,7 +69,7 @@ void store_panel(const int32_t* sums, int64_t rows, int64_t width, const PanelOu
         if (out.relu) {
           y = y < Vector<float>{} ? Vector<float>{} : y;
         }
-        store(out.y + (j + i) * out.stride + r, y);
+        put(y, j + i, r);
       }
     }
   }
@@ -75,9 +78,21 @@ void store_panel(const int32_t* sums, int64_t rows, int64_t width, const PanelOu
       const float scale = out.scales[r] * out.input_scales[j];
       const float product = static_cast<float>(sums[r * width + j]) * scale;
       const float y = product + (out.bias == nullptr ? 0.0f : out.bias[r]);
-      out.y[j * out.stride + r] = out.relu && y < 0 ? 0.0f : y;
+      put(out.relu && y < 0 ? 0.0f : y, j, r);
     }
   }
+}
+
+struct PutFloats {
+  float* y;
+  int64_t stride;
+
+  [[gnu::always_inline]] void operator()(Vector<float> v, int64_t j, int64_t r) const { store(y + j * stride + r, v); }
+  [[gnu::always_inline]] void operator()(float v, int64_t j, int64_t r) const { y[j * stride + r] = v; }
+};
+
+void store_panel(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput& out) {
+  finish_panel(sums, rows, width, out, PutFloats{out.y, out.stride});
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ import torch
 
 from ..clock import Clock
 from .candidate import Candidate, Unavailable
+from .chain_problem import ChainProblem
 from .guard import WrongResult, check
 from .machine import Machine, cache_bytes
 from .network_problem import NetworkProblem
@@ -101,7 +102,8 @@ class Bench:
             return None
         problem: Any
         if isinstance(case.shape, str):
-            problem = NetworkProblem(case, sparsity, options.mask, seed=options.seed)
+            kind = ChainProblem if case.dtype == "int8" else NetworkProblem
+            problem = kind(case, sparsity, options.mask, seed=options.seed)
             makers, zeros = problem.makers(), 1 - problem.kept / max(1, problem.weights)
         else:
             problem = Problem(case, sparsity, options.mask, cache_bytes=cache_bytes(), seed=options.seed)

@@ -29,17 +29,29 @@ class NetworkProblem:
         if not isinstance(case.shape, str):
             raise ValueError(f"{case.name}: expected a network, got a layer")
         self.case = case
-        self.network, self.x = build(case.shape, seed)
+        self.network, self.x = self.build(case.shape, seed)
         self.weights, self.kept = 0, 0
-        for place, weight in enumerate(_prunable(self.network)):
+        for place, weight in enumerate(self.prunable()):
+            # Blocks lie along channels at one tap, as in the layers' cases.
+            in_blocks = weight.dim() == 4 and case.block != (1, 1)
+            channels_last = weight.permute(0, 2, 3, 1) if in_blocks else weight
             rows, cols = weight.shape[0], weight[0].numel()
-            pruned = masked_weight(mask, rows, cols, sparsity, seed=seed + place).view_as(weight)
-            weight.copy_(pruned * (weight.std() / pruned.std()))
+            pruned = masked_weight(mask, rows, cols, sparsity, block=case.block, seed=seed + place)
+            channels_last.copy_(pruned.view(channels_last.shape) * (weight.std() / pruned.std()))
             self.weights, self.kept = self.weights + weight.numel(), self.kept + int((weight != 0).sum())
+
+    @staticmethod
+    def build(name: str, seed: int = 0) -> tuple[nn.Module, Tensor]:
+        """The network in eval mode, and an input."""
+        return build(name, seed)
+
+    def prunable(self) -> list[Tensor]:
+        """The weights that are pruned."""
+        return _prunable(self.network)
 
     def expected(self) -> Expected:
         """In double precision."""
-        double, _ = build(str(self.case.shape))
+        double, _ = self.build(str(self.case.shape))
         double.load_state_dict(self.network.state_dict())
         output = double.double()(self.x.double())
         return Expected(output, output.abs(), 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from .chains import CHAINS
 from .networks import NETWORKS
 
 __all__ = ["SUITES", "Case", "ConvShape", "LinearShape", "cases"]
@@ -86,6 +87,7 @@ SUITES = {
     "bf16": "bfloat16 weights and activations, against torch's bfloat16",
     "int8": "int8 arithmetic between float32 activations",
     "int8conv": "the same for 3x3 convolutions, input scales calibrated",
+    "int8chain": "int8 layers in a row, which pass bytes, against the same that each round for themselves",
     "blocks": "zeros in blocks, and 2:4",
     "decisions": "what convert chooses, layers around the break-even: is a converted layer ever slower?",
     "networks": "whole networks, the stem dense, against frozen torch with folded batch norm",
@@ -193,6 +195,11 @@ def _networks() -> Iterator[Case]:
         yield Case("networks", name, name, baseline="torch frozen")
 
 
+def _int8chain() -> Iterator[Case]:
+    for name in CHAINS:
+        yield Case("int8chain", name, name, dtype="int8", block=(1, 4), baseline="jouleprune alone")
+
+
 _MAKERS = {
     "linear": lambda: _plain("linear", _LINEAR),
     "conv1x1": lambda: _plain("conv1x1", _CONV1X1),
@@ -203,6 +210,7 @@ _MAKERS = {
     "bf16": _bf16,
     "int8": _int8,
     "int8conv": lambda: _in_int8(_plain("int8conv", [*_CONV3X3, *_CONV7])),
+    "int8chain": _int8chain,
     "blocks": _blocks,
     "decisions": _decisions,
     "networks": _networks,

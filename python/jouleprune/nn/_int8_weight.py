@@ -22,7 +22,7 @@ class Int8Weight(PackedState):
     """What the int8 modules share: the packed weight, the scale of the input and the bias as buffers. Scales and bias
     stay float32 when the module is cast."""
 
-    __jit_unused_properties__ = ("nnz", "density")
+    __jit_unused_properties__ = ("nnz", "density", "rows")
 
     if TYPE_CHECKING:  # TorchScript would read these strings as types at run time
         blocks: Tensor
@@ -32,6 +32,7 @@ class Int8Weight(PackedState):
         scales: Tensor
         input_scale: Tensor
         bias: Tensor | None
+        activation: str
 
     def _pack(self, weight: Tensor, mask: Tensor | None, bias: Tensor | None) -> None:
         """``weight``, ``mask``: as :func:`pack_bsr_int8` takes them."""
@@ -39,12 +40,19 @@ class Int8Weight(PackedState):
             self.register_buffer(name, tensor)
         self.register_buffer("input_scale", torch.tensor([_DYNAMIC], device=weight.device))
         self.register_buffer("bias", None if bias is None else bias.detach().float().clone())
+        #: Applied by the op: "none", "relu", "gelu" or "silu".
+        self.activation = "none"
 
     def fix_input_scale(self, scale: float | None) -> None:
         """Rounds all inputs to multiples of ``scale``, the largest magnitude expected / 127. None: a scale per row."""
         if scale is not None and not 0 < scale < float("inf"):
             raise ValueError(f"input_scale: expected a positive number or None, got {scale}")
         self.input_scale.fill_(_DYNAMIC if scale is None else scale)
+
+    @property
+    def rows(self) -> int:
+        """Outputs (of a convolution: output channels)."""
+        return self.scales.numel()
 
     @property
     def nnz(self) -> int:
@@ -62,7 +70,9 @@ class Int8Weight(PackedState):
 
     def _kept_repr(self, scale_of_each: str) -> str:
         scale = f"{self.input_scale.item():.4g}" if self.input_scale.item() != _DYNAMIC else f"per {scale_of_each}"
-        return f"bias={self.bias is not None}, nnz={self.nnz}, density={self.density:.4f}, input_scale={scale}"
+        activation = "" if self.activation == "none" else f", activation={self.activation}"
+        kept = f"bias={self.bias is not None}, nnz={self.nnz}, density={self.density:.4f}"
+        return f"{kept}, input_scale={scale}{activation}"
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> nn.Module:
         """Moves as any module does, but what must stay float32 does."""

@@ -15,6 +15,7 @@ from ._int8_weight import STRUCTURE, Int8Weight
 __all__ = ["SparseLinearInt8"]
 
 _linear_bsr_int8 = torch.ops.jouleprune.linear_bsr_int8.default
+_linear_bsr_int8_to_bytes = torch.ops.jouleprune.linear_bsr_int8_to_bytes.default
 
 
 class SparseLinearInt8(Int8Weight):
@@ -41,23 +42,68 @@ class SparseLinearInt8(Int8Weight):
         if torch.jit.is_scripting() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
             out: Tensor = torch.ops.jouleprune.linear_bsr_int8(
                 input, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.scales, self.input_scale,
-                None, self.bias, self.in_features, "none",
+                None, self.bias, self.in_features, self.activation,
             )  # fmt: skip
         else:
-            out = self._eager(input)
+            out = self._eager(input, self._buffers["input_scale"])
         return out
 
     @torch.jit.unused
-    def _eager(self, input: Tensor) -> Tensor:
-        """The same by direct look-ups, as in SparseLinearCSR."""
+    def _eager(self, input: Tensor, steps: Tensor | None) -> Tensor:
+        """The same by direct look-ups, as in SparseLinearCSR. ``steps``: the input scale."""
         own = self._buffers
         try:
             out: Tensor = _linear_bsr_int8(
                 input, own["blocks"], own["block_columns"], own["block_row_offsets"], own["key"], own["scales"],
-                own["input_scale"], None, own["bias"], self.in_features, "none",
+                steps, None, own["bias"], self.in_features, self.activation,
             )  # fmt: skip
         except NotImplementedError as error:  # a sparse or nested tensor
             raise unsupported_input("SparseLinearInt8", input, error) from None
+        return out
+
+    @torch.jit.export
+    def from_bytes(self, input: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+        """The layer on an input that :func:`jouleprune.ops.quantize_bytes` or another layer's :meth:`to_bytes` has
+        rounded; ``scales`` are those of the bytes."""
+        if torch.jit.is_scripting() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
+            out: Tensor = torch.ops.jouleprune.linear_bsr_int8(
+                input, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.scales, scales, None,
+                self.bias, self.in_features, self.activation,
+            )  # fmt: skip
+        else:
+            out = self._eager(input, scales)
+        return out.to(dtype)
+
+    @torch.jit.export
+    def to_bytes(
+        self, input: Tensor, scales: Tensor | None, output_scale: Tensor, activation: str
+    ) -> tuple[Tensor, Tensor]:
+        """The layer's outputs as bytes in steps of ``output_scale``, and their scales.
+
+        Args:
+            input: as of the layer; or bytes, with their ``scales``.
+            output_scale: [1], the fixed ``input_scale`` of the layer that reads them.
+            activation: "none" or "relu", instead of the layer's own.
+        """
+        steps = self.input_scale if scales is None else scales
+        if torch.jit.is_scripting() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
+            out: tuple[Tensor, Tensor] = torch.ops.jouleprune.linear_bsr_int8_to_bytes(
+                input, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.scales, steps, None,
+                self.bias, self.in_features, activation, output_scale,
+            )  # fmt: skip
+        else:
+            out = self._eager_to_bytes(input, steps, output_scale, activation)
+        return out
+
+    @torch.jit.unused
+    def _eager_to_bytes(
+        self, input: Tensor, steps: Tensor, output_scale: Tensor, activation: str
+    ) -> tuple[Tensor, Tensor]:
+        own = self._buffers
+        out: tuple[Tensor, Tensor] = _linear_bsr_int8_to_bytes(
+            input, own["blocks"], own["block_columns"], own["block_row_offsets"], own["key"], own["scales"], steps,
+            None, own["bias"], self.in_features, activation, output_scale,
+        )  # fmt: skip
         return out
 
     def to_dense(self) -> nn.Linear:

@@ -16,6 +16,7 @@ from ._int8_weight import STRUCTURE, Int8Weight
 __all__ = ["SparseConv2dInt8"]
 
 _conv2d_bsr_int8 = torch.ops.jouleprune.conv2d_bsr_int8.default
+_conv2d_bsr_int8_to_bytes = torch.ops.jouleprune.conv2d_bsr_int8_to_bytes.default
 
 
 class SparseConv2dInt8(Int8Weight):
@@ -61,24 +62,74 @@ class SparseConv2dInt8(Int8Weight):
             out: Tensor = torch.ops.jouleprune.conv2d_bsr_int8(
                 batched, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.scales,
                 self.input_scale, None, self.bias, self.in_channels, self.kernel_size, self.stride, self.padding,
-                self.dilation, self.groups, "none",
+                self.dilation, self.groups, self.activation,
             )  # fmt: skip
         else:
-            out = self._eager(batched)
+            out = self._eager(batched, self._buffers["input_scale"])
         return out.squeeze(0) if input.dim() == 3 else out
 
     @torch.jit.unused
-    def _eager(self, input: Tensor) -> Tensor:
-        """The same by direct look-ups, as in SparseLinearCSR: 7 us less."""
+    def _eager(self, input: Tensor, steps: Tensor | None) -> Tensor:
+        """The same by direct look-ups, as in SparseLinearCSR: 7 us less. ``steps``: the input scale."""
         own = self._buffers
         try:
             out: Tensor = _conv2d_bsr_int8(
                 input, own["blocks"], own["block_columns"], own["block_row_offsets"], own["key"], own["scales"],
-                own["input_scale"], None, own["bias"], self.in_channels, self.kernel_size, self.stride, self.padding,
-                self.dilation, self.groups, "none",
+                steps, None, own["bias"], self.in_channels, self.kernel_size, self.stride, self.padding,
+                self.dilation, self.groups, self.activation,
             )  # fmt: skip
         except NotImplementedError as error:  # a sparse or nested tensor
             raise unsupported_input("SparseConv2dInt8", input, error) from None
+        return out
+
+    @torch.jit.export
+    def from_bytes(self, input: Tensor, scales: Tensor, dtype: torch.dtype) -> Tensor:
+        """The layer on images that :func:`jouleprune.ops.quantize_bytes` or another layer's :meth:`to_bytes` has
+        rounded; ``scales`` are those of the bytes."""
+        batched = input.unsqueeze(0) if input.dim() == 3 else input
+        if torch.jit.is_scripting() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
+            out: Tensor = torch.ops.jouleprune.conv2d_bsr_int8(
+                batched, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.scales, scales, None,
+                self.bias, self.in_channels, self.kernel_size, self.stride, self.padding, self.dilation, self.groups,
+                self.activation,
+            )  # fmt: skip
+        else:
+            out = self._eager(batched, scales)
+        return (out.squeeze(0) if input.dim() == 3 else out).to(dtype)
+
+    @torch.jit.export
+    def to_bytes(
+        self, input: Tensor, scales: Tensor | None, output_scale: Tensor, activation: str
+    ) -> tuple[Tensor, Tensor]:
+        """The layer's outputs as bytes in steps of ``output_scale``, and their scales.
+
+        Args:
+            input: as of the layer; or bytes, with their ``scales``.
+            output_scale: [1], the fixed ``input_scale`` of the layer that reads them.
+            activation: "none" or "relu", instead of the layer's own.
+        """
+        batched = input.unsqueeze(0) if input.dim() == 3 else input
+        steps = self.input_scale if scales is None else scales
+        if torch.jit.is_scripting() or torch.compiler.is_compiling():  # type: ignore[attr-defined]
+            out, image_scales = torch.ops.jouleprune.conv2d_bsr_int8_to_bytes(
+                batched, self.blocks, self.block_columns, self.block_row_offsets, self.key, self.scales, steps, None,
+                self.bias, self.in_channels, self.kernel_size, self.stride, self.padding, self.dilation, self.groups,
+                activation, output_scale,
+            )  # fmt: skip
+        else:
+            out, image_scales = self._eager_to_bytes(batched, steps, output_scale, activation)
+        return out.squeeze(0) if input.dim() == 3 else out, image_scales
+
+    @torch.jit.unused
+    def _eager_to_bytes(
+        self, input: Tensor, steps: Tensor, output_scale: Tensor, activation: str
+    ) -> tuple[Tensor, Tensor]:
+        own = self._buffers
+        out: tuple[Tensor, Tensor] = _conv2d_bsr_int8_to_bytes(
+            input, own["blocks"], own["block_columns"], own["block_row_offsets"], own["key"], own["scales"], steps,
+            None, own["bias"], self.in_channels, self.kernel_size, self.stride, self.padding, self.dilation,
+            self.groups, activation, output_scale,
+        )  # fmt: skip
         return out
 
     def to_dense(self) -> nn.Conv2d:

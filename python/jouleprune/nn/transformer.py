@@ -11,7 +11,10 @@ __all__ = ["TransformerEncoder", "TransformerEncoderLayer", "without_fused_path"
 
 
 class TransformerEncoderLayer(nn.TransformerEncoderLayer):
-    """torch.nn.TransformerEncoderLayer that always calls its children."""
+    """torch.nn.TransformerEncoderLayer that always calls its children.
+
+    ``bytes_between``, where it exists: the feed-forward layers are int8 and hand over bytes (``fuse_bytes.py``).
+    """
 
     def forward(
         self,
@@ -27,6 +30,16 @@ class TransformerEncoderLayer(nn.TransformerEncoderLayer):
             return src + self._ff_block(self.norm2(src))
         src = self.norm1(src + self._sa_block(src, mask, padding, is_causal=is_causal))
         out: Tensor = self.norm2(src + self._ff_block(src))
+        return out
+
+    def _ff_block(self, x: Tensor) -> Tensor:
+        if hasattr(self, "bytes_between"):
+            scale = self.linear2.input_scale
+            hidden, scales = self.linear1.to_bytes(x, None, scale, "relu")  # type: ignore[operator]
+            x = self.linear2.from_bytes(hidden, scales, x.dtype)  # type: ignore[operator]
+        else:
+            x = self.linear2(self.dropout(self.activation(self.linear1(x))))
+        out: Tensor = self.dropout2(x)
         return out
 
 

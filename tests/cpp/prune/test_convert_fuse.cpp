@@ -69,6 +69,31 @@ TEST(ConvertFuse, FoldsNormsAndActivations) {
   EXPECT_TRUE(net->ptr(0)->named_parameters().contains("bias"));
 }
 
+TEST(ConvertFuse, FoldsIntoInt8Layers) {
+  torch::manual_seed(4);
+  const at::NoGradGuard no_grad;
+  torch::nn::Sequential net(torch::nn::Linear(torch::nn::LinearOptions(24, 20).bias(false)), torch::nn::BatchNorm1d(20),
+                            torch::nn::ReLU(), nn::Linear(20, 10), torch::nn::BatchNorm1d(10), torch::nn::GELU(),
+                            torch::nn::Linear(10, 4), torch::nn::SiLU());
+  settle(*net);
+  net->eval();
+  const auto x = at::randn({7, 24});
+  const auto exact = net->forward(x);
+  convert(*net, {[&] { net->forward(x); }, 7}, {.force = true, .fuse = true, .dtype = "int8"});
+  const auto why = explain(*net);
+  EXPECT_NE(why.find("fused BatchNorm1d 1 and ReLU 2"), std::string::npos) << why;
+  EXPECT_NE(why.find("fused BatchNorm1d 4 and GELU 5"), std::string::npos) << why;
+  EXPECT_NE(why.find("fused SiLU 7"), std::string::npos) << why;
+  EXPECT_EQ(count<torch::nn::Identity>(*net), 5);
+  auto* first = net->ptr(0)->as<nn::SparseLinear>();
+  ASSERT_NE(first, nullptr);
+  EXPECT_TRUE(first->is_int8() && first->named_buffers().contains("bias") && first->options.bias);
+  EXPECT_EQ(first->activation, "relu");
+  const double off = (net->forward(x) - exact).norm().item<double>() / exact.norm().item<double>();
+  EXPECT_LT(off, 0.05);  // of int8: a norm that was folded wrongly is off by far more
+  EXPECT_THROW(first->scale_rows(at::ones({19}), at::zeros({20})), c10::ValueError);
+}
+
 TEST(ConvertFuse, FoldsBehindConv1dAndOurOwnLayers) {
   torch::manual_seed(3);
   torch::nn::Sequential net(torch::nn::Conv1d(torch::nn::Conv1dOptions(3, 8, 3).bias(false)), torch::nn::BatchNorm1d(8),

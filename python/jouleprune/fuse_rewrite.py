@@ -1,0 +1,84 @@
+"""Modules with other code: what ``convert(fuse=True)`` puts in the place of a module whose code changes.
+
+Such a module becomes a :class:`torch.fx.GraphModule` of its own class name with the same children, parameters and
+buffers under the same names: checkpoints fit both.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from torch import fx, nn
+
+from .fuse_trace import plain, traced, unheard
+from .layers import SPARSE
+
+__all__ = ["as_module", "graph_of", "rewrite_modules"]
+
+
+def rewrite_modules(
+    model: nn.Module, rewrite: Callable[[nn.Module], tuple[nn.Module, dict[str, str]]]
+) -> tuple[nn.Module, dict[str, str]]:
+    """Changes ``model`` in place, the innermost modules first, but for its own forward, which takes another outermost
+    module.
+
+    Args:
+        rewrite: gives another module, or the one that came, and by layer what to tell.
+    Returns:
+        (model, by layer what to tell).
+    """
+    told: dict[str, str] = {}
+    names = sorted((name for name, module in model.named_modules()), key=lambda name: name.count("."), reverse=True)
+    for name in [name for name in names if name] + [""]:  # the innermost first
+        module = model.get_submodule(name)
+        if isinstance(module, SPARSE) or not any(isinstance(child, SPARSE) for child in module.modules()):
+            continue
+        rewritten, layers = rewrite(module)
+        told |= {f"{name}.{layer}" if name else layer: what for layer, what in layers.items()}
+        if layers and name:
+            model.set_submodule(name, rewritten)
+        elif layers:
+            model = rewritten
+    return model, told
+
+
+def graph_of(module: nn.Module) -> fx.Graph | None:
+    """What a module computes; None where that depends on data, or somebody listens."""
+    graph = traced(module) if all(_foreseeable(inside) for inside in module.modules()) else None
+    for node in graph.nodes if graph is not None else ():
+        if isinstance(node.type, str):  # an annotation as text, which TorchScript could not look up in new code
+            node.type = None
+    return graph
+
+
+def _foreseeable(module: nn.Module) -> bool:
+    """Containers of a rewritten module are in training mode, which nothing reads."""
+    return unheard(module) if module._modules else plain(module)
+
+
+class _Rewritten(fx.GraphModule):
+    """A module with other code, and with everything else that it had; so are its copies."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
+        copied: fx.GraphModule = super().__deepcopy__(memo)
+        return _completed(copied, copy.deepcopy(self.__dict__, memo), type(self).__name__)
+
+
+def as_module(module: nn.Module, graph: fx.Graph) -> fx.GraphModule:
+    """``module`` with the code of ``graph``."""
+    return _completed(_Rewritten(module, graph), module.__dict__, type(module).__name__)
+
+
+def _completed(result: fx.GraphModule, attributes: dict[str, Any], class_name: str) -> fx.GraphModule:
+    """A GraphModule holds what its code names: the rest, too."""
+    for held in ("_parameters", "_buffers", "_modules"):  # containers are there, but as bare modules
+        result.__dict__[held].update(attributes[held])
+    result.__dict__["_non_persistent_buffers_set"] = set(attributes["_non_persistent_buffers_set"])
+    for name, value in attributes.items():
+        if name not in result.__dict__ and name != "forward":
+            result.__dict__[name] = value
+    result.training = attributes["training"]
+    type(result).__name__ = class_name  # fx makes a class for each
+    return result
