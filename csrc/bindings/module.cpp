@@ -1,4 +1,5 @@
 // _C: the energy model and build information. Text crosses it, tensors do not.
+#include <jouleprune/count.h>
 #include <jouleprune/energy.h>
 #include <jouleprune/version.h>
 #include <pybind11/pybind11.h>
@@ -112,6 +113,13 @@ PYBIND11_MODULE(_C, m) {
         return estimate(Workload::parse(workload_json), profile).to_json();
       },
       py::arg("workload_json"), py::arg("profile"));
+  m.def(
+      "count",
+      [](const std::string& case_json, const std::string& origin) {
+        energy::CaseCounts counts = energy::count_case(case_json, origin);
+        return std::pair(std::move(counts.json), std::move(counts.deviations));
+      },
+      py::arg("case_json"), py::arg("origin"), py::call_guard<py::gil_scoped_release>());
   m.def("price_entries", &bindings::price_entries, py::arg("entries_json"), py::arg("profile"), py::arg("count") = 1);
   m.def(
       "candidates",

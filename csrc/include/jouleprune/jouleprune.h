@@ -1,5 +1,6 @@
 // Everything: energy model, plan, modules, pruning, ops, errors.
 #pragma once
+#include <jouleprune/count.h>
 #include <jouleprune/energy.h>
 #include <jouleprune/error.h>
 #include <jouleprune/nn.h>
