@@ -17,15 +17,20 @@ from ._C import estimate as _estimate
 from ._C import profiles as _profiles
 from ._fields import text_of
 from .errors import ProfileError
+from .marginals import BreakEven, Marginal, break_evens, marginals
 
 __all__ = [
+    "BreakEven",
     "CaseCounts",
     "EnergyReport",
     "LayerEnergy",
+    "Marginal",
     "Parts",
     "Profile",
+    "break_evens",
     "count",
     "load_profile",
+    "marginals",
     "price_workload",
     "profiles",
 ]

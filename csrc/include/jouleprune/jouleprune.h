@@ -3,6 +3,7 @@
 #include <jouleprune/count.h>
 #include <jouleprune/energy.h>
 #include <jouleprune/error.h>
+#include <jouleprune/marginals.h>
 #include <jouleprune/nn.h>
 #include <jouleprune/nn_attention.h>
 #include <jouleprune/nn_sequence.h>
