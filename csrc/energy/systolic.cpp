@@ -54,12 +54,14 @@ Counts count_systolic(const Entry& entry, const ProfileData& profile, const Dtyp
   }
   const Product product(entry);
   const double strips = divided_up(product.rows, array.cols), passes = divided_up(product.n, array.rows);
-  const double word = bits + array.metadata_bits;
 
-  // Kept weights beyond the cache come again for every pass over the outputs.
-  const double cached = std::min(product.kept, std::floor(array.weight_cache_bits / word));
-  const double fetched = cached + passes * (product.kept - cached);
-  const double held = passes * product.kept, used = product.n * product.kept;
+  // Kept weights with what tells their places, or all of them where that is less.
+  const bool plain = product.kept * (bits + array.metadata_bits) > product.dense() * bits;
+  const double metadata = plain ? 0 : array.metadata_bits, moved = plain ? product.dense() : product.kept;
+  // Those beyond the cache come again for every pass over the outputs.
+  const double cached = std::min(moved, std::floor(array.weight_cache_bits / (bits + metadata)));
+  const double fetched = cached + passes * (moved - cached), held = passes * moved;
+  const double used = product.n * product.kept;
   // Inputs of a vector beyond the cache come again for every strip of outputs; those of an image are reloaded by rows.
   const double windows = product.cols * product.n * product.groups * product.density;
   const double room = std::floor(array.input_cache_bits / bits);
@@ -69,9 +71,9 @@ Counts count_systolic(const Entry& entry, const ProfileData& profile, const Dtyp
 
   counts.levels[kMemory].read_bits = bits * (fetched + loaded);
   counts.levels[kMemory].write_bits = bits * outputs;
-  counts.levels[kMemory].metadata_bits = array.metadata_bits * fetched;
+  counts.levels[kMemory].metadata_bits = metadata * fetched;
   counts.levels[kCache].read_bits = bits * (held + strips * windows);
-  counts.levels[kCache].metadata_bits = array.metadata_bits * held;
+  counts.levels[kCache].metadata_bits = metadata * held;
   counts.levels[kRegisters].read_bits = bits * (used + product.rows * windows);
   counts.macs_effective = counts.macs_charged = used * product.density;
   counts.macs_issued = used;
