@@ -1,5 +1,7 @@
 // _C: the energy model and build information. Text crosses it, tensors do not.
+#include <jouleprune/count.h>
 #include <jouleprune/energy.h>
+#include <jouleprune/marginals.h>
 #include <jouleprune/version.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -39,6 +41,31 @@ std::string price_entries(const std::string& entries_json, const Profile& profil
   Workload workload = Workload::parse(R"({"schema": 1, "entries": )" + entries_json + "}");
   workload.count = count;
   return nlohmann::json::parse(estimate(workload, profile).to_json()).at("layers").dump();
+}
+
+/// [{name, op, units, exact_j, relaxed_j, step, step_j}] of the entries with a weight.
+std::string marginals(const std::string& workload_json, const Profile& profile, const std::string& unit) {
+  nlohmann::json rows = nlohmann::json::array();
+  const energy::Unit kind = energy::unit_of(unit);
+  for (const Entry& entry : Workload::parse(workload_json).entries) {
+    if (entry.weight_elements == 0) continue;
+    const energy::Marginal found = energy::marginal(entry, profile, kind);
+    rows.push_back({{"name", entry.name}, {"op", entry.op}, {"units", found.units}, {"exact_j", found.exact_j},
+                    {"relaxed_j", found.relaxed_j}, {"step", found.step}, {"step_j", found.step_j}});
+  }
+  return rows.dump();
+}
+
+/// [{name, op, kernel, layout, density or null}] of the entries with a weight.
+std::string break_evens(const std::string& workload_json, const Profile& profile) {
+  nlohmann::json rows = nlohmann::json::array();
+  for (const Entry& entry : Workload::parse(workload_json).entries) {
+    for (const energy::BreakEven& found : energy::break_evens(entry, profile)) {
+      rows.push_back({{"name", entry.name}, {"op", entry.op}, {"kernel", found.kernel}, {"layout", found.layout}});
+      rows.back()["density"] = found.density ? nlohmann::json(*found.density) : nlohmann::json(nullptr);
+    }
+  }
+  return rows.dump();
 }
 
 /// {op, dtype, rows, cols, n, groups, geometry, density, threads}
@@ -113,7 +140,16 @@ PYBIND11_MODULE(_C, m) {
         return estimate(Workload::parse(workload_json), profile).to_json();
       },
       py::arg("workload_json"), py::arg("profile"));
+  m.def(
+      "count",
+      [](const std::string& case_json, const std::string& origin) {
+        energy::CaseCounts counts = energy::count_case(case_json, origin);
+        return std::pair(std::move(counts.json), std::move(counts.deviations));
+      },
+      py::arg("case_json"), py::arg("origin"), py::call_guard<py::gil_scoped_release>());
   m.def("price_entries", &bindings::price_entries, py::arg("entries_json"), py::arg("profile"), py::arg("count") = 1);
+  m.def("marginals", &bindings::marginals, py::arg("workload_json"), py::arg("profile"), py::arg("unit"));
+  m.def("break_evens", &bindings::break_evens, py::arg("workload_json"), py::arg("profile"));
   m.def(
       "candidates",
       [](const std::string& entry_json, const Profile& profile, const std::string& pattern) {

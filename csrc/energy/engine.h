@@ -31,6 +31,8 @@ using Engine = Counts (*)(const Entry& entry, const ProfileData& profile, const 
 
 /// Accelerators: accesses per element and per MAC are coefficients of the profile; zeros are compressed and gated.
 Counts count_ops(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner);
+/// Systolic arrays with an input and a weight cache: levels are memory, cache, registers; zeros are skipped.
+Counts count_systolic(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner);
 /// CPU and GPU: the kernel's counts, and the traffic of its blocked product through caches.
 Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner);
 

@@ -23,7 +23,10 @@ namespace {
 
 constexpr double kPico = 1e-12;
 
-Engine engine_of(const ProfileData& profile) { return profile.dataflow == "op-count" ? count_ops : count_tiles; }
+Engine engine_of(const ProfileData& profile) {
+  if (profile.dataflow == "systolic") return count_systolic;
+  return profile.dataflow == "op-count" ? count_ops : count_tiles;
+}
 
 /// Joules of the whole call.
 Parts joules(const Counts& counts, const ProfileData& profile, const DtypeCost& cost, Corner corner) {
@@ -106,7 +109,7 @@ LayerEnergy price(const Entry& entry, const Profile& profile, int64_t count) {
   layer.layout = entry.layout;
   layer.kernel = entry.kernel;
   layer.shape = entry.shape;
-  if (data.dataflow == "op-count") layer.kernel = zeros_save(profile) ? "zero-skip" : "dense";
+  if (data.dataflow != "cache-tiled") layer.kernel = zeros_save(profile) ? "zero-skip" : "dense";
   if (entry.weight_elements > 0) {
     layer.density = static_cast<double>(entry.nnz) / static_cast<double>(entry.weight_elements);
   }
@@ -126,7 +129,7 @@ LayerEnergy price(const Entry& entry, const Profile& profile, int64_t count) {
 }
 
 std::vector<std::string> candidates(const Entry& entry, const Profile& profile, std::string_view pattern) {
-  if (profile.data().dataflow == "op-count") return {zeros_save(profile) ? "zero-skip" : "dense"};
+  if (profile.data().dataflow != "cache-tiled") return {zeros_save(profile) ? "zero-skip" : "dense"};
   const DeviceKind device = profile.kind() == "gpu" ? DeviceKind::kGpu : DeviceKind::kCpu;
   std::vector<std::string> names;
   for (const KernelCost& kernel : kernels()) {
@@ -138,6 +141,7 @@ std::vector<std::string> candidates(const Entry& entry, const Profile& profile, 
 
 bool zeros_save(const Profile& profile) {
   const ProfileData& data = profile.data();
+  if (data.dataflow == "systolic") return true;
   if (!data.zeros) return false;
   const bool compressed =
       std::any_of(data.levels.begin(), data.levels.end(), [](const Level& level) { return level.compressed; });

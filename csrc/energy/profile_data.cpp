@@ -1,6 +1,7 @@
 #include "energy/profile_data.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <limits>
 #include <set>
@@ -28,7 +29,7 @@ class Reader {
 
   ProfileData read() {
     root_.expect_keys({"schema", "name", "kind", "description", "dataflow", "runs_as", "fused_ops", "compute", "levels",
-                       "zeros", "static_w", "launch_j", "launch_s", "index_decode_pj", "provenance"});
+                       "array", "zeros", "static_w", "launch_j", "launch_s", "index_decode_pj", "provenance"});
     if (const Node schema = root_.at("schema"); schema.json() != 1) schema.fail("1");
     data_.name = root_.at("name").text(128);
     if (data_.name.empty()) root_.at("name").fail("a name");
@@ -38,6 +39,7 @@ class Reader {
     read_dataflow();
     read_compute(root_.at("compute"));
     read_levels(root_.at("levels"));
+    if (data_.dataflow == "systolic") read_array(root_.at("array"));
     if (root_.has("zeros")) read_zeros(root_.at("zeros"));
     data_.static_w = optional(root_, "static_w");
     data_.launch_j = optional(root_, "launch_j");
@@ -72,10 +74,16 @@ class Reader {
 
   void read_dataflow() {
     const Node dataflow = root_.at("dataflow");
-    data_.dataflow = dataflow.one_of({"op-count", "cache-tiled"});
+    data_.dataflow = dataflow.one_of({"op-count", "systolic", "cache-tiled"});
     const bool asic = data_.kind == "asic";
-    if (asic != (data_.dataflow == "op-count")) {
-      dataflow.fail(asic ? "op-count (kind is asic)" : "cache-tiled (kind is " + data_.kind + ")");
+    if (asic != (data_.dataflow != "cache-tiled")) {
+      dataflow.fail(asic ? "op-count or systolic (kind is asic)" : "cache-tiled (kind is " + data_.kind + ")");
+    }
+    if (data_.dataflow != "systolic" && root_.has("array")) {
+      root_.at("array").fail_plainly("only a profile of dataflow systolic has this");
+    }
+    if (data_.dataflow == "systolic" && root_.has("zeros")) {
+      root_.at("zeros").fail_plainly("a profile of dataflow systolic has none: zeros are never moved or multiplied");
     }
     for (const char* key : {"runs_as", "fused_ops", "zeros"}) {
       if (!asic && root_.has(key)) root_.at(key).fail_plainly("only a profile of kind asic has this");
@@ -127,6 +135,23 @@ class Reader {
     }
   }
 
+  void read_array(const Node& node) {
+    node.expect_keys({"rows", "cols", "input_cache_bytes", "weight_cache_bytes", "metadata_bits"});
+    const auto side = [&](const char* key) {
+      const double value = positive(node.at(key)).value;
+      if (value != std::floor(value) || value > 65536) node.at(key).at("value").fail("an integer from 1 to 65536");
+      return value;
+    };
+    SystolicArray array;
+    array.rows = side("rows");
+    array.cols = side("cols");
+    array.input_cache_bits = 8 * quantity(node.at("input_cache_bytes")).value;
+    array.weight_cache_bits = 8 * quantity(node.at("weight_cache_bytes")).value;
+    array.metadata_bits = optional(node, "metadata_bits").value;
+    data_.array = array;
+    if (data_.levels.size() != 3) root_.at("levels").fail("memory, cache and registers (dataflow is systolic)");
+  }
+
   Level read_level(const Node& node, size_t index) {
     const bool counted = data_.dataflow == "op-count";
     if (counted) {
@@ -138,7 +163,7 @@ class Reader {
     Level level;
     level.name = node.at("name").text(64);
     if (level.name.empty()) node.at("name").fail("a name");
-    if (node.has("capacity_bytes") || (!counted && index > 0))
+    if (node.has("capacity_bytes") || (data_.dataflow == "cache-tiled" && index > 0))
       level.capacity_bits = 8 * positive(node.at("capacity_bytes")).value;
     level.read_pj_per_bit = quantity(node.at("read_pj_per_bit"));
     level.write_pj_per_bit = quantity(node.at("write_pj_per_bit"));

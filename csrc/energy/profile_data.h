@@ -55,6 +55,13 @@ struct Level {
   Accesses per_element, per_mac;  ///< op-count
 };
 
+/// A systolic array and its caches.
+struct SystolicArray {
+  double rows = 0, cols = 0;  ///< output pixels and output channels computed at a time
+  double input_cache_bits = 0, weight_cache_bits = 0;
+  double metadata_bits = 0;  ///< per kept weight
+};
+
 /// What the hardware does with zeros.
 struct Zeros {
   Quantity gated_share;       ///< g: share of a MAC's energy still spent on a zero
@@ -68,6 +75,7 @@ struct ProfileData {
   std::vector<std::string> fused_ops;  ///< run in the output path of the op before: no traffic but for further operands
   std::vector<DtypeCost> dtypes;
   std::vector<Level> levels;   ///< outermost first
+  std::optional<SystolicArray> array;  ///< systolic
   std::optional<Zeros> zeros;  ///< absent: zeros cost what other values cost
   Quantity static_w, launch_j, launch_s, index_decode_pj;
   std::map<std::string, Provenance> provenance;  ///< by JSON pointer; the longest that covers a number counts

@@ -14,18 +14,26 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line; returns the exit code: 0, 1 when the work failed, 2 when the command line is wrong."""
+    """Runs a command line; returns the exit code: 0, 1 when the work failed, 2 when the command line is wrong.
+
+    ``count``: 1 when what a case expects does not come out, 2 when the file is malformed.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     try:
-        text, code = _bench(options, given) if options.command == "bench" else (options.run(options), 0)
+        if options.command == "bench":
+            text, code = _bench(options, given)
+        elif options.command == "count":
+            text, code = _count(options)
+        else:
+            text, code = options.run(options), 0
     except Exception as error:  # a model on the command line may raise anything
         if options.traceback:
             traceback.print_exc()
         model = f" {options.model}" if options.command == "estimate" else ""
         what = " ".join(str(error).split())
         print(f"jouleprune {options.command}{model}: {type(error).__name__}: {what}", file=sys.stderr)
-        return 1
+        return 2 if options.command == "count" else 1
     print(text)
     return code
 
@@ -55,6 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     estimate.add_argument("--json", action="store_true", help="JSON on stdout")
     estimate.set_defaults(run=_estimate)
+
+    count = commands.add_parser("count", help="counts and energies of a published case, held to what it expects")
+    count.add_argument("case", metavar="CASE.json", help="a case file (docs/energy_model.md, Case files)")
 
     from .bench.options import add_arguments
 
@@ -109,6 +120,15 @@ def _estimate(options: argparse.Namespace) -> str:
     model, example_inputs = load_model(options.model, options.input)
     report = estimate(model, example_inputs, profile=options.profile, batch=options.batch)
     return _indented(report.to_json()) if options.json else str(report)
+
+
+def _count(options: argparse.Namespace) -> tuple[str, int]:
+    from . import energy
+
+    counts = energy.count(options.case)
+    for line in counts.deviations:
+        print(line, file=sys.stderr)
+    return json.dumps(counts.values, indent=1), 1 if counts.deviations else 0
 
 
 def _bench(options: argparse.Namespace, arguments: Sequence[str]) -> tuple[str, int]:

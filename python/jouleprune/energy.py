@@ -1,4 +1,7 @@
-"""Energy of a forward pass: device profiles, and the price of a recorded workload. The model: docs/energy_model.md."""
+"""Energy of a forward pass: device profiles, and the price of a recorded workload; published cases counted.
+
+The model: docs/energy_model.md.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._C import Profile
+from ._C import count as _count
 from ._C import estimate as _estimate
 from ._C import profiles as _profiles
 from ._fields import text_of
 from .errors import ProfileError
+from .marginals import BreakEven, Marginal, break_evens, marginals
 
-__all__ = ["EnergyReport", "LayerEnergy", "Parts", "Profile", "load_profile", "price_workload", "profiles"]
+__all__ = [
+    "BreakEven",
+    "CaseCounts",
+    "EnergyReport",
+    "LayerEnergy",
+    "Marginal",
+    "Parts",
+    "Profile",
+    "break_evens",
+    "count",
+    "load_profile",
+    "marginals",
+    "price_workload",
+    "profiles",
+]
 
 
 def profiles() -> list[str]:
@@ -44,6 +63,45 @@ def load_profile(source: str | os.PathLike[str] | Mapping[str, Any]) -> Profile:
         return Profile.load(path if isinstance(path, str) else os.fsdecode(path))
     except TypeError as error:  # a name that is no text, such as one with a lone surrogate
         raise ProfileError(f"profile: expected a name or a path in UTF-8, got {path!r}") from error
+
+
+@dataclass(frozen=True)
+class CaseCounts:
+    """What a case file describes, computed from its inputs alone."""
+
+    #: Counts and energies under the keys of the file's ``expected``.
+    values: Mapping[str, Any]
+    #: One line per value of ``expected`` that is further off than the file's tolerance.
+    deviations: tuple[str, ...]
+
+
+def count(case: str | os.PathLike[str] | Mapping[str, Any]) -> CaseCounts:
+    """Counts a published case with the engines ``fixed-nest`` and ``systolic``; nothing of ``expected`` goes into it.
+
+    Args:
+        case: path of a JSON file of kind ``loop-nest``, ``systolic-array-model`` or ``energy-budget-projection``,
+            or its content as a dict. The format: docs/energy_model.md, "Case files".
+    Raises:
+        ProfileError: the file cannot be read, or is malformed; the message holds the JSON pointer of the place.
+    """
+    if isinstance(case, Mapping):
+        origin = "dict"
+        try:
+            text = json.dumps(dict(case))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ProfileError(f"case 'dict': expected what JSON can hold, got {error}") from error
+    elif isinstance(case, str | os.PathLike):
+        path = os.fspath(case)
+        origin = path if isinstance(path, str) else os.fsdecode(path)
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except (OSError, ValueError) as error:
+            raise ProfileError(f"case {origin!r}: the file cannot be read: {error}") from error
+    else:
+        raise ProfileError(f"case: expected a path or a dict, got {type(case).__name__}")
+    values, deviations = _count(text, origin)
+    return CaseCounts(json.loads(values), tuple(deviations))
 
 
 @dataclass(frozen=True)
