@@ -1,7 +1,8 @@
-// Everything: energy model, plan, modules, pruning, ops, errors.
+// Everything: energy model, meters, plan, modules, pruning, ops, errors.
 #pragma once
 #include <jouleprune/energy.h>
 #include <jouleprune/error.h>
+#include <jouleprune/meters.h>
 #include <jouleprune/nn.h>
 #include <jouleprune/nn_attention.h>
 #include <jouleprune/nn_sequence.h>
