@@ -17,7 +17,7 @@ namespace {
 
 // Above it less than a thousandth of a column is its own: 3 % of noise would become 100 % of its coefficient.
 constexpr double kMostInflation = 1000;
-constexpr int kEnough = 3;      // observations that determine a column
+constexpr int kEnough = 3;  // observations that determine a column
 constexpr int kMostRounds = 60;
 
 std::string shown(double value) {
@@ -31,17 +31,20 @@ std::string shown(double value) {
 void check(const std::vector<std::string>& columns, const std::vector<Observation>& observations) {
   if (columns.empty()) refuse("columns: expected at least one, got none");
   if (observations.size() < columns.size() + 2) {
-    refuse("observations: expected at least " + std::to_string(columns.size() + 2) + " for " + std::to_string(columns.size()) +
-           " columns, got " + std::to_string(observations.size()));
+    refuse("observations: expected at least " + std::to_string(columns.size() + 2) + " for " +
+           std::to_string(columns.size()) + " columns, got " + std::to_string(observations.size()));
   }
   for (const Observation& seen : observations) {
     if (seen.features.size() != columns.size()) {
-      refuse("features of '" + seen.family + "': expected " + std::to_string(columns.size()) + ", got " + std::to_string(seen.features.size()));
+      refuse("features of '" + seen.family + "': expected " + std::to_string(columns.size()) + ", got " +
+             std::to_string(seen.features.size()));
     }
-    if (!(seen.target > 0 && std::isfinite(seen.target))) refuse("target of '" + seen.family + "': expected more than 0, got " + shown(seen.target));
+    if (!(seen.target > 0 && std::isfinite(seen.target)))
+      refuse("target of '" + seen.family + "': expected more than 0, got " + shown(seen.target));
     for (size_t j = 0; j < columns.size(); ++j) {
       if (!(seen.features[j] >= 0 && std::isfinite(seen.features[j]))) {
-        refuse("column '" + columns[j] + "': expected finite numbers that are not negative, got " + shown(seen.features[j]));
+        refuse("column '" + columns[j] + "': expected finite numbers that are not negative, got " +
+               shown(seen.features[j]));
       }
     }
   }
@@ -92,12 +95,16 @@ std::vector<double> inflations(const std::vector<std::string>& columns, const Ma
   for (size_t k = 0; k < columns.size(); ++k) {
     if (k != worst && products[worst][k] > products[worst][partner]) partner = k;
   }
-  refuse("columns '" + columns[worst] + "' and '" + columns[partner] + "' rise and fall together in this sweep (cosine " +
-         shown(products[worst][partner]) + ", variance inflation " + shown(found[worst]) +
-         "): their coefficients cannot be told apart. Add shapes in which only one of them is large, or fit them as one column");
+  refuse("columns '" + columns[worst] + "' and '" + columns[partner] +
+         "' rise and fall together in this sweep (cosine " + shown(products[worst][partner]) + ", variance inflation " +
+         shown(found[worst]) +
+         "): their coefficients cannot be told apart. Add shapes in which only one of them is large, or fit them as "
+         "one column");
 }
 
-double dot(const std::vector<double>& a, const std::vector<double>& b) { return std::inner_product(a.begin(), a.end(), b.begin(), 0.0); }
+double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
 
 /// Without any checks: coefficients of the sum.
 std::vector<double> solved(const std::vector<Observation>& observations, size_t columns) {
@@ -125,7 +132,9 @@ double predicted_longest(const Observation& seen, const std::vector<double>& coe
   return coefficients[0] * seen.features[0] + most;
 }
 
-double predicted_sum(const Observation& seen, const std::vector<double>& coefficients) { return dot(seen.features, coefficients); }
+double predicted_sum(const Observation& seen, const std::vector<double>& coefficients) {
+  return dot(seen.features, coefficients);
+}
 
 using Predict = double (*)(const Observation&, const std::vector<double>&);
 
@@ -188,7 +197,8 @@ void judge(Fit& fit, const std::vector<Observation>& observations, FitSome fit_s
 }
 
 /// Columns that are chosen at least so often; the others keep their start.
-std::vector<double> alternated(const std::vector<Observation>& observations, const std::vector<double>& start, std::vector<int>& used) {
+std::vector<double> alternated(const std::vector<Observation>& observations, const std::vector<double>& start,
+                               std::vector<int>& used) {
   const size_t columns = start.size();
   std::vector<double> now = start, best = start;
   double least = std::numeric_limits<double>::infinity();
@@ -211,7 +221,8 @@ std::vector<double> alternated(const std::vector<Observation>& observations, con
       if (chosen[j] < kEnough || next[j] <= 0) next[j] = start[j];
     }
     double squares = 0;
-    for (const Observation& seen : observations) squares += std::pow(predicted_longest(seen, next) / seen.target - 1, 2);
+    for (const Observation& seen : observations)
+      squares += std::pow(predicted_longest(seen, next) / seen.target - 1, 2);
     if (squares < least) {
       least = squares;
       best = next;
@@ -225,7 +236,8 @@ std::vector<double> alternated(const std::vector<Observation>& observations, con
 
 }  // namespace
 
-std::vector<double> nonnegative_least_squares(const std::vector<std::vector<double>>& rows, const std::vector<double>& right) {
+std::vector<double> nonnegative_least_squares(const std::vector<std::vector<double>>& rows,
+                                              const std::vector<double>& right) {
   const size_t columns = rows.empty() ? 0 : rows.front().size();
   std::vector<double> projected(columns, 0.0);
   for (size_t i = 0; i < rows.size(); ++i) {
@@ -240,7 +252,8 @@ Fit fit_sum(const std::vector<std::string>& columns, const std::vector<Observati
   Fit fit;
   for (size_t j = 0; j < columns.size(); ++j) {
     if (made.lengths[j] == 0) refuse("column '" + columns[j] + "' is 0 in every observation: nothing determines it");
-    fit.used.push_back(static_cast<int>(std::count_if(made.rows.begin(), made.rows.end(), [j](const auto& row) { return row[j] > 0; })));
+    fit.used.push_back(static_cast<int>(
+        std::count_if(made.rows.begin(), made.rows.end(), [j](const auto& row) { return row[j] > 0; })));
   }
   fit.inflation = inflations(columns, gram(made.rows, columns.size()));
   fit.coefficients = solved(observations, columns.size());
@@ -248,13 +261,15 @@ Fit fit_sum(const std::vector<std::string>& columns, const std::vector<Observati
   return fit;
 }
 
-Fit fit_longest(const std::vector<std::string>& columns, const std::vector<Observation>& observations, const std::vector<double>& start) {
+Fit fit_longest(const std::vector<std::string>& columns, const std::vector<Observation>& observations,
+                const std::vector<double>& start) {
   check(columns, observations);
   if (columns.size() < 2 || start.size() != columns.size()) {
     refuse("start: expected one number for each of at least 2 columns, got " + std::to_string(start.size()));
   }
   for (size_t j = 0; j < columns.size(); ++j) {
-    if (!(start[j] >= 0 && std::isfinite(start[j]))) refuse("start of '" + columns[j] + "': expected 0 or more, got " + shown(start[j]));
+    if (!(start[j] >= 0 && std::isfinite(start[j])))
+      refuse("start of '" + columns[j] + "': expected 0 or more, got " + shown(start[j]));
   }
   Fit fit;
   fit.used.assign(columns.size(), 0);

@@ -52,7 +52,8 @@ struct Seen {
     std::vector<std::string> found;
     if (joules.empty()) return found;
     for (const auto& [name, unused] : joules.front()) {
-      if (std::all_of(joules.begin(), joules.end(), [&name](const auto& window) { return window.contains(name); })) found.push_back(name);
+      if (std::all_of(joules.begin(), joules.end(), [&name](const auto& window) { return window.contains(name); }))
+        found.push_back(name);
     }
     return found;
   }
@@ -89,7 +90,8 @@ CheckItem linear(const Seen& seen) {
     double mean = 0, worst = 0;
     for (const auto& [multiple, sum] : joules) mean += sum / runs[multiple] / static_cast<double>(joules.size());
     for (const auto& [multiple, sum] : joules) worst = std::max(worst, std::abs(sum / runs[multiple] / mean - 1));
-    add(item, name + ": joules per run at 1x, 2x, 4x within " + percent(worst) + " of their mean (allowed " + percent(kLinearShare) + ")");
+    add(item, name + ": joules per run at 1x, 2x, 4x within " + percent(worst) + " of their mean (allowed " +
+                  percent(kLinearShare) + ")");
     if (!(worst <= kLinearShare)) item.state = State::kFailed;
   }
   return item;
@@ -142,7 +144,8 @@ CheckItem against_power(const std::vector<Taken>& windows, const Meters& meters)
 }  // namespace
 
 MeterCheck check_meters(const std::function<void(int64_t)>& run, Meters& meters, const CheckOptions& options) {
-  if (!(options.seconds > 0)) throw std::invalid_argument("check_meters: seconds: expected more than 0, got " + std::to_string(options.seconds));
+  if (!(options.seconds > 0))
+    throw std::invalid_argument("check_meters: seconds: expected more than 0, got " + std::to_string(options.seconds));
   MeterCheck check;
   check.before = meters.conditions();
   if (!meters.any()) {
@@ -159,13 +162,15 @@ MeterCheck check_meters(const std::function<void(int64_t)>& run, Meters& meters,
   for (int i = 0; i < 4 * kQuads; ++i) quads.add(series.take(runs));
 
   if (lines.names().empty() || quads.names().empty()) {
-    check.items.push_back({"counter moves", State::kFailed, "a window had no joules: " + lines.windows.front().energy.domains.front().status});
+    check.items.push_back({"counter moves", State::kFailed,
+                           "a window had no joules: " + lines.windows.front().energy.domains.front().status});
   } else {
     check.items.push_back(moves(lines, idle));
     check.items.push_back(linear(lines));
     check.items.push_back(against_itself(quads));
     check.items.push_back(against_power(lines.windows, meters));
-    check.passed = std::none_of(check.items.begin(), check.items.end(), [](const auto& item) { return item.state == State::kFailed; });
+    check.passed = std::none_of(check.items.begin(), check.items.end(),
+                                [](const auto& item) { return item.state == State::kFailed; });
   }
   check.after = meters.conditions();
   return check;

@@ -1,5 +1,5 @@
-// Power monitors on the boards of Jetson modules, through hwmon: INA3221 (three rails: volts x amperes), INA238 (watts). Older kernels
-// of the vendor have in_power<k>_input of an iio device. Sampled power, so it is integrated.
+// Power monitors on the boards of Jetson modules, through hwmon: INA3221 (three rails: volts x amperes), INA238
+// (watts). Older kernels of the vendor have in_power<k>_input of an iio device. Sampled power, so it is integrated.
 #include <algorithm>
 #include <cctype>
 
@@ -21,7 +21,8 @@ class Rail : public EnergySource {
       const FileText file = read_small(path);
       if (file.error != 0) return {0, 0, path + ": " + reason(file.error)};
       const auto value = decimal_of(file.text);
-      if (!value) return {0, 0, path + ": expected a number that is not negative, got '" + file.text.substr(0, 40) + "'"};
+      if (!value)
+        return {0, 0, path + ": expected a number that is not negative, got '" + file.text.substr(0, 40) + "'"};
       watts *= *value;
     }
     return {0, watts, ""};
@@ -33,19 +34,21 @@ class Rail : public EnergySource {
 };
 
 std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
   return text;
 }
 
-void add_rail(std::string label, const std::string& fallback, std::vector<std::string> files, double scale, double update_s,
-              Found& found) {
+void add_rail(std::string label, const std::string& fallback, std::vector<std::string> files, double scale,
+              double update_s, Found& found) {
   label = lower(label.empty() ? fallback : label);
   const auto rail = std::make_shared<Rail>(std::move(files), scale);
   rail->domain.name = label;
   rail->domain.meter = "hwmon";
   rail->domain.integrated = true;
   rail->domain.averaging_s = update_s;
-  // VDD_IN feeds all others. Other rails overlap in ways that differ from board to board: they are told, and never added.
+  // VDD_IN feeds all others. Other rails overlap in ways that differ from board to board: they are told, and never
+  // added.
   const bool input = label == "vdd_in" || label == "pom_5v_in";
   rail->domain.scope = input ? Scope::kBoard : Scope::kChip;
   rail->domain.adds = input;
@@ -60,22 +63,25 @@ double update_of(const std::string& folder) {
 void add_device(const std::string& folder, const std::string& kind, Found& found) {
   if (kind == "ina238") {
     const std::string power = folder + "/power1_input";
-    if (exists(power)) add_rail(read_small(folder + "/power1_label").text, "ina238", {power}, 1e-6, update_of(folder), found);
+    if (exists(power))
+      add_rail(read_small(folder + "/power1_label").text, "ina238", {power}, 1e-6, update_of(folder), found);
     return;
   }
   for (int channel = 1; channel <= 3; ++channel) {
     const std::string number = std::to_string(channel);
-    const std::string millivolts = folder + "/in" + number + "_input", milliamperes = folder + "/curr" + number + "_input";
+    const std::string millivolts = folder + "/in" + number + "_input",
+                      milliamperes = folder + "/curr" + number + "_input";
     if (!exists(millivolts) || !exists(milliamperes)) continue;  // not connected
-    add_rail(read_small(folder + "/in" + number + "_label").text, "rail-" + number, {millivolts, milliamperes}, 1e-6, update_of(folder),
-             found);
+    add_rail(read_small(folder + "/in" + number + "_label").text, "rail-" + number, {millivolts, milliamperes}, 1e-6,
+             update_of(folder), found);
   }
 }
 
 void add_older(const std::string& folder, Found& found) {
   for (int channel = 0; channel <= 2; ++channel) {
     const std::string number = std::to_string(channel), power = folder + "/in_power" + number + "_input";
-    if (exists(power)) add_rail(read_small(folder + "/rail_name_" + number).text, "rail-" + number, {power}, 1e-3, kUsualUpdate, found);
+    if (exists(power))
+      add_rail(read_small(folder + "/rail_name_" + number).text, "rail-" + number, {power}, 1e-3, kUsualUpdate, found);
   }
 }
 

@@ -1,5 +1,5 @@
-// Joules and seconds of one run, with intervals: windows in two stages. The first stage's spread says how many windows the target needs;
-// looking after every window and stopping at a lucky moment would make intervals too short.
+// Joules and seconds of one run, with intervals: windows in two stages. The first stage's spread says how many windows
+// the target needs; looking after every window and stopping at a lucky moment would make intervals too short.
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
@@ -12,7 +12,7 @@ namespace {
 using energy::meters::Series;
 using energy::meters::Taken;
 
-constexpr double kRefreshes = 50;        // a window: its two ends are known to a refresh each
+constexpr double kRefreshes = 50;  // a window: its two ends are known to a refresh each
 constexpr double kShortestWindowS = 0.1;
 constexpr int kMostWindows = 1000;
 
@@ -22,8 +22,10 @@ void check(const MeasureOptions& options) {
   };
   if (!(options.target > 0 && options.target < 1)) refuse("target", "a share above 0 and below 1", options.target);
   if (!(options.max_s > 0)) refuse("max_s", "seconds above 0", options.max_s);
-  if (options.min_windows < 4 || options.min_windows > kMostWindows) refuse("min_windows", "4 to 1000", options.min_windows);
-  if (!(options.window_s >= 0 && std::isfinite(options.window_s))) refuse("window_s", "seconds, or 0", options.window_s);
+  if (options.min_windows < 4 || options.min_windows > kMostWindows)
+    refuse("min_windows", "4 to 1000", options.min_windows);
+  if (!(options.window_s >= 0 && std::isfinite(options.window_s)))
+    refuse("window_s", "seconds, or 0", options.window_s);
   if (!(options.idle_s >= 0 && std::isfinite(options.idle_s))) refuse("idle_s", "seconds, or 0", options.idle_s);
 }
 
@@ -105,7 +107,8 @@ Measurement measure(const std::function<void(int64_t)>& run, Meters& meters, con
   const double excess = windows.relative() / options.target;
   const double cost = std::max(series.cost_s(result.runs_per_window), 1e-9);
   const double affordable = std::floor((options.max_s - (meters.clock().now() - begin)) / cost) + options.min_windows;
-  const double wanted = std::min({std::ceil(options.min_windows * excess * excess), affordable, static_cast<double>(kMostWindows)});
+  const double wanted =
+      std::min({std::ceil(options.min_windows * excess * excess), affordable, static_cast<double>(kMostWindows)});
   while (static_cast<double>(windows.taken.size()) < wanted) take();
 
   result.time_s = windows.time();

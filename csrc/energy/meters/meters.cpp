@@ -15,13 +15,13 @@ namespace jouleprune {
 namespace {
 
 using energy::meters::Found;
-using energy::meters::Track;
 using energy::meters::milliseconds;
+using energy::meters::Track;
 
-constexpr double kSliceS = 1e-3;       // of the load while counters are watched: the finest refresh that is seen
-constexpr double kPowerPeriodS = 0.02; // sampled power: the fastest sensors refresh at 50 Hz
+constexpr double kSliceS = 1e-3;        // of the load while counters are watched: the finest refresh that is seen
+constexpr double kPowerPeriodS = 0.02;  // sampled power: the fastest sensors refresh at 50 Hz
 constexpr double kLongestPeriodS = 5;
-constexpr double kSlow = 10;           // times verify_s, for counters that take their time
+constexpr double kSlow = 10;  // times verify_s, for counters that take their time
 constexpr int kEnoughChanges = 4;
 
 /// Its reading failed when it was opened.
@@ -83,10 +83,12 @@ void Meters::State::watch() {
   for (auto& track : tracks) track->sample(begin);
   const auto slow_waits = [&] {
     return std::any_of(tracks.begin(), tracks.end(), [&](const auto& track) {
-      return track->read() && track->source().domain.averaging_s > options.verify_s && track->changes() < kEnoughChanges;
+      return track->read() && track->source().domain.averaging_s > options.verify_s &&
+             track->changes() < kEnoughChanges;
     });
   };
-  for (double now = begin; now < begin + options.verify_s || (now < begin + kSlow * options.verify_s && slow_waits()); now = clock.now()) {
+  for (double now = begin; now < begin + options.verify_s || (now < begin + kSlow * options.verify_s && slow_waits());
+       now = clock.now()) {
     clock.spin(kSliceS);
     for (auto& track : tracks) {
       if (track->read()) track->sample(clock.now());
@@ -142,7 +144,8 @@ void Meters::State::sample(bool anew) {
 double Meters::State::period_s() const {
   double period = kLongestPeriodS;
   for (size_t i = 0; i < tracks.size(); ++i) {
-    if (domains[i].available) period = std::min(period, domains[i].integrated ? kPowerPeriodS : tracks[i]->longest_gap_s() / 2);
+    if (domains[i].available)
+      period = std::min(period, domains[i].integrated ? kPowerPeriodS : tracks[i]->longest_gap_s() / 2);
   }
   return period;
 }
@@ -160,7 +163,8 @@ void Meters::State::poll_until_stopped() {
 }
 
 Meters::Meters(MeterOptions options) : state_(std::make_unique<State>()) {
-  if (!(options.verify_s > 0)) throw core::MeterError("verify_s: expected seconds above 0, got " + std::to_string(options.verify_s));
+  if (!(options.verify_s > 0))
+    throw core::MeterError("verify_s: expected seconds above 0, got " + std::to_string(options.verify_s));
   State& state = *state_;
   Found found;
   found.sources = options.sources;
@@ -191,7 +195,8 @@ const std::vector<std::string>& Meters::notes() const { return state_->notes; }
 const MeterClock& Meters::clock() const { return state_->options.clock; }
 
 bool Meters::any() const {
-  return std::any_of(state_->domains.begin(), state_->domains.end(), [](const Domain& domain) { return domain.available; });
+  return std::any_of(state_->domains.begin(), state_->domains.end(),
+                     [](const Domain& domain) { return domain.available; });
 }
 
 std::string Meters::why_none() const {

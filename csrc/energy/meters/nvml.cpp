@@ -1,4 +1,5 @@
-// NVIDIA GPUs: the board's energy counter (millijoules since the driver was loaded; Volta and newer), else its sampled power, integrated.
+// NVIDIA GPUs: the board's energy counter (millijoules since the driver was loaded; Volta and newer), else its sampled
+// power, integrated.
 #include "energy/meters/nvml.h"
 
 #include <dlfcn.h>
@@ -9,8 +10,9 @@
 namespace jouleprune::energy::meters {
 namespace {
 
-// Ampere and newer give the mean over the last second, of which a quarter is sampled on A100 and H100 (arXiv 2312.02741); the counter
-// follows the same sensor: 12 % too little in a window of 1 s that begins with the load, nothing in 5 s.
+// Ampere and newer give the mean over the last second, of which a quarter is sampled on A100 and H100 (arXiv
+// 2312.02741); the counter follows the same sensor: 12 % too little in a window of 1 s that begins with the load,
+// nothing in 5 s.
 constexpr double kAveragingS = 1.0;
 
 std::string text_of(const NvmlTable& table, int result) {
@@ -57,7 +59,8 @@ class SampledPower : public NvmlSource {
     if (table_->fields != nullptr) {
       NvmlField field{};
       field.field_id = kNvmlPowerInstant;
-      if (table_->fields(device_, 1, &field) == kNvmlSuccess && field.result == kNvmlSuccess) return {0, 1e-3 * nvml_number(field), ""};
+      if (table_->fields(device_, 1, &field) == kNvmlSuccess && field.result == kNvmlSuccess)
+        return {0, 1e-3 * nvml_number(field), ""};
     }
     unsigned milliwatts = 0;
     const int result = table_->power_mw != nullptr ? table_->power_mw(device_, &milliwatts) : kNvmlNotSupported;
@@ -76,16 +79,19 @@ Domain domain_of(const NvmlTable& table, NvmlDevice device, unsigned index) {
   if (table.name != nullptr && table.name(device, name.data(), name.size()) == kNvmlSuccess) {
     const std::string text(name.data());
     // CPU and GPU on one module: the counter is the whole module's.
-    if (text.find("GH200") != std::string::npos || text.find("GB200") != std::string::npos) domain.scope = Scope::kModule;
+    if (text.find("GH200") != std::string::npos || text.find("GB200") != std::string::npos)
+      domain.scope = Scope::kModule;
   }
   unsigned current = 0, pending = 0;
   if (table.mig_mode != nullptr && table.mig_mode(device, &current, &pending) == kNvmlSuccess && current != 0) {
-    domain.status = "the whole board: MIG instances have no counters of their own, and whatever runs in the others is counted too";
+    domain.status =
+        "the whole board: MIG instances have no counters of their own, and whatever runs in the others is counted too";
   }
   return domain;
 }
 
-void add_device(const MeterOptions& options, const std::shared_ptr<const NvmlTable>& table, unsigned index, Found& found) {
+void add_device(const MeterOptions& options, const std::shared_ptr<const NvmlTable>& table, unsigned index,
+                Found& found) {
   NvmlDevice device = nullptr;
   const int result = table->handle(index, &device);
   if (result != kNvmlSuccess) {
@@ -94,7 +100,8 @@ void add_device(const MeterOptions& options, const std::shared_ptr<const NvmlTab
   }
   Domain domain = domain_of(*table, device, index);
   unsigned long long millijoules = 0;
-  const int counter = table->total_energy_mj != nullptr ? table->total_energy_mj(device, &millijoules) : kNvmlNotSupported;
+  const int counter =
+      table->total_energy_mj != nullptr ? table->total_energy_mj(device, &millijoules) : kNvmlNotSupported;
   const bool counts = counter != kNvmlNotSupported;
   if (counts) {
     found.sources.push_back(std::make_shared<EnergyCounter>(table, device));
@@ -177,12 +184,14 @@ void find_nvml_with(const MeterOptions& options, std::shared_ptr<const NvmlTable
     return;
   }
   for (unsigned index = 0; index < std::min(count, 64U); ++index) {
-    const bool wanted = options.gpus.empty() || std::find(options.gpus.begin(), options.gpus.end(), static_cast<int>(index)) != options.gpus.end();
+    const bool wanted = options.gpus.empty() || std::find(options.gpus.begin(), options.gpus.end(),
+                                                          static_cast<int>(index)) != options.gpus.end();
     if (wanted) add_device(options, running, index, found);
   }
   for (const int wanted : options.gpus) {
     if (wanted < 0 || static_cast<unsigned>(wanted) >= count) {
-      throw core::MeterError("gpus: expected indices from 0 to " + std::to_string(count - 1) + ", got " + std::to_string(wanted));
+      throw core::MeterError("gpus: expected indices from 0 to " + std::to_string(count - 1) + ", got " +
+                             std::to_string(wanted));
     }
   }
 }

@@ -20,7 +20,8 @@ struct NvmlField {
   unsigned scope_id;  ///< power: 0 the GPU, 1 the module, 2 its memory
   long long timestamp_us;
   long long latency_us;
-  int value_type;  ///< 0 double, 1 unsigned, 2 unsigned long, 3 unsigned long long, 4 long long, 5 int, 6 unsigned short
+  int value_type;  ///< 0 double, 1 unsigned, 2 unsigned long, 3 unsigned long long, 4 long long, 5 int, 6 unsigned
+                   ///< short
   int result;
   union {
     double d;

@@ -1,5 +1,5 @@
-// RAPL through the kernel's perf events: <root>/bus/event_source/devices/power, one event per package cpu, 64-bit (the kernel handles
-// wraps), scaled by 2^-32 J. perf_event_open(2).
+// RAPL through the kernel's perf events: <root>/bus/event_source/devices/power, one event per package cpu, 64-bit (the
+// kernel handles wraps), scaled by 2^-32 J. perf_event_open(2).
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -21,7 +21,8 @@ namespace {
 
 class PerfEvent : public EnergySource {
  public:
-  PerfEvent(std::shared_ptr<const PerfApi> api, int file, double scale) : api_(std::move(api)), file_(file), scale_(scale) {}
+  PerfEvent(std::shared_ptr<const PerfApi> api, int file, double scale)
+      : api_(std::move(api)), file_(file), scale_(scale) {}
   ~PerfEvent() override { api_->close(file_); }
   Reading read() override {
     uint64_t ticks = 0;
@@ -60,7 +61,8 @@ std::optional<uint64_t> config_of(const std::string& event) {
   if (!event.starts_with("event=0x")) return std::nullopt;
   uint64_t config = 0;
   const std::string digits = event.substr(8);
-  if (digits.empty() || digits.size() > 8 || digits.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos) return std::nullopt;
+  if (digits.empty() || digits.size() > 8 || digits.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
+    return std::nullopt;
   config = std::stoull(digits, nullptr, 16);
   return config;
 }
@@ -103,15 +105,16 @@ std::string refused(const MeterOptions& options, int error) {
          "): run with CAP_PERFMON, or as root: sysctl kernel.perf_event_paranoid=0";
 }
 
-void add_event(const MeterOptions& options, const PerfApi& api, const std::string& folder, const std::string& event, uint32_t type,
-               Found& found) {
+void add_event(const MeterOptions& options, const PerfApi& api, const std::string& folder, const std::string& event,
+               uint32_t type, Found& found) {
   const auto config = config_of(read_small(folder + "/events/" + event).text);
   const auto scale = decimal_of(read_small(folder + "/events/" + event + ".scale").text);
   const std::vector<int> cpus = cpus_of(read_small(folder + "/cpumask").text);
   for (const int cpu : cpus) {
     const Domain domain = domain_of(event, place_of(options, cpu, cpus));
     if (!config || !scale || *scale <= 0) {
-      found.sources.push_back(unreadable(domain, folder + "/events/" + event + ": expected an event and a scale, got neither"));
+      found.sources.push_back(
+          unreadable(domain, folder + "/events/" + event + ": expected an event and a scale, got neither"));
     } else {
       const int file = api.open(type, *config, cpu);
       if (file < 0) {
@@ -141,7 +144,9 @@ PerfApi PerfApi::system() {
 #else
   api.open = [](uint32_t, uint64_t, int) { return -ENOSYS; };
 #endif
-  api.read = [](int file, uint64_t* ticks) { return ::read(file, ticks, sizeof *ticks) == sizeof *ticks ? 0 : errno != 0 ? errno : EIO; };
+  api.read = [](int file, uint64_t* ticks) {
+    return ::read(file, ticks, sizeof *ticks) == sizeof *ticks ? 0 : errno != 0 ? errno : EIO;
+  };
   api.close = [](int file) { ::close(file); };
   return api;
 }

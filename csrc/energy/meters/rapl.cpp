@@ -1,6 +1,6 @@
-// RAPL through powercap: <root>/class/powercap/intel-rapl:N[:M]/{name,energy_uj,max_energy_range_uj}, in microjoules. AMD uses the same
-// names. Kernel documentation: Documentation/power/powercap/powercap.rst. The tree: package contains core and uncore; dram is beside its
-// package; psys contains everything.
+// RAPL through powercap: <root>/class/powercap/intel-rapl:N[:M]/{name,energy_uj,max_energy_range_uj}, in microjoules.
+// AMD uses the same names. Kernel documentation: Documentation/power/powercap/powercap.rst. The tree: package contains
+// core and uncore; dram is beside its package; psys contains everything.
 #include <algorithm>
 #include <cerrno>
 
@@ -11,7 +11,8 @@ namespace jouleprune::energy::meters {
 namespace {
 
 constexpr const char* kPermission =
-    "permission denied: only root may read it since Linux 5.10. As root: chmod a+r /sys/class/powercap/*/energy_uj /sys/class/powercap/*/*/energy_uj "
+    "permission denied: only root may read it since Linux 5.10. As root: chmod a+r /sys/class/powercap/*/energy_uj "
+    "/sys/class/powercap/*/*/energy_uj "
     "(until the next start; a udev rule makes it last), or give the program CAP_PERFMON for perf events, or run zeusd";
 /// Of a package without a stated limit; server packages stay below.
 constexpr double kMostWatts = 1000;
@@ -46,7 +47,9 @@ class RaplZone : public EnergySource {
 };
 
 /// "package-0-die-1" -> "-0-die-1".
-std::string place_of(const std::string& package) { return package.starts_with("package") ? package.substr(7) : "-" + package; }
+std::string place_of(const std::string& package) {
+  return package.starts_with("package") ? package.substr(7) : "-" + package;
+}
 
 void add_zone(const std::string& folder, const std::string& parent, Found& found) {
   const std::string name = read_small(folder + "/name").text;
@@ -75,25 +78,29 @@ void find_rapl(const MeterOptions& options, Found& found) {
   if (options.sysfs_root.empty()) return;
   const std::string folder = options.sysfs_root + "/class/powercap";
   if (!exists(folder)) {
-    found.notes.push_back("RAPL (powercap): there is no " + folder +
-                          ": the kernel's driver is not loaded (modprobe intel_rapl_msr), or this is a virtual machine without it");
+    found.notes.push_back(
+        "RAPL (powercap): there is no " + folder +
+        ": the kernel's driver is not loaded (modprobe intel_rapl_msr), or this is a virtual machine without it");
     return;
   }
   const std::vector<std::string> names = names_in(folder);
   size_t zones = 0;
-  // "intel-rapl:0" before its "intel-rapl:0:0"; "intel-rapl-mmio:0", the same counter once more, after all of "intel-rapl".
+  // "intel-rapl:0" before its "intel-rapl:0:0"; "intel-rapl-mmio:0", the same counter once more, after all of
+  // "intel-rapl".
   for (const std::string& prefix : {std::string("intel-rapl:"), std::string("intel-rapl-mmio:")}) {
     for (const std::string& name : names) {
       if (!name.starts_with(prefix)) continue;
       const size_t child = name.find(':', prefix.size());
-      const std::string parent = child == std::string::npos ? "" : read_small(folder + "/" + name.substr(0, child) + "/name").text;
+      const std::string parent =
+          child == std::string::npos ? "" : read_small(folder + "/" + name.substr(0, child) + "/name").text;
       add_zone(folder + "/" + name, parent, found);
       ++zones;
     }
   }
   if (zones == 0) {
-    found.notes.push_back("RAPL (powercap): " + folder +
-                          " is empty: containers hide it from their programs; measure on the host, or mount it into the container");
+    found.notes.push_back(
+        "RAPL (powercap): " + folder +
+        " is empty: containers hide it from their programs; measure on the host, or mount it into the container");
   }
 }
 

@@ -29,11 +29,13 @@ Series::Series(const Work& work, Meters& meters, std::function<void()> synchroni
     if (seconds >= enough || runs >= kMostRuns) break;
     runs *= 2;
   }
-  if (!(run_s_ > 0)) throw std::invalid_argument("run: expected work that takes time, got none in " + std::to_string(runs) + " runs");
+  if (!(run_s_ > 0))
+    throw std::invalid_argument("run: expected work that takes time, got none in " + std::to_string(runs) + " runs");
 }
 
 int64_t Series::runs_for(double seconds) const {
-  return std::max<int64_t>(1, static_cast<int64_t>(std::min(std::ceil(seconds / run_s_), static_cast<double>(kMostRuns))));
+  return std::max<int64_t>(1,
+                           static_cast<int64_t>(std::min(std::ceil(seconds / run_s_), static_cast<double>(kMostRuns))));
 }
 
 Taken Series::take(int64_t runs) {

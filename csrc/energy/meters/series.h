@@ -23,8 +23,8 @@ class Series {
 
   double run_s() const { return run_s_; }
   int64_t runs_for(double seconds) const;
-  /// A pause of random length, work for as long as a reading averages over, then a window over `runs` runs and a random number more, up to
-  /// what a refresh of the counter takes.
+  /// A pause of random length, work for as long as a reading averages over, then a window over `runs` runs and a random
+  /// number more, up to what a refresh of the counter takes.
   Taken take(int64_t runs);
   /// Idle: nothing runs.
   WindowEnergy idle(double seconds);

@@ -27,9 +27,11 @@ double student_cdf(double t, int degrees) {
 
 double student_t(double probability, int degrees) {
   if (!(probability > 0 && probability < 1)) {
-    throw std::invalid_argument("student_t: probability: expected more than 0 and less than 1, got " + std::to_string(probability));
+    throw std::invalid_argument("student_t: probability: expected more than 0 and less than 1, got " +
+                                std::to_string(probability));
   }
-  if (degrees < 1) throw std::invalid_argument("student_t: degrees: expected at least 1, got " + std::to_string(degrees));
+  if (degrees < 1)
+    throw std::invalid_argument("student_t: degrees: expected at least 1, got " + std::to_string(degrees));
   double low = -1, high = 1;
   while (student_cdf(low, degrees) > probability) low *= 2;
   while (student_cdf(high, degrees) < probability) high *= 2;
@@ -43,8 +45,8 @@ double student_t(double probability, int degrees) {
 Estimate mean_with_drift(const std::vector<double>& times, const std::vector<double>& samples, double confidence) {
   const size_t n = samples.size();
   if (n < 4 || times.size() != n) {
-    throw std::invalid_argument("mean_with_drift: samples: expected at least 4 and a time for each, got " + std::to_string(n) + " and " +
-                                std::to_string(times.size()) + " times");
+    throw std::invalid_argument("mean_with_drift: samples: expected at least 4 and a time for each, got " +
+                                std::to_string(n) + " and " + std::to_string(times.size()) + " times");
   }
   const double count = static_cast<double>(n);
   const double mean = std::accumulate(samples.begin(), samples.end(), 0.0) / count;

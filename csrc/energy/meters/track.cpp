@@ -5,7 +5,8 @@
 namespace jouleprune::energy::meters {
 namespace {
 
-// A counter that may have run through more than half of its range between two readings may have wrapped once more than is seen.
+// A counter that may have run through more than half of its range between two readings may have wrapped once more than
+// is seen.
 constexpr double kSafeShare = 0.5;
 
 std::string rounded(double seconds) { return std::to_string(static_cast<int64_t>(seconds + 0.5)); }

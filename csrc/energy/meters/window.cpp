@@ -5,8 +5,8 @@
 
 namespace jouleprune {
 
-using energy::meters::Track;
 using energy::meters::milliseconds;
+using energy::meters::Track;
 
 std::optional<double> WindowEnergy::total_j(Scope scope) const {
   std::optional<double> total;
@@ -24,7 +24,8 @@ struct EnergyWindow::Mark {
   std::vector<int64_t> failures;
 };
 
-EnergyWindow::EnergyWindow(Meters& meters, std::function<void()> synchronise) : EnergyWindow(meters, nullptr, std::move(synchronise)) {}
+EnergyWindow::EnergyWindow(Meters& meters, std::function<void()> synchronise)
+    : EnergyWindow(meters, nullptr, std::move(synchronise)) {}
 
 EnergyWindow::EnergyWindow(Meters& meters, WindowEnergy* into, std::function<void()> synchronise)
     : meters_(meters), into_(into), synchronise_(std::move(synchronise)), begin_(std::make_unique<Mark>()) {

@@ -1,5 +1,6 @@
 // zeusd: a daemon with privileges that reads RAPL for others, over HTTP on a Unix socket
-// (https://ml.energy/zeus: GET /cpu/get_cumulative_energy?cpu=true&dram=true -> {"0": {"cpu_energy_uj": n, "dram_energy_uj": n or null}}).
+// (https://ml.energy/zeus: GET /cpu/get_cumulative_energy?cpu=true&dram=true -> {"0": {"cpu_energy_uj": n,
+// "dram_energy_uj": n or null}}).
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
@@ -51,7 +52,8 @@ std::string received(int file) {
 Json object_in(const std::string& text) {
   const size_t body = text.find("\r\n\r\n");
   const size_t begin = text.find('{', body == std::string::npos ? 0 : body), end = text.rfind('}');
-  if (!text.starts_with("HTTP/1.1 200") || begin == std::string::npos || end == std::string::npos || end < begin) return nullptr;
+  if (!text.starts_with("HTTP/1.1 200") || begin == std::string::npos || end == std::string::npos || end < begin)
+    return nullptr;
   return Json::parse(text.substr(begin, end - begin + 1), nullptr, false);
 }
 
@@ -85,7 +87,8 @@ class ZeusdCounter : public EnergySource {
     const Answer answer = ask(path_);
     if (!answer.error.empty()) return {0, 0, "zeusd: " + answer.error};
     const auto package = answer.json.find(cpu_);
-    if (package == answer.json.end() || !package->is_object() || !package->contains(field_) || !(*package)[field_].is_number_unsigned()) {
+    if (package == answer.json.end() || !package->is_object() || !package->contains(field_) ||
+        !(*package)[field_].is_number_unsigned()) {
       return {0, 0, "zeusd: no " + field_ + " of package " + cpu_};
     }
     return {(*package)[field_].get<uint64_t>(), 0, ""};
@@ -106,7 +109,8 @@ void find_zeusd(const MeterOptions& options, Found& found) {
   }
   for (const auto& [cpu, energies] : answer.json.items()) {
     if (!number_of(cpu) || !energies.is_object()) continue;
-    for (const auto& [field, name] : {std::pair<std::string, std::string>{"cpu_energy_uj", "package-"}, {"dram_energy_uj", "dram-"}}) {
+    for (const auto& [field, name] :
+         {std::pair<std::string, std::string>{"cpu_energy_uj", "package-"}, {"dram_energy_uj", "dram-"}}) {
       if (!energies.contains(field) || !energies[field].is_number_unsigned()) continue;
       found.sources.push_back(std::make_shared<ZeusdCounter>(options.zeusd_socket, cpu, field));
       found.sources.back()->domain.name = name + cpu;

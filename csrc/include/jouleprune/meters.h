@@ -21,16 +21,17 @@ std::string scope_name(Scope scope);
 
 /// One thing that counts joules.
 struct Domain {
-  std::string name;   ///< "package-0", "dram-0", "core-0", "psys", "gpu-0", "gpu-0:power", "vdd_in"
-  std::string meter;  ///< "perf", "rapl", "zeusd", "nvml", "hwmon"; of several that offer a domain the first that counts
+  std::string name;  ///< "package-0", "dram-0", "core-0", "psys", "gpu-0", "gpu-0:power", "vdd_in"
+  std::string
+      meter;  ///< "perf", "rapl", "zeusd", "nvml", "hwmon"; of several that offer a domain the first that counts
   Scope scope = Scope::kPackage;
-  std::string inside;         ///< the domain that contains this one; empty = none
-  bool adds = true;           ///< whether it counts in the total of its scope: never a part beside its whole
-  bool integrated = false;    ///< sampled watts, not a counter
-  bool available = false;     ///< it moved while the machine was busy
-  std::string status;         ///< "counts", or why not and what helps
-  double refresh_s = 0;       ///< seconds between two values of the counter, as seen; 0 = not seen
-  double averaging_s = 0;     ///< a reading is the mean over so many seconds
+  std::string inside;       ///< the domain that contains this one; empty = none
+  bool adds = true;         ///< whether it counts in the total of its scope: never a part beside its whole
+  bool integrated = false;  ///< sampled watts, not a counter
+  bool available = false;   ///< it moved while the machine was busy
+  std::string status;       ///< "counts", or why not and what helps
+  double refresh_s = 0;     ///< seconds between two values of the counter, as seen; 0 = not seen
+  double averaging_s = 0;   ///< a reading is the mean over so many seconds
 };
 
 /// Joules of one domain in one window.
@@ -52,10 +53,10 @@ struct WindowEnergy {
 
 /// Time as the meters see it; tests bring their own.
 struct MeterClock {
-  std::function<double()> now;              ///< seconds since some fixed moment
-  std::function<void(double)> sleep;        ///< idle for so many seconds
-  std::function<void(double)> spin;         ///< busy for so many seconds
-  bool real = true;                         ///< false: nothing is sampled in the background, poll() is called by hand
+  std::function<double()> now;        ///< seconds since some fixed moment
+  std::function<void(double)> sleep;  ///< idle for so many seconds
+  std::function<void(double)> spin;   ///< busy for so many seconds
+  bool real = true;                   ///< false: nothing is sampled in the background, poll() is called by hand
 
   static MeterClock system();
 };
@@ -82,24 +83,27 @@ class EnergySource {
 };
 
 struct MeterOptions {
-  std::string sysfs_root = "/sys";                       ///< powercap, perf, hwmon; empty: not looked for
+  std::string sysfs_root = "/sys";  ///< powercap, perf, hwmon; empty: not looked for
   std::string proc_root = "/proc";
-  std::string nvml_library = "libnvidia-ml.so.1";        ///< empty: not looked for
-  std::string zeusd_socket = "/var/run/zeusd.sock";      ///< empty: not looked for
-  bool perf = true;                                      ///< ask the kernel's perf events
-  std::vector<int> gpus;                                 ///< NVML indices; empty: all
-  bool cross_check = false;                              ///< beside each GPU counter its power, integrated
-  std::vector<std::shared_ptr<EnergySource>> sources;    ///< one's own, before all others
+  std::string nvml_library = "libnvidia-ml.so.1";      ///< empty: not looked for
+  std::string zeusd_socket = "/var/run/zeusd.sock";    ///< empty: not looked for
+  bool perf = true;                                    ///< ask the kernel's perf events
+  std::vector<int> gpus;                               ///< NVML indices; empty: all
+  bool cross_check = false;                            ///< beside each GPU counter its power, integrated
+  std::vector<std::shared_ptr<EnergySource>> sources;  ///< one's own, before all others
   MeterClock clock = MeterClock::system();
-  double verify_s = 0.06;                                ///< how long counters are watched under load; slow ones ten times as long
+  double verify_s = 0.06;  ///< how long counters are watched under load; slow ones ten times as long
 };
 
 class EnergyWindow;
 
-/// The machine's meters. Opening keeps one core busy for `verify_s` and watches which counters move. Thread-safe; windows may nest and
-/// overlap. While one is open, a thread reads the counters often enough for their wraps, and sampled power every 20 ms.
+/// The machine's meters. Opening keeps one core busy for `verify_s` and watches which counters move. Thread-safe;
+/// windows may nest and overlap. While one is open, a thread reads the counters often enough for their wraps, and
+/// sampled power every 20 ms.
 class Meters {
  public:
+  /// Throws core::MeterError: `verify_s` is not above 0, or `gpus` names one that is not there. No meter at all is no
+  /// error: why_none().
   explicit Meters(MeterOptions options = {});
   ~Meters();
   Meters(const Meters&) = delete;
@@ -127,8 +131,8 @@ class Meters {
   std::unique_ptr<State> state_;
 };
 
-/// Joules between construction and end(). `synchronise` is called at both ends, before the counters are read: devices that work in
-/// the background must have finished.
+/// Joules between construction and end(). `synchronise` is called at both ends, before the counters are read: devices
+/// that work in the background must have finished.
 class EnergyWindow {
  public:
   explicit EnergyWindow(Meters& meters, std::function<void()> synchronise = {});
@@ -155,20 +159,23 @@ struct Estimate {
   double relative() const { return value != 0 ? (high - low) / 2 / (value < 0 ? -value : value) : 0; }
 };
 
-/// Mean of samples taken at `times`, with a 95 % interval: Student's t of what is left when a linear drift over the times is taken out of
-/// the spread (not out of the mean: a drift is real). Throws std::invalid_argument for fewer than 4 samples.
-Estimate mean_with_drift(const std::vector<double>& times, const std::vector<double>& samples, double confidence = 0.95);
+/// Mean of samples taken at `times`, with a 95 % interval: Student's t of what is left when a linear drift over the
+/// times is taken out of the spread (not out of the mean: a drift is real). Throws std::invalid_argument for fewer than
+/// 4 samples.
+Estimate mean_with_drift(const std::vector<double>& times, const std::vector<double>& samples,
+                         double confidence = 0.95);
 
 /// Quantile of Student's t with a whole number of degrees, by bisection of the exact distribution.
 double student_t(double probability, int degrees);
 
 struct MeasureOptions {
-  double target = 0.02;      ///< half of the 95 % interval over the mean, of the energy (of the time where there is no meter)
-  double max_s = 60;         ///< stop asking for more windows after so long; never under `min_windows`
+  double target =
+      0.02;           ///< half of the 95 % interval over the mean, of the energy (of the time where there is no meter)
+  double max_s = 60;  ///< stop asking for more windows after so long; never under `min_windows`
   int min_windows = 12;
-  double window_s = 0;       ///< at least; 0: as short as the meters allow (50 refreshes, never under 0.1 s)
-  double idle_s = 0;         ///< above 0: idle power is measured first, apart
-  uint64_t seed = 0;         ///< of the pauses that shift the work against the meter's sampling
+  double window_s = 0;  ///< at least; 0: as short as the meters allow (50 refreshes, never under 0.1 s)
+  double idle_s = 0;    ///< above 0: idle power is measured first, apart
+  uint64_t seed = 0;    ///< of the pauses that shift the work against the meter's sampling
   std::function<void()> synchronise;
 };
 
@@ -176,8 +183,8 @@ struct DomainMeasurement {
   std::string domain;
   Scope scope = Scope::kPackage;
   bool adds = true;
-  std::optional<Estimate> energy_j;     ///< per run; idle power included
-  std::optional<double> idle_w;         ///< measured apart, subtracted nowhere
+  std::optional<Estimate> energy_j;  ///< per run; idle power included
+  std::optional<double> idle_w;      ///< measured apart, subtracted nowhere
   std::string status;
 };
 
@@ -187,18 +194,18 @@ struct Measurement {
   std::vector<DomainMeasurement> domains;
   std::map<std::string, Estimate> totals;  ///< joules by scope, sums over the domains that add
   int windows = 0;
-  int64_t runs_per_window = 0;  ///< at least
-  bool reached = false;  ///< the target
+  int64_t runs_per_window = 0;                       ///< at least
+  bool reached = false;                              ///< the target
   std::map<std::string, std::string> before, after;  ///< Meters::conditions()
 };
 
-/// Runs the work so often that each window is long enough for the meters, in so many windows that the interval meets the target
-/// (two stages: Stein, Ann. Math. Stat. 16, 1945), after a warm-up. Before each window comes a pause of random length, then work for as
-/// long as a reading averages over. `run(n)` must do the work n times.
+/// Runs the work so often that each window is long enough for the meters, in so many windows that the interval meets
+/// the target (two stages: Stein, Ann. Math. Stat. 16, 1945), after a warm-up. Before each window comes a pause of
+/// random length, then work for as long as a reading averages over. `run(n)` must do the work n times.
 Measurement measure(const std::function<void(int64_t)>& run, Meters& meters, const MeasureOptions& options = {});
 
 struct CheckItem {
-  std::string name;    ///< "counter moves", "linear", "A/A", "counter against power"
+  std::string name;  ///< "counter moves", "linear", "A/A", "counter against power"
   enum class State { kPassed, kFailed, kNotPossible } state = State::kNotPossible;
   std::string detail;  ///< with numbers
 };
@@ -216,8 +223,8 @@ struct CheckOptions {
   std::function<void()> synchronise;
 };
 
-/// Joules rise under load; 1x, 2x, 4x the runs take 1x, 2x, 4x the joules; the work against itself shows no difference; a counter agrees
-/// with integrated power. Orders are mirrored (ABBA), so that a linear drift cancels.
+/// Joules rise under load; 1x, 2x, 4x the runs take 1x, 2x, 4x the joules; the work against itself shows no difference;
+/// a counter agrees with integrated power. Orders are mirrored (ABBA), so that a linear drift cancels.
 MeterCheck check_meters(const std::function<void(int64_t)>& run, Meters& meters, const CheckOptions& options = {});
 
 }  // namespace jouleprune

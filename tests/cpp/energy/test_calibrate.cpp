@@ -26,7 +26,8 @@ std::vector<Observation> sweep(double noise, uint64_t seed, bool longest) {
     for (int i = 0; i < 40; ++i) {
       const double macs = 1e4 * std::pow(10, decades(random)), bytes = 1e3 * std::pow(10, decades(random));
       const bool int8 = i % 2 == 0;
-      Observation seen{family, {1, int8 ? 0 : macs, int8 ? macs : 0, bytes, 10 * bytes * std::pow(10, decades(random) / 2 - 1)}, 0};
+      Observation seen{
+          family, {1, int8 ? 0 : macs, int8 ? macs : 0, bytes, 10 * bytes * std::pow(10, decades(random) / 2 - 1)}, 0};
       double sum = 0, most = 0;
       for (size_t j = 1; j < kTruth.size(); ++j) {
         sum += kTruth[j] * seen.features[j];
@@ -49,7 +50,8 @@ TEST(Calibrate, WithoutNoiseTheCoefficientsAreFoundExactly) {
 TEST(Calibrate, ThreePercentOfNoiseMovesThemByLessThanFive) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     const Fit fit = energy::fit_sum(kColumns, sweep(0.03, seed, false));
-    for (size_t j = 0; j < kTruth.size(); ++j) EXPECT_NEAR(fit.coefficients[j] / kTruth[j], 1, 0.05) << kColumns[j] << ", seed " << seed;
+    for (size_t j = 0; j < kTruth.size(); ++j)
+      EXPECT_NEAR(fit.coefficients[j] / kTruth[j], 1, 0.05) << kColumns[j] << ", seed " << seed;
     EXPECT_EQ(fit.held_out.size(), 4u);
     EXPECT_GT(fit.held_out_mape, 0.01);
     EXPECT_LT(fit.held_out_mape, 0.04);
@@ -62,7 +64,8 @@ TEST(Calibrate, TheSlowestPartDecides) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     const Fit fit = energy::fit_longest(kColumns, sweep(0.03, seed, true), start);
     for (size_t j = 0; j < kTruth.size(); ++j) {
-      EXPECT_NEAR(fit.coefficients[j] / kTruth[j], 1, 0.05) << kColumns[j] << ", seed " << seed << ", used " << fit.used[j];
+      EXPECT_NEAR(fit.coefficients[j] / kTruth[j], 1, 0.05)
+          << kColumns[j] << ", seed " << seed << ", used " << fit.used[j];
     }
     EXPECT_LT(fit.held_out_mape, 0.05);
   }
@@ -81,7 +84,8 @@ TEST(Calibrate, AColumnThatNeverDecidesKeepsItsStart) {
 TEST(Calibrate, ColumnsThatCannotBeToldApartAreRefused) {
   std::vector<Observation> seen = sweep(0.03, 4, false);
   std::mt19937_64 random(1);
-  for (Observation& one : seen) one.features[4] = 7 * one.features[3] * (1 + 1e-3 * std::normal_distribution<double>()(random));
+  for (Observation& one : seen)
+    one.features[4] = 7 * one.features[3] * (1 + 1e-3 * std::normal_distribution<double>()(random));
   try {
     energy::fit_sum(kColumns, seen);
     FAIL() << "expected an error";
@@ -105,7 +109,8 @@ TEST(Calibrate, BadSweepsAreNamed) {
     }
     return "";
   };
-  EXPECT_NE(message({seen.begin(), seen.begin() + 4}).find("expected at least 7 for 5 columns, got 4"), std::string::npos);
+  EXPECT_NE(message({seen.begin(), seen.begin() + 4}).find("expected at least 7 for 5 columns, got 4"),
+            std::string::npos);
   auto zero = seen;
   for (Observation& one : zero) one.features[2] = 0;
   EXPECT_NE(message(zero).find("'MACs int8' is 0 in every observation"), std::string::npos);

@@ -12,15 +12,16 @@
 
 namespace jouleprune::test {
 
-/// Seconds pass only when something sleeps, spins or calls advance(); `tick` is called after each step of at most 1 ms or as asked.
+/// Seconds pass only when something sleeps, spins or calls advance(); `tick` is told each step.
 struct FakeTime {
   double now = 1000;
-  double step = 1e-3;
+  double step = 0.02;  // of sleeping and advancing; spinning is finer
   std::function<void(double from, double to)> tick;
 
-  void advance(double seconds) {
+  void advance(double seconds) { advance(seconds, step); }
+  void advance(double seconds, double at_once) {
     for (const double end = now + seconds; now < end - 1e-12;) {
-      const double next = std::min(end, now + step);
+      const double next = std::min(end, now + at_once);
       if (tick) tick(now, next);
       now = next;
     }
@@ -29,7 +30,7 @@ struct FakeTime {
     MeterClock clock;
     clock.now = [this] { return now; };
     clock.sleep = [this](double seconds) { advance(seconds); };
-    clock.spin = [this](double seconds) { advance(seconds); };
+    clock.spin = [this](double seconds) { advance(seconds, 1e-3); };
     clock.real = false;
     return clock;
   }
@@ -94,7 +95,8 @@ class Powercap {
     time_.tick = [this](double from, double to) { advance(to - from); };
   }
   /// `watts` 0: it stands still.
-  void add(const std::string& zone, const std::string& name, double watts, double start_j = 0, double range_j = 262143.328850) {
+  void add(const std::string& zone, const std::string& name, double watts, double start_j = 0,
+           double range_j = 262143.328850) {
     folder_.write(path(zone, "name"), name);
     folder_.write(path(zone, "max_energy_range_uj"), std::to_string(std::llround(range_j * 1e6)));
     zones_.push_back({zone, watts, start_j, range_j});
@@ -110,8 +112,12 @@ class Powercap {
     std::string name;
     double watts, joules, range_j;
   };
-  static std::string path(const std::string& zone, const std::string& file) { return "class/powercap/" + zone + "/" + file; }
-  void show(const Zone& zone) { folder_.write(path(zone.name, "energy_uj"), std::to_string(std::llround(zone.joules * 1e6))); }
+  static std::string path(const std::string& zone, const std::string& file) {
+    return "class/powercap/" + zone + "/" + file;
+  }
+  void show(const Zone& zone) {
+    folder_.write(path(zone.name, "energy_uj"), std::to_string(std::llround(zone.joules * 1e6)));
+  }
   void advance(double seconds) {
     for (Zone& zone : zones_) {
       zone.joules = std::fmod(zone.joules + zone.watts * seconds, zone.range_j);

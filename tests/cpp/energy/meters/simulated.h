@@ -11,15 +11,15 @@
 namespace jouleprune::test {
 
 struct Vices {
-  double period_s = 0.1;      ///< of the sensor
-  double duty = 0.25;         ///< share of the period that is sampled
-  double averaging_s = 1.0;   ///< a value is the mean over so long
-  double noise = 0.01;        ///< of one sample, relative
-  double drift = 0.03;        ///< power rises by this share as the chip warms up
-  double warming_s = 40;      ///< time constant of that
+  double period_s = 0.1;     ///< of the sensor
+  double duty = 0.25;        ///< share of the period that is sampled
+  double averaging_s = 1.0;  ///< a value is the mean over so long
+  double noise = 0.01;       ///< of one sample, relative
+  double drift = 0.03;       ///< power rises by this share as the chip warms up
+  double warming_s = 40;     ///< time constant of that
   double tick_j = 1e-3;
-  double range_j = 4000;      ///< the counter wraps there
-  double offset_j = 0;        ///< a fault: joules that every burst of work costs the counter
+  double range_j = 4000;  ///< the counter wraps there
+  double offset_j = 0;    ///< a fault: joules that every burst of work costs the counter
 };
 
 /// Work of `run_s` whose first half draws 300 W and second half 150 W; 60 W when idle.
@@ -57,7 +57,8 @@ class SimulatedMachine {
     return whole * half * (kHighW + kLowW) + std::min(part, half) * kHighW + std::max(0.0, part - half) * kLowW;
   }
   double warmth(double t) const { return 1 + vices_.drift * (1 - std::exp(-(t - kBegin) / vices_.warming_s)); }
-  /// Of the present and the last stretches. Warmth changes so slowly that its value in the middle of a quarter second will do.
+  /// Of the present and the last stretches. Warmth changes so slowly that its value in the middle of a quarter second
+  /// will do.
   double joules(double from, double to) const {
     double sum = 0;
     for (const Stretch& stretch : stretches_) {
@@ -75,7 +76,8 @@ class SimulatedMachine {
     if (stretches_.size() > 16) stretches_.erase(stretches_.begin());
     while (next_ <= end) {
       const double sampled_s = vices_.duty * vices_.period_s;
-      const double watts = joules(next_ - sampled_s, next_) / sampled_s * (1 + vices_.noise * std::normal_distribution<double>()(random_));
+      const double watts = joules(next_ - sampled_s, next_) / sampled_s *
+                           (1 + vices_.noise * std::normal_distribution<double>()(random_));
       values_[place_++ % values_.size()] = watts;
       double mean = 0;
       for (const double value : values_) mean += value / static_cast<double>(values_.size());
@@ -104,7 +106,9 @@ class SimulatedSource : public EnergySource {
     domain.averaging_s = machine.vices().averaging_s;
   }
   Reading read() override { return {machine_.ticks(), 0, ""}; }
-  uint64_t range() const override { return static_cast<uint64_t>(std::llround(machine_.vices().range_j / machine_.vices().tick_j)); }
+  uint64_t range() const override {
+    return static_cast<uint64_t>(std::llround(machine_.vices().range_j / machine_.vices().tick_j));
+  }
   double joules_per_tick() const override { return machine_.vices().tick_j; }
 
  private:

@@ -110,7 +110,8 @@ TEST(Measure, WithoutAMeterThereIsTime) {
   FakeTime time;
   time.step = 1;
   Meters meters(only(folder, time));
-  const Measurement measurement = measure([&](int64_t runs) { time.advance(0.25 * static_cast<double>(runs)); }, meters);
+  const Measurement measurement =
+      measure([&](int64_t runs) { time.advance(0.25 * static_cast<double>(runs)); }, meters);
   EXPECT_NEAR(measurement.time_s.value, 0.25, 1e-9);
   EXPECT_TRUE(measurement.totals.empty());
   EXPECT_TRUE(measurement.reached);
@@ -142,7 +143,8 @@ TEST(Measure, BadArgumentsAreNamed) {
   EXPECT_THROW(measure([](int64_t) {}, meters), std::invalid_argument);  // no time passes
 }
 
-MeterCheck checked(const Vices& vices, uint64_t seed, const Folder& folder, const std::function<double(int)>& slower = {}) {
+MeterCheck checked(const Vices& vices, uint64_t seed, const Folder& folder,
+                   const std::function<double(int)>& slower = {}) {
   FakeTime unused;
   SimulatedMachine machine(0.013, vices, seed);
   Meters meters(options_of(machine, folder, unused));

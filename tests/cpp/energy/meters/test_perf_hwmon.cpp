@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <random>
 #include <thread>
 
 #include "energy/meters/fixtures.h"
@@ -114,6 +115,37 @@ TEST(Perf, PerfComesBeforeTheSameDomainOfPowercap) {
   powercap.vanish("intel-rapl:0");
   folder.write("sys/kernel/perf_event_paranoid", "2");
   EXPECT_NE(Meters(with(folder, time, perf.api())).why_none().find("perf_event_paranoid is 2"), std::string::npos);
+}
+
+TEST(Perf, DamagedFilesDoNoMoreThanFail) {
+  std::mt19937 random(6);
+  const auto damaged = [&](std::string text) {
+    constexpr std::string_view kLetters = "0123456789abcxe=,-+.\0 \xff";
+    for (int edits = static_cast<int>(random() % 3); edits > 0 && !text.empty(); --edits) {
+      text[random() % text.size()] = kLetters[random() % kLetters.size()];
+    }
+    return random() % 16 == 0 ? text + text : text;
+  };
+  int counting = 0;
+  for (int i = 0; i < 300; ++i) {
+    Folder folder;
+    FakeTime time;
+    const std::string device = "bus/event_source/devices/power/";
+    folder.write(device + "type", "9");
+    folder.write(device + "cpumask", damaged("0-1,18"));
+    folder.write(device + "events/energy-pkg", damaged("event=0x02"));
+    folder.write(device + "events/energy-pkg.scale", damaged("2.3283064365386962890625e-10"));
+    FakePerf perf{time, {{2, 30}}};
+    Meters meters(with(folder, time, perf.api()));
+    EnergyWindow window(meters);
+    time.advance(0.1);
+    for (const DomainEnergy& domain : window.end().domains) {
+      ASSERT_TRUE(!domain.energy_j || std::isfinite(*domain.energy_j));
+    }
+    counting += meters.any() ? 1 : 0;
+  }
+  EXPECT_GT(counting, 30);
+  EXPECT_LT(counting, 270);
 }
 
 TEST(Jetson, RailsAreToldAndOnlyTheInputAdds) {

@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <random>
+#include <thread>
 
 #include "energy/meters/files.h"
 #include "energy/meters/fixtures.h"
@@ -34,7 +35,8 @@ TEST(Rapl, TwoPackagesWithDramAndPsys) {
   EXPECT_DOUBLE_EQ(energy.time_s, 2);
   EXPECT_NEAR(*of(energy, "core-0").energy_j, 60, 1e-2);
   EXPECT_NEAR(*of(energy, "psys").energy_j, 260, 1e-2);
-  EXPECT_NEAR(*energy.total_j(Scope::kPackage), 2 * (50 + 7 + 40 + 5), 1e-2);  // neither core, a part, nor psys, the whole
+  EXPECT_NEAR(*energy.total_j(Scope::kPackage), 2 * (50 + 7 + 40 + 5),
+              1e-2);  // neither core, a part, nor psys, the whole
   EXPECT_FALSE(energy.total_j(Scope::kBoard));
 }
 
@@ -68,7 +70,8 @@ TEST(Rapl, AnUnwatchedWrapIsNotCounted) {
   time.advance(30);
   const WindowEnergy energy = window.end();
   EXPECT_FALSE(energy.total_j(Scope::kPackage));
-  EXPECT_NE(of(energy, "package-0").status.find("wrapped more than once"), std::string::npos) << of(energy, "package-0").status;
+  EXPECT_NE(of(energy, "package-0").status.find("wrapped more than once"), std::string::npos)
+      << of(energy, "package-0").status;
 }
 
 TEST(Rapl, PermissionDeniedTellsTheRemedy) {
@@ -198,10 +201,52 @@ TEST(Rapl, WindowsNestAndOverlap) {
   EXPECT_THROW(first.end(), std::logic_error);
 }
 
+/// Watts times the time that really passes.
+class RealTime : public EnergySource {
+ public:
+  explicit RealTime(bool integrated) : begin_(clock_.now()) {
+    domain.name = integrated ? "power" : "counter";
+    domain.integrated = integrated;
+  }
+  Reading read() override { return {static_cast<uint64_t>(kWatts * 1e6 * (clock_.now() - begin_)), kWatts, ""}; }
+  static constexpr double kWatts = 20;
+
+ private:
+  MeterClock clock_ = MeterClock::system();
+  double begin_;
+};
+
+TEST(Meters, ManyThreadsShareThemInRealTime) {
+  Folder folder;
+  FakeTime unused;
+  MeterOptions options = only(folder, unused);
+  options.clock = MeterClock::system();
+  options.sources = {std::make_shared<RealTime>(false), std::make_shared<RealTime>(true)};
+  Meters meters(options);
+  std::vector<std::thread> threads;
+  std::vector<WindowEnergy> windows(12);
+  for (size_t i = 0; i < windows.size(); ++i) {
+    threads.emplace_back([&, i] {
+      for (int round = 0; round < 5; ++round) {
+        const EnergyWindow window(meters, &windows[i]);
+        meters.clock().sleep(0.005 * static_cast<double>(i + 1));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const WindowEnergy& window : windows) {  // readings lie outside the two moments: never too few joules
+    for (const DomainEnergy& domain : window.domains) {
+      ASSERT_TRUE(domain.energy_j) << domain.status;
+      EXPECT_GT(*domain.energy_j, RealTime::kWatts * window.time_s * 0.9);
+    }
+  }
+}
+
 TEST(Rapl, DamagedFilesDoNoMoreThanFail) {
   std::mt19937 random(5);
-  constexpr std::string_view kLetters = "0123456789-+.e \n\0x,:\xff"
-                                        "pack";
+  constexpr std::string_view kLetters =
+      "0123456789-+.e \n\0x,:\xff"
+      "pack";
   for (int i = 0; i < 100000; ++i) {
     std::string text(random() % 24, ' ');
     for (char& letter : text) letter = kLetters[random() % kLetters.size()];
