@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from .cli_measure import add_calibrate, add_measure
+
 __all__ = ["main"]
 
 
@@ -22,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # a model on the command line may raise anything
         if options.traceback:
             traceback.print_exc()
-        model = f" {options.model}" if options.command == "estimate" else ""
+        model = f" {options.model}" if options.command in ("estimate", "measure") else ""
         what = " ".join(str(error).split())
         print(f"jouleprune {options.command}{model}: {type(error).__name__}: {what}", file=sys.stderr)
         return 1
@@ -56,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     estimate.add_argument("--json", action="store_true", help="JSON on stdout")
     estimate.set_defaults(run=_estimate)
 
+    add_measure(commands)
+    add_calibrate(commands)
+
     from .bench.options import add_arguments
 
     bench = commands.add_parser("bench", help="speed of sparse layers on this machine, against torch and others")
@@ -77,7 +82,7 @@ def _info(options: argparse.Namespace) -> str:
         "kernels_here": _C.supported_isas(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "profiles": energy.profiles(),
-        "meters": "none in this version: every joule is modelled",
+        "meters": str(energy.Meters()),
     }
     if options.json:
         return json.dumps(facts, indent=1)

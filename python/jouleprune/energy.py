@@ -1,4 +1,5 @@
-"""Energy of a forward pass: device profiles, and the price of a recorded workload. The model: docs/energy_model.md."""
+"""Energy of a forward pass: device profiles, the price of a recorded workload, and real joules where there is a meter.
+The model: docs/energy_model.md; meters: docs/measurement.md."""
 
 from __future__ import annotations
 
@@ -12,9 +13,30 @@ from ._C import Profile
 from ._C import estimate as _estimate
 from ._C import profiles as _profiles
 from ._fields import text_of
+from .calibration import Calibration, calibrate
 from .errors import ProfileError
+from .measurement import Measurement, MeterCheck, check, measure
+from .meters import Domain, EnergyWindow, Meters, WindowEnergy
 
-__all__ = ["EnergyReport", "LayerEnergy", "Parts", "Profile", "load_profile", "price_workload", "profiles"]
+__all__ = [
+    "Calibration",
+    "Domain",
+    "EnergyReport",
+    "EnergyWindow",
+    "LayerEnergy",
+    "Measurement",
+    "MeterCheck",
+    "Meters",
+    "Parts",
+    "Profile",
+    "WindowEnergy",
+    "calibrate",
+    "check",
+    "load_profile",
+    "measure",
+    "price_workload",
+    "profiles",
+]
 
 
 def profiles() -> list[str]:
