@@ -31,6 +31,8 @@ Progress = Callable[[int, int, str], None]
 _LONGEST_S = 280.0
 _SAMPLE_S = 2e-3
 _FEWEST, _MOST = 5, 40
+#: Of a call's joules.
+_WINDOWS = 4
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,23 @@ def calibrate(
     opened = default_meters() if meters is None else meters
     begun = time.monotonic()
     machine = describe(torch.get_num_threads(), {}, "not measured here").line
-    key = f"{profile.hash} {machine} {opened if opened.available else 'no meter'}"
-    samples = _sampled(sweep(), _Store(out, key, resume), time_budget_s, opened, progress)
+    calls = sweep()
+    metered = opened if opened.available else None
+    why = opened.why_none
+    if metered is not None and len(calls) * _WINDOWS * metered.window_s > time_budget_s:
+        metered = None
+        why = (
+            f"{len(calls)} calls of {_WINDOWS} windows of {opened.window_s:.1f} s each take longer than the time "
+            f"budget of {time_budget_s:g} s"
+        )
+    key = f"{profile.hash} {machine} {'no meter' if metered is None else metered}"
+    samples = _sampled(calls, _Store(out, key, resume), time_budget_s, metered, progress)
 
     today = datetime.date.today().isoformat()
     document = machine_levels(json.loads(profile.to_json()), today)
     fitted, kept = fit_time(document, samples, machine, today)
-    energy, why = None, opened.why_none
-    if opened.available:
+    energy = None
+    if metered is not None:
         energy, why = fit_energy(document, samples, machine, today)
     document["name"] = out.stem if name is None else name
     document["description"] = f"Fitted by jouleprune calibrate from {profile.name} on {machine}"[:4000]
@@ -177,7 +188,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _sampled(
-    calls: Sequence[Call], store: _Store, budget_s: float, meters: Meters, progress: Progress | None
+    calls: Sequence[Call], store: _Store, budget_s: float, meters: Meters | None, progress: Progress | None
 ) -> list[Sample]:
     end = time.monotonic() + budget_s
     for place, call in enumerate(calls):
@@ -188,8 +199,8 @@ def _sampled(
         share_s = max(0.0, end - time.monotonic()) / (len(calls) - place)
         with torch.inference_mode():
             made = call.make()
-            seconds, noisy = _least_s(made.run, share_s / (2 if meters.available else 1))
-            joules = _joules(made.run, share_s / 2, meters) if meters.available else None
+            seconds, noisy = _least_s(made.run, share_s / (1 if meters is None else 2))
+            joules = None if meters is None else _joules(made.run, share_s / 2, meters)
         store.add(Sample(call.family, call.name, made.entries, seconds, noisy, joules))
     if progress is not None:
         progress(len(calls), len(calls), "done")
@@ -224,5 +235,5 @@ def _least_s(run: Callable[[], object], budget_s: float) -> tuple[float, bool]:
 
 def _joules(run: Callable[[], object], budget_s: float, meters: Meters) -> float | None:
     """Of the CPU's packages, per call."""
-    measured = measure(run, meters=meters, max_s=max(budget_s, 0.1), min_windows=4, target=0.03)
+    measured = measure(run, meters=meters, max_s=max(budget_s, 0.1), min_windows=_WINDOWS, target=0.03)
     return measured.totals.get("package")

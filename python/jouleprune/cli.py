@@ -20,7 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     try:
-        text, code = _bench(options, given) if options.command == "bench" else (options.run(options), 0)
+        done: str | tuple[str, int]
+        done = _bench(options, given) if options.command == "bench" else options.run(options)
+        text, code = done if isinstance(done, tuple) else (done, 0)
     except Exception as error:  # a model on the command line may raise anything
         if options.traceback:
             traceback.print_exc()

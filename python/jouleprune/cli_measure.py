@@ -23,7 +23,8 @@ def add_measure(commands: Any) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="ask first whether the meters can be believed (about 90 s); only then are joules called measured",
+        help="ask first whether the meters can be believed (about 90 s); only then are joules called measured; exit "
+        "code 1 when they cannot",
     )
     parser.add_argument(
         "--count",
@@ -44,7 +45,7 @@ def add_measure(commands: Any) -> None:
     parser.set_defaults(run=_measure)
 
 
-def _measure(options: argparse.Namespace) -> str:
+def _measure(options: argparse.Namespace) -> tuple[str, int]:
     import torch
 
     from . import energy
@@ -72,12 +73,13 @@ def _measure(options: argparse.Namespace) -> str:
         )
     factors = {"grams_per_kwh": options.grams_per_kwh, "price_per_kwh": options.price_per_kwh}
     units = [measured.per(unit, **factors) for unit in measured.counts]
+    code = 0 if measured.check is None or measured.check.passed else 1
     if options.json:
-        return json.dumps({**json.loads(measured.to_json()), "per": [vars(unit) for unit in units]}, indent=1)
+        return json.dumps({**json.loads(measured.to_json()), "per": [vars(unit) for unit in units]}, indent=1), code
     lines = [str(measured), *(line for unit in units for line in _unit_lines(unit, measured.label))]
     if measured.check is not None:
         lines += [f"check: {'passed' if measured.check.passed else 'not passed'}", str(measured.check)]
-    return "\n".join(lines)
+    return "\n".join(lines), code
 
 
 def _unit_lines(unit: Any, label: str) -> list[str]:

@@ -194,7 +194,7 @@ def measure(
         ValueError: an argument is out of range; the message names it.
     """
     units = _checked_counts(counts)
-    opened = default_meters() if meters is None else meters
+    opened = default_meters(cross_check=check) if meters is None else meters
     run = _repeated(fn)
     checked = _check(run, opened, 80.0, seed) if check else None
     text = opened._meters.measure(
@@ -224,7 +224,8 @@ def check(
     Raises:
         ValueError: an argument is out of range.
     """
-    return _check(_repeated(fn), default_meters() if meters is None else meters, seconds, seed)
+    opened = default_meters(cross_check=True) if meters is None else meters
+    return _check(_repeated(fn), opened, seconds, seed)
 
 
 def _check(run: Callable[[int], None], meters: Meters, seconds: float, seed: int) -> MeterCheck:

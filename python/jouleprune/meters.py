@@ -20,6 +20,8 @@ __all__ = ["Domain", "EnergyWindow", "Meters", "WindowEnergy", "default_meters",
 _BACKENDS = ("auto", "zeus")
 #: The mean over about a second is what GPU sensors tell.
 _GPU_AVERAGING_S = 1.0
+#: As in the core: a window's two ends are known to a refresh each.
+_REFRESHES, _SHORTEST_WINDOW_S = 50, 0.1
 
 _Source = tuple[str, str, str, float, Callable[[], float]]
 
@@ -133,6 +135,12 @@ class Meters:
         """What was looked for and not found, a sentence each."""
         return tuple(self._found["notes"])
 
+    @property
+    def window_s(self) -> float:
+        """Seconds that a window of a measurement takes at least, with what comes before it."""
+        refresh_s, averaging_s = float(self._found["refresh_s"]), float(self._found["averaging_s"])
+        return max(_SHORTEST_WINDOW_S, _REFRESHES * refresh_s) + averaging_s
+
     def conditions(self) -> dict[str, str]:
         """Clocks and power caps now, as the system tells them."""
         found: dict[str, str] = json.loads(self._meters.describe())["conditions"]
@@ -178,9 +186,9 @@ class EnergyWindow:
 
 
 @functools.cache
-def default_meters() -> Meters:
+def default_meters(*, cross_check: bool = False) -> Meters:
     """The machine's meters, opened once."""
-    return Meters()
+    return Meters(cross_check=cross_check)
 
 
 def synchronise() -> None:

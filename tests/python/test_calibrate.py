@@ -151,7 +151,7 @@ def small_sweep() -> list[calibration.Call]:
     """Dense layers of a few sizes in two number types: a second or two."""
     calls = []
     for family, n in (("few rows", 4), ("many rows", 64)):
-        for size in (32, 64, 96, 128, 256):
+        for size in (32, 64, 128, 256):
             for dtype in (torch.float32, torch.bfloat16):
 
                 def make(size: int = size, n: int = n, dtype: torch.dtype = dtype) -> Made:
@@ -180,10 +180,10 @@ def test_end_to_end_without_a_meter(quick, tmp_path):
     data = json.loads(profile.to_json())
     assert data["provenance"]["/compute/float32/macs_s"]["kind"] == "fitted"
     assert data["compute"]["float32"]["mac_pj"] == document()["compute"]["float32"]["mac_pj"]  # modelled as before
-    assert result.samples == 20 and result.energy is None and "powercap" in result.why_no_energy
-    assert told[0][:2] == (0, 20) and told[-1] == (20, 20, "done")
+    assert result.samples == 16 and result.energy is None and "powercap" in result.why_no_energy
+    assert told[0][:2] == (0, 16) and told[-1] == (16, 16, "done")
     assert not path.with_name("mine.json.samples").exists()
-    assert json.loads(result.to_json())["time"]["calls"] == 20
+    assert json.loads(result.to_json())["time"]["calls"] == 16
     assert "labelled as there" in str(result)
     assert jp.estimate(torch.nn.Linear(64, 64), torch.rand(4, 64), profile=path).latency_s > 0
 
@@ -208,24 +208,34 @@ def test_an_interrupted_run_goes_on(quick, monkeypatch, tmp_path):
 
     monkeypatch.setattr(calibration, "sweep", counted)
     energy.calibrate(path, time_budget_s=1, meters=no_meter(tmp_path))
-    assert len(made) == 13 and path.exists()
+    assert len(made) == 9 and path.exists()
 
 
 def test_samples_of_another_machine_or_damaged_ones_are_not_used(quick, tmp_path):
     path = tmp_path / "profile.json"
-    for text in ("{", "[]", '{"key": "another", "samples": []}', '{"key": 1}'):
+    for text in ("[", '{"key": "another", "samples": []}'):
         path.with_name("profile.json.samples").write_text(text)
-        assert energy.calibrate(path, time_budget_s=0.5, meters=no_meter(tmp_path)).samples == 20
+        assert energy.calibrate(path, time_budget_s=0.5, meters=no_meter(tmp_path)).samples == 16
 
 
 @pytest.mark.slow
 def test_with_a_meter_joules_are_counted(quick, tmp_path):
     with live_powercap(tmp_path, {"intel-rapl:0": ("package-0", 40.0)}) as root:
         result = energy.calibrate(tmp_path / "p.json", time_budget_s=1, meters=no_meter(root))
-    # Constant watts, whatever runs: either static power explains all of it, or the columns cannot be told apart.
-    assert result.energy is not None or "calibrate: " in result.why_no_energy
+    # Constant watts, whatever runs: static power explains all of it, unless the columns cannot be told apart, or this
+    # emulation is too slow on a busy machine.
+    reasons = ("cannot be told apart", "is 0 in every", "have no joules", "time budget")
+    assert result.energy is not None or any(reason in result.why_no_energy for reason in reasons)
     if result.energy is not None:
         assert value(json.loads((tmp_path / "p.json").read_text()), "/static_w") == pytest.approx(40, rel=0.3)
+
+
+def test_a_meter_too_slow_for_the_time_budget_says_so(quick, tmp_path):
+    class Slow:
+        available, why_none, window_s = True, "", 5.0
+
+    result = energy.calibrate(tmp_path / "p.json", time_budget_s=1, meters=Slow())
+    assert result.energy is None and "time budget" in result.why_no_energy
 
 
 def test_the_sweep_covers_kernels_types_and_families():
@@ -257,5 +267,5 @@ def test_command(quick, tmp_path, capsys):
     path = str(tmp_path / "p.json")
     assert main(["calibrate", "--out", path, "--time-budget", "1", "--name", "here", "--json"]) == 0
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["samples"] == 20 and "20/20 done" in captured.err
+    assert json.loads(captured.out)["samples"] == 16 and "16/16 done" in captured.err
     assert energy.load_profile(path).name == "here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import sys
@@ -186,6 +187,22 @@ def test_zeus_as_a_back_end(monkeypatch):
     assert [domain.name for domain in energy.Meters(backend="zeus").domains] == ["package-0"]
 
 
+@pytest.mark.skipif(importlib.util.find_spec("zeus") is None, reason="zeus is not installed")
+def test_zeus_agrees_where_both_count():
+    """Zeus as an oracle."""
+    try:
+        zeus = energy.Meters(backend="zeus")
+    except MeterError as error:
+        pytest.skip(str(error))
+    ours = energy.Meters()
+    if not (zeus.available and ours.available):
+        pytest.skip(ours.why_none or zeus.why_none)
+    with ours.window() as mine, zeus.window() as theirs:
+        time.sleep(6)
+    for scope in mine.energy.totals.keys() & theirs.energy.totals.keys():
+        assert mine.energy.totals[scope] == pytest.approx(theirs.energy.totals[scope], rel=0.05)
+
+
 def test_zeus_that_is_not_installed_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "zeus", None)
     with pytest.raises(MeterError, match="pip install zeus"):
@@ -236,6 +253,9 @@ def test_command(capsys):
     assert data["time_s"] > 0 and data["per"][0]["time_s"] == pytest.approx(data["time_s"] / 4)
     assert data["label"] in ("not checked", "unavailable")
     assert data["totals"] or data["why_unavailable"]
+    if data["label"] == "unavailable":  # the check is short then, and cannot pass
+        assert main([*arguments, "--check"]) == 1
+        assert "check: not passed" in capsys.readouterr().out
     assert main([*arguments, "--grams-per-kwh", "400"]) == 0
     assert "per inference: " in capsys.readouterr().out
     for wrong in (["--count", "inference"], ["--gpus", "a"], ["--threads", "0"], ["--target", "0"]):
