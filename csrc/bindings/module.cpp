@@ -19,6 +19,7 @@
 #include "kernels/bsr/tile_kernels.h"
 #include "kernels/jit/executable_memory.h"
 #include "kernels/peak/peak.h"
+#include "meters.h"
 #include "plan/limits.h"
 #include "plan/tuning.h"
 #include "select/pattern.h"
@@ -169,6 +170,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("tuning_path", &plan::tuning_path);
   m.def("measured_limits", &bindings::measured_limits, py::arg("workload_json"), py::arg("weights"), py::arg("profile"),
         py::arg("threads"));
+  bindings::bind_meters(m);
   m.def("version", [] { return std::string(version()); });
   m.def("build_info", &bindings::build_info);
   m.def("active_isa", [] { return std::string(kernels::isa_name(kernels::active_isa())); });

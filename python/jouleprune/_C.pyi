@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 class Profile:
     @staticmethod
     def load(name_or_path: str) -> Profile: ...
@@ -40,3 +42,40 @@ def supported_isas() -> list[str]: ...
 def generates_code() -> bool: ...
 def matrix_tiles() -> str: ...
 def peak_gflops(seconds: float) -> float: ...
+
+class Meters:
+    def __init__(
+        self,
+        *,
+        sysfs_root: str,
+        proc_root: str,
+        nvml_library: str,
+        zeusd_socket: str,
+        perf: bool,
+        gpus: list[int],
+        cross_check: bool,
+        sources: list[tuple[str, str, str, float, Callable[[], float]]],
+    ) -> None: ...
+    def any(self) -> bool: ...
+    def describe(self) -> str: ...
+    def measure(
+        self,
+        run: Callable[[int], None],
+        *,
+        target: float,
+        max_s: float,
+        min_windows: int,
+        window_s: float,
+        idle_s: float,
+        seed: int,
+        synchronise: Callable[[], None],
+    ) -> str: ...
+    def check(
+        self, run: Callable[[int], None], *, seconds: float, seed: int, synchronise: Callable[[], None]
+    ) -> str: ...
+
+class EnergyWindow:
+    def __init__(self, meters: Meters, synchronise: Callable[[], None]) -> None: ...
+    def end(self) -> str: ...
+
+def fit(observations_json: str, columns: list[str], start: list[float]) -> str: ...

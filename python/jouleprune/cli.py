@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from .cli_measure import add_calibrate, add_measure
+
 __all__ = ["main"]
 
 
@@ -21,16 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     try:
-        if options.command == "bench":
-            text, code = _bench(options, given)
-        elif options.command == "count":
-            text, code = _count(options)
-        else:
-            text, code = options.run(options), 0
+        done: str | tuple[str, int]
+        done = _bench(options, given) if options.command == "bench" else options.run(options)
+        text, code = done if isinstance(done, tuple) else (done, 0)
     except Exception as error:  # a model on the command line may raise anything
         if options.traceback:
             traceback.print_exc()
-        model = f" {options.model}" if options.command == "estimate" else ""
+        model = f" {options.model}" if options.command in ("estimate", "measure") else ""
         what = " ".join(str(error).split())
         print(f"jouleprune {options.command}{model}: {type(error).__name__}: {what}", file=sys.stderr)
         return 2 if options.command == "count" else 1
@@ -66,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
 
     count = commands.add_parser("count", help="counts and energies of a published case, held to what it expects")
     count.add_argument("case", metavar="CASE.json", help="a case file (docs/energy_model.md, Case files)")
+    count.set_defaults(run=_count)
+    add_measure(commands)
+    add_calibrate(commands)
 
     from .bench.options import add_arguments
 
@@ -89,7 +91,7 @@ def _info(options: argparse.Namespace) -> str:
         "matrix_tiles": _C.matrix_tiles(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "profiles": energy.profiles(),
-        "meters": "none in this version: every joule is modelled",
+        "meters": str(energy.Meters()),
     }
     if options.json:
         return json.dumps(facts, indent=1)

@@ -1,6 +1,7 @@
-"""Energy of a forward pass: device profiles, and the price of a recorded workload; published cases counted.
+"""Energy of a forward pass: device profiles, the price of a recorded workload, published cases counted, and real joules
+where there is a meter.
 
-The model: docs/energy_model.md.
+The model: docs/energy_model.md; meters: docs/measurement.md.
 """
 
 from __future__ import annotations
@@ -16,21 +17,34 @@ from ._C import count as _count
 from ._C import estimate as _estimate
 from ._C import profiles as _profiles
 from ._fields import text_of
+from .calibration import Calibration, calibrate
 from .errors import ProfileError
 from .marginals import BreakEven, Marginal, break_evens, marginals
+from .measurement import Measurement, MeterCheck, check, measure
+from .meters import Domain, EnergyWindow, Meters, WindowEnergy
 
 __all__ = [
     "BreakEven",
+    "Calibration",
     "CaseCounts",
+    "Domain",
     "EnergyReport",
+    "EnergyWindow",
     "LayerEnergy",
     "Marginal",
+    "Measurement",
+    "MeterCheck",
+    "Meters",
     "Parts",
     "Profile",
+    "WindowEnergy",
     "break_evens",
+    "calibrate",
+    "check",
     "count",
     "load_profile",
     "marginals",
+    "measure",
     "price_workload",
     "profiles",
 ]

@@ -1,9 +1,10 @@
-// Everything: energy model, plan, modules, pruning, ops, errors.
+// Everything: energy model, meters, plan, modules, pruning, ops, errors.
 #pragma once
 #include <jouleprune/count.h>
 #include <jouleprune/energy.h>
 #include <jouleprune/error.h>
 #include <jouleprune/marginals.h>
+#include <jouleprune/meters.h>
 #include <jouleprune/nn.h>
 #include <jouleprune/nn_attention.h>
 #include <jouleprune/nn_sequence.h>
