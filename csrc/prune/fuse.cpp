@@ -64,6 +64,8 @@ std::optional<Layer> fusable(torch::nn::Module* module) {
     linear(ours->sparse().get(), true);
   } else if (auto* ours = exactly<nn::Conv2dImpl>(module); ours != nullptr && ours->is_sparse()) {
     layer = layer_of(*ours->sparse(), true);
+  } else if (auto* ours = exactly<nn::Conv1dImpl>(module); ours != nullptr && ours->is_sparse()) {
+    layer = layer_of(*ours->sparse(), true);
   } else if (auto* sparse = exactly<nn::SparseConv1dImpl>(module)) {
     layer = layer_of(*sparse, false);
   } else if (auto* sparse = exactly<nn::SparseConv2dImpl>(module)) {
