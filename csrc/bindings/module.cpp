@@ -20,6 +20,7 @@
 #include "kernels/jit/executable_memory.h"
 #include "kernels/peak/peak.h"
 #include "meters.h"
+#include "plan/alternatives.h"
 #include "plan/limits.h"
 #include "plan/tuning.h"
 #include "select/pattern.h"
@@ -92,6 +93,18 @@ std::string measured_limits(const std::string& workload_json, const std::vector<
     limits.push_back({{"weight", limit.weight}, {"kernel", limit.kernel}, {"dtype", limit.dtype}, {"below", limit.below}});
   }
   return limits.dump();
+}
+
+/// Of a weight's calls, as in a workload's "entries": a line for each way to run them.
+std::vector<std::string> alternatives(const std::string& calls_json, const std::string& pattern, int64_t kept,
+                                      std::optional<int64_t> in_blocks, std::optional<int64_t> in_quads, const Profile& profile,
+                                      const plan::TuningTable* times, int threads) {
+  const Workload calls = Workload::parse(R"({"schema": 1, "entries": )" + calls_json + "}");
+  std::vector<std::string> lines;
+  for (const auto& each : plan::alternatives(calls.entries, {pattern, kept, in_blocks, in_quads}, profile, times, threads)) {
+    lines.push_back(each.to_string());
+  }
+  return lines;
 }
 
 py::dict build_info() {
@@ -171,6 +184,8 @@ PYBIND11_MODULE(_C, m) {
   m.def("measured_limits", &bindings::measured_limits, py::arg("workload_json"), py::arg("weights"), py::arg("profile"),
         py::arg("threads"));
   bindings::bind_meters(m);
+  m.def("alternatives", &bindings::alternatives, py::arg("calls_json"), py::arg("pattern"), py::arg("kept"), py::arg("in_blocks"),
+        py::arg("in_quads"), py::arg("profile"), py::arg("times").none(true), py::arg("threads"));
   m.def("version", [] { return std::string(version()); });
   m.def("build_info", &bindings::build_info);
   m.def("active_isa", [] { return std::string(kernels::isa_name(kernels::active_isa())); });

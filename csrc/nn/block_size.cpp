@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "formats/ceil_div.h"
 #include "nn/linear_layouts.h"
 
 namespace jouleprune::nn {
@@ -17,15 +18,22 @@ constexpr BlockSize kDetected[] = {{32, 32}, {16, 16}, {32, 2}, {8, 8}, {32, 1},
 /// Entries, padding excluded, of the r x c blocks that hold a kept one.
 int64_t entries_in_blocks(const at::Tensor& kept, const BlockSize& size) {
   const int64_t rows = kept.size(0), cols = kept.size(1), r = size[0], c = size[1];
-  const int64_t down = (rows + r - 1) / r, across = (cols + c - 1) / c;
-  const auto blocks = at::constant_pad_nd(kept, {0, across * c - cols, 0, down * r - rows}).view({down, r, across, c});
-  const auto held = blocks.any(3).any(1).unsqueeze(1).unsqueeze(3).expand({down, r, across, c});
+  const auto blocks = kept_blocks(kept, size);
+  const int64_t down = blocks.size(0), across = blocks.size(1);
+  const auto held = blocks.unsqueeze(1).unsqueeze(3).expand({down, r, across, c});
   return held.reshape({down * r, across * c}).slice(0, 0, rows).slice(1, 0, cols).sum().item<int64_t>();
 }
 
 std::string words(const BlockSize& size) { return std::to_string(size[0]) + "x" + std::to_string(size[1]); }
 
 }  // namespace
+
+at::Tensor kept_blocks(const at::Tensor& kept, const BlockSize& size) {
+  const auto [r, c] = size;
+  const int64_t down = ceil_div(kept.size(0), r), across = ceil_div(kept.size(1), c);
+  const auto padded = at::constant_pad_nd(kept, {0, across * c - kept.size(1), 0, down * r - kept.size(0)});
+  return padded.view({down, r, across, c}).any(3).any(1);
+}
 
 BlockSize detect_block_size(const std::string& op, const at::Tensor& kept) {
   const int64_t nnz = kept.sum().item<int64_t>();

@@ -132,6 +132,19 @@ void move_tensors(torch::nn::Module& module, std::optional<torch::Device> device
   }
 }
 
+void drop_registered(torch::nn::Module& module) {
+  // Buffers cannot be unregistered one by one: an empty module takes the place of the base.
+  torch::nn::Module fresh(module.name());
+  fresh.train(module.is_training());
+  module = fresh;
+}
+
+at::Tensor dense_sum(const char* op, const at::Tensor& output, const at::Tensor& residual) {
+  if (!residual.defined()) return output;
+  TORCH_CHECK_VALUE(residual.sizes() == output.sizes(), op, ": residual: expected ", output.sizes(), ", got ", residual.sizes());
+  return output + residual;
+}
+
 std::optional<std::array<int64_t, 2>> zero_padding(const torch::nn::detail::ConvNdOptions<2>& options) {
   if (const auto* padding = std::get_if<torch::ExpandingArray<2>>(&options.padding())) {
     return std::array<int64_t, 2>{(**padding)[0], (**padding)[1]};

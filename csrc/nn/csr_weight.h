@@ -47,6 +47,12 @@ void assign_parameter(at::Tensor to, const at::Tensor& from);
 void move_tensors(torch::nn::Module& module, std::optional<torch::Device> device, std::optional<torch::Dtype> dtype,
                   bool non_blocking);
 
+/// Takes all parameters, buffers and children off a module.
+void drop_registered(torch::nn::Module& module);
+
+/// output + residual, which may be undefined: what a sparse layer's op does by itself. Throws c10::ValueError for other sizes.
+at::Tensor dense_sum(const char* op, const at::Tensor& output, const at::Tensor& residual);
+
 /// Symmetric zero padding that the options ask for; empty when no such padding does it (odd "same" padding).
 std::optional<std::array<int64_t, 2>> zero_padding(const torch::nn::detail::ConvNdOptions<2>& options);
 /// One sentence when the options have no sparse kernel, else empty.

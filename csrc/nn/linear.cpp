@@ -1,8 +1,8 @@
 // Linear: torch::nn::Linear's interface; dense until switch_to_sparse().
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/linear.h>
 #include <jouleprune/nn.h>
-#include <torch/nn/functional/linear.h>
 #include <torch/nn/init.h>
 
 #include <cmath>
@@ -92,8 +92,11 @@ void LinearImpl::to(torch::Dtype dtype, bool non_blocking) {
 
 void LinearImpl::to(torch::Device device, bool non_blocking) { move_tensors(*this, device, std::nullopt, non_blocking); }
 
-at::Tensor LinearImpl::forward(const at::Tensor& input) {
-  return sparse_ ? sparse_->forward(input) : torch::nn::functional::linear(input, weight, bias);
+at::Tensor LinearImpl::forward(const at::Tensor& input, const at::Tensor& residual) {
+  if (sparse_) return sparse_->forward(input, residual);
+  // torch::nn::functional::linear adds the bias in a pass of its own where the input has more than two dimensions.
+  const auto output = at::linear(input, weight, bias.defined() ? std::make_optional(bias) : std::nullopt);
+  return dense_sum("Linear", output, residual);
 }
 
 at::Tensor LinearImpl::to_dense() const { return sparse_ ? sparse_->to_dense() : weight; }
@@ -126,10 +129,7 @@ void LinearImpl::switch_to_dense() {
 }
 
 void LinearImpl::drop_tensors() {
-  // Buffers cannot be unregistered one by one: an empty module takes the place of the base.
-  torch::nn::Module fresh(name());
-  fresh.train(is_training());
-  static_cast<torch::nn::Module&>(*this) = fresh;
+  drop_registered(*this);
   sparse_ = nullptr;
   weight = at::Tensor();
   bias = at::Tensor();

@@ -29,9 +29,8 @@ void pack_as_csr(SparseLinearImpl& layer, const at::Tensor& weight, const std::o
   std::tie(layer.values, layer.col_indices, layer.row_offsets, layer.key) = pack_csr(weight, mask);
 }
 
-at::Tensor multiply_csr(const SparseLinearImpl& layer, const at::Tensor& input, const std::optional<at::Tensor>& bias) {
-  return linear_csr(input, layer.values, layer.col_indices, layer.row_offsets, layer.key, /*prepacked=*/std::nullopt, bias,
-                    layer.options.in_features, layer.activation);
+at::Tensor multiply_plain_csr(const SparseLinearImpl& layer, const at::Tensor& input, const std::optional<at::Tensor>& bias) {
+  return multiply_csr(layer, input, bias, /*residual=*/std::nullopt);
 }
 
 at::Tensor unpacked_csr(const SparseLinearImpl& layer) {
@@ -92,7 +91,7 @@ const LinearLayout kCsr{{{"values", &Layer::values, true},
                          {"col_indices", &Layer::col_indices, false},
                          {"row_offsets", &Layer::row_offsets, false},
                          {"key", &Layer::key, false}},
-                        true, empty_as_csr, pack_as_csr, multiply_csr, unpacked_csr};
+                        true, empty_as_csr, pack_as_csr, multiply_plain_csr, unpacked_csr};
 
 const LinearLayout kBsr{{{"blocks", &Layer::blocks, true},
                          {"block_columns", &Layer::block_columns, false},
@@ -109,6 +108,12 @@ const LinearLayout kInt8{{{"blocks", &Layer::blocks, false},
                          false, empty_as_int8, pack_as_int8, multiply_int8, unpacked_int8};
 
 }  // namespace
+
+at::Tensor multiply_csr(const SparseLinearImpl& layer, const at::Tensor& input, const std::optional<at::Tensor>& bias,
+                        const std::optional<at::Tensor>& residual) {
+  return linear_csr(input, layer.values, layer.col_indices, layer.row_offsets, layer.key, /*prepacked=*/std::nullopt, bias,
+                    layer.options.in_features, layer.activation, residual);
+}
 
 const LinearLayout& layout_of(const std::string& op, const SparseLinearOptions& options) {
   if (!options.dtype.empty() && options.dtype != "int8") {

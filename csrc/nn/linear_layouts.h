@@ -31,6 +31,13 @@ const LinearLayout& layout_of(const std::string& op, const SparseLinearOptions& 
 /// Sizes of `weight` and what the options ask for; block sizes that were left open are chosen. Throws as SparseLinear::from_dense.
 SparseLinearOptions resolved(const std::string& op, const at::Tensor& weight, bool bias, const PackOptions& options);
 
+/// y = activation(x W^T + bias + residual) of a layer in layout csr.
+at::Tensor multiply_csr(const SparseLinearImpl& layer, const at::Tensor& input, const std::optional<at::Tensor>& bias,
+                        const std::optional<at::Tensor>& residual);
+
+/// bool [ceil(rows / r), ceil(cols / c)]: which blocks of r x c hold a kept entry of bool [rows, cols].
+at::Tensor kept_blocks(const at::Tensor& kept, const BlockSize& size);
+
 /// The largest of the known block sizes whose kept blocks hold no pruned entry. `kept`: bool [rows, cols]. Throws PatternError when
 /// none does.
 BlockSize detect_block_size(const std::string& op, const at::Tensor& kept);

@@ -63,16 +63,18 @@ void SparseConv1dImpl::to(torch::Device device, bool non_blocking) {
   move_tensors(*this, device, std::nullopt, non_blocking);
 }
 
-at::Tensor SparseConv1dImpl::forward(const at::Tensor& input) {
+at::Tensor SparseConv1dImpl::forward(const at::Tensor& input, const at::Tensor& residual) {
   TORCH_CHECK_VALUE(input.dim() == 2 || input.dim() == 3, "SparseConv1d: input: expected [n, ", options.in_channels(),
                     ", w] or [", options.in_channels(), ", w], got ", input.sizes());
   const bool batched = input.dim() == 3;
   const auto flat = of_height_1(options);
+  std::optional<at::Tensor> added;
+  if (residual.defined()) added = batched ? residual.unsqueeze(-2) : residual.unsqueeze(-2).unsqueeze(0);
   const auto rows = batched ? input.unsqueeze(-2) : input.unsqueeze(-2).unsqueeze(0);
   const auto output = conv2d_csr(rows, values, col_indices, row_offsets, key, /*prepacked=*/std::nullopt,
                                  bias.defined() ? std::make_optional(bias) : std::nullopt, options.in_channels(),
                                  *flat.kernel_size(), *flat.stride(), *zero_padding(flat), *flat.dilation(), options.groups(),
-                                 activation)
+                                 activation, added)
                           .squeeze(-2);
   return batched ? output : output.squeeze(0);
 }

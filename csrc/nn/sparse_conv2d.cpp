@@ -52,14 +52,16 @@ void SparseConv2dImpl::to(torch::Device device, bool non_blocking) {
   move_tensors(*this, device, std::nullopt, non_blocking);
 }
 
-at::Tensor SparseConv2dImpl::forward(const at::Tensor& input) {
+at::Tensor SparseConv2dImpl::forward(const at::Tensor& input, const at::Tensor& residual) {
   TORCH_CHECK_VALUE(input.dim() == 3 || input.dim() == 4, "SparseConv2d: input: expected [n, ", options.in_channels(),
                     ", h, w] or [", options.in_channels(), ", h, w], got ", input.sizes());
   const bool batched = input.dim() == 4;
+  std::optional<at::Tensor> added;
+  if (residual.defined()) added = batched ? residual : residual.unsqueeze(0);
   const auto output = conv2d_csr(batched ? input : input.unsqueeze(0), values, col_indices, row_offsets, key,
                                  /*prepacked=*/std::nullopt, bias.defined() ? std::make_optional(bias) : std::nullopt,
                                  options.in_channels(), *options.kernel_size(), *options.stride(), *zero_padding(options),
-                                 *options.dilation(), options.groups(), activation);
+                                 *options.dilation(), options.groups(), activation, added);
   return batched ? output : output.squeeze(0);
 }
 

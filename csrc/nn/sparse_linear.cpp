@@ -137,9 +137,7 @@ void SparseLinearImpl::take_over(SparseLinearImpl& other) {
     }
     return;
   }
-  torch::nn::Module fresh(name());  // buffers cannot be unregistered one by one
-  fresh.train(is_training());
-  static_cast<torch::nn::Module&>(*this) = fresh;
+  drop_registered(*this);
   values = col_indices = row_offsets = blocks = block_columns = block_row_offsets = scales = input_scale = at::Tensor();
   for (const auto& tensor : layout.tensors) {
     this->*tensor.member = other.*tensor.member;
@@ -160,7 +158,12 @@ void SparseLinearImpl::to(torch::Device device, bool non_blocking) {
   move_tensors(*this, device, std::nullopt, non_blocking);
 }
 
-at::Tensor SparseLinearImpl::forward(const at::Tensor& input) { return layout_of(*this).multiply(*this, input, bias_of(*this)); }
+at::Tensor SparseLinearImpl::forward(const at::Tensor& input, const at::Tensor& residual) {
+  if (!residual.defined()) return layout_of(*this).multiply(*this, input, bias_of(*this));
+  TORCH_CHECK_VALUE(options.layout == "csr", "SparseLinear: residual: expected none for layout ", options.layout,
+                    ", or a layer in layout csr");
+  return multiply_csr(*this, input, bias_of(*this), residual);
+}
 
 at::Tensor SparseLinearImpl::to_dense() const { return layout_of(*this).unpack(*this); }
 

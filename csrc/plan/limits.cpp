@@ -12,17 +12,6 @@ namespace {
 constexpr const char* kDense = "dense";
 constexpr const char* kTorchInt8 = "torch-int8";  // told beside the others, never a choice
 
-TunedCall call_of(const Entry& entry, int threads) {
-  TunedCall call;
-  call.op = entry.op;
-  call.dtype = entry.dtype;
-  call.rows = entry.rows;
-  call.cols = entry.cols;
-  call.n = entry.n;
-  call.threads = threads;
-  return call;
-}
-
 /// By kernel: the lowest density at which it lost with no win above it.
 std::map<std::string, double> lost_from(const std::map<double, std::map<std::string, double>>& measured) {
   std::map<std::string, double> below;
@@ -42,6 +31,18 @@ std::map<std::string, double> lost_from(const std::map<double, std::map<std::str
 }
 }  // namespace
 
+TunedCall linear_call(const Entry& entry, int threads) {
+  TunedCall call;
+  call.op = entry.op;
+  call.dtype = entry.dtype;
+  call.rows = entry.rows;
+  call.cols = entry.cols;
+  call.n = entry.n;
+  call.groups = entry.groups;
+  call.threads = threads;
+  return call;
+}
+
 std::vector<MeasuredLimit> measured_limits(const Workload& workload, const std::vector<std::string>& weights,
                                            const TuningTable& table, int threads) {
   std::map<std::pair<std::string, std::string>, MeasuredLimit> limits;
@@ -49,7 +50,7 @@ std::vector<MeasuredLimit> measured_limits(const Workload& workload, const std::
     const bool wanted = entry.op == "linear" && entry.groups == 1 &&
                         std::find(weights.begin(), weights.end(), entry.weight) != weights.end();
     if (!wanted) continue;
-    for (const auto& [kernel, below] : lost_from(table.by_density(call_of(entry, threads)))) {
+    for (const auto& [kernel, below] : lost_from(table.by_density(linear_call(entry, threads)))) {
       const std::string dtype = kernel == kInt8Kernel ? "int8" : entry.dtype;
       MeasuredLimit& limit =
           limits.try_emplace({entry.weight, kernel}, MeasuredLimit{entry.weight, kernel, dtype, below}).first->second;

@@ -12,6 +12,9 @@ namespace jouleprune::plan {
 /// Sparse must win by so much: below that the difference drowns in noise (as in the races that fill the table).
 inline constexpr double kMargin = 1.03;
 
+/// A recorded call of op "linear" as the table names it, of density 1.
+TunedCall linear_call(const Entry& entry, int threads);
+
 /// For each of `weights` and each kernel that lost to dense on one of its calls: the density from which on it is not to be run.
 /// Linear calls alone: of a convolution the workload does not tell what its time depends on. A loss is forgotten where the kernel
 /// won at a higher density.

@@ -1,8 +1,5 @@
 #include "prune/candidates.h"
 
-#include <ATen/core/grad_mode.h>
-#include <jouleprune/ops.h>
-
 #include <algorithm>
 #include <set>
 #include <sstream>
@@ -10,14 +7,6 @@
 
 namespace jouleprune::prune {
 namespace {
-
-void check_zeros(const Candidate& candidate) {
-  const at::NoGradGuard no_grad;
-  const auto revived = candidate.parameter.detach().ne(0).logical_and(candidate.mask->logical_not()).sum().item<int64_t>();
-  TORCH_CHECK_VALUE(revived == 0, "convert: module: ", revived, " weights of '", candidate.weight,
-                    "' are not zero where the plan removed them: call pruner.step() after the last optimizer.step(), or "
-                    "pruner.prune_now()");
-}
 
 /// Joules of the recorded calls of each weight: as recorded, and run by csr.
 std::map<std::string, std::pair<double, double>> both_joules(const Workload& workload, const Profile& profile) {
@@ -37,33 +26,6 @@ std::map<std::string, std::pair<double, double>> both_joules(const Workload& wor
 }
 
 }  // namespace
-
-std::vector<Candidate> planned_candidates(torch::nn::Module& module, const MaskedPlan& plan) {
-  const auto parameters = module.named_parameters();
-  std::vector<Candidate> candidates;
-  for (const auto& layer : plan.layers) {
-    const auto* parameter = parameters.find(layer.weight);
-    TORCH_CHECK_VALUE(parameter != nullptr, "convert: plan: names the weight '", layer.weight, "', which the module lacks");
-    Candidate candidate;
-    candidate.weight = layer.weight;
-    candidate.parameter = *parameter;
-    if (const auto bits = plan.masks.find(layer.weight); bits != plan.masks.end()) {
-      TORCH_CHECK_VALUE(bits->second.numel() == (parameter->numel() + 7) / 8, "convert: plan: mask of '", layer.weight,
-                        "': expected ", (parameter->numel() + 7) / 8, " bytes, got ", bits->second.numel());
-      candidate.mask = unpack_mask(bits->second.to(parameter->device()), parameter->sizes()).to(at::kBool);
-      check_zeros(candidate);
-    }
-    if (layer.pattern == "dense") {
-      continue;
-    }
-    candidate.decision.name = layer.name;
-    candidate.wanted = layer.layout != "dense" && layer.layout != "compressed";
-    candidate.open = !candidate.wanted;
-    candidate.decision.reason = layer.reason;
-    candidates.push_back(std::move(candidate));
-  }
-  return candidates;
-}
 
 std::vector<Candidate> candidates_with_zeros(torch::nn::Module& module, const Workload& workload,
                                              const std::optional<Profile>& profile) {
@@ -132,7 +94,8 @@ void decide(Candidate& candidate, bool force, const std::map<std::string, Race>&
     }
     return;
   }
-  decision.layout = decision.kernel = "csr";
+  decision.layout = candidate.layout;
+  decision.kernel = candidate.kernel;
   if (!candidate.wanted) {
     decision.reason = raced ? "csr: " + timed->second.sentence() : "csr: forced";
   }
@@ -146,17 +109,20 @@ std::string lines(const std::vector<Decision>& decisions) {
   std::ostringstream out;
   out.setf(std::ios::fixed);
   out.precision(3);
-  for (size_t i = 0; i < decisions.size(); ++i) {
-    const auto& decision = decisions[i];
+  for (const auto& decision : decisions) {
     const auto gap = [&out](const std::string& text, size_t to) {
       out << text << std::string(to - std::min(to, text.size()), ' ');
     };
     gap(decision.name, width);
     out << "  ";
     gap(decision.layout, 6);
-    out << " density " << decision.density << "  " << decision.reason << (i + 1 < decisions.size() ? "\n" : "");
+    out << " density " << decision.density << "  " << decision.reason << '\n';
+    std::istringstream ways(decision.candidates);
+    for (std::string way; std::getline(ways, way);) out << "    " << way << '\n';
   }
-  return out.str();
+  std::string text = out.str();
+  if (!text.empty()) text.pop_back();  // the last line's end
+  return text;
 }
 
 }  // namespace jouleprune::prune

@@ -6,11 +6,12 @@
 #include <iterator>
 #include <map>
 #include <set>
-#include <sstream>
 
+#include "prune/alternatives.h"
 #include "prune/candidates.h"
 #include "prune/fuse.h"
 #include "prune/int8.h"
+#include "prune/planned.h"
 #include "prune/races.h"
 #include "prune/recording.h"
 
@@ -37,33 +38,6 @@ std::optional<Profile> profile_for(const ConvertOptions& options) {
     }
   }
   return std::nullopt;  // a profile of the user's own: the plan is replayed without pricing the result again
-}
-
-/// The network as the decisions leave it must cost what the plan says; where a layer had to deviate, at most the budget.
-void check_budget(Workload workload, const std::vector<Candidate>& candidates, const std::vector<Decision>& decisions,
-                  const MaskedPlan& plan, const Profile& profile) {
-  for (auto& entry : workload.entries) {
-    for (const auto& planned_entry : plan.workload.entries) {  // activation densities are frozen in the plan
-      if (planned_entry.name == entry.name && !planned_entry.weight.empty()) {
-        entry.input_density = planned_entry.input_density;
-      }
-    }
-    for (const auto& candidate : candidates) {
-      if (entry.weight == candidate.weight && candidate.decision.layout == "csr") {
-        entry = as_csr(entry, kept_in(entry, candidate));
-      }
-    }
-  }
-  const double energy_j = estimate(workload, profile).total_j();
-  if (energy_j <= plan.budget_j) {
-    return;
-  }
-  std::ostringstream what;
-  what << "convert: the converted network takes " << energy_j << " J, above the budget of " << plan.budget_j
-       << " J: layers could not follow the plan. Set allow_over_budget to keep it, or plan again for this module and these "
-          "shapes.\n"
-       << lines(decisions);
-  throw BudgetError(what.str(), energy_j);
 }
 
 /// Gives every layer of ours the decisions, after those of earlier conversions of the same module.
@@ -102,6 +76,8 @@ void replace_layers(const std::vector<Candidate>& candidates, std::map<std::stri
   for (const auto& candidate : candidates) {
     if (const auto twin = int8.find(candidate.weight); twin != int8.end() && twin->second.wanted) {
       run_as(candidate.unit.place, twin->second.twin);
+    } else if (candidate.decision.layout == "bsr") {
+      run_as(candidate.unit.place, block_twin(candidate));
     } else if (candidate.decision.layout == "csr") {
       units[candidate.unit.place.path].push_back(&candidate);
     }
@@ -155,6 +131,7 @@ std::vector<Decision> convert(torch::nn::Module& module, const Forward& forward,
     if (const auto layer = int8.find(candidate.weight); layer != int8.end()) tell(layer->second, candidate.decision);
     decisions.push_back(candidate.decision);
   }
+  if (!options.force) with_value_errors([&] { add_alternatives(workload, candidates, profile, decisions); });
   if (options.plan.has_value() && profile.has_value() && !options.allow_over_budget) {
     with_value_errors([&] { check_budget(workload, candidates, decisions, *options.plan, *profile); });
   }

@@ -5,6 +5,9 @@
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/container/sequential.h>
 
+#include <algorithm>
+#include <array>
+
 #include "nn/csr_weight.h"
 #include "prune/units.h"
 
@@ -24,10 +27,17 @@ bool in_list(const Place& place) {
          dynamic_cast<torch::nn::ModuleDictImpl*>(place.parent) != nullptr;
 }
 
+/// What ours is called that has the module's interface.
+std::string own_name(torch::nn::Module* module) {
+  if (exactly<torch::nn::LinearImpl>(module)) return "Linear";
+  if (exactly<torch::nn::Conv1dImpl>(module)) return "Conv1d";
+  if (exactly<torch::nn::Conv2dImpl>(module)) return "Conv2d";
+  if (exactly<torch::nn::LSTMImpl>(module)) return "LSTM";
+  return exactly<torch::nn::GRUImpl>(module) ? "GRU" : "MultiheadAttention";
+}
+
 std::string why_not_replaceable(const Place& place, bool replace_in_lists) {
-  std::string ours = exactly<torch::nn::LinearImpl>(place.module)   ? "declare it as jouleprune::nn::Linear"
-                     : exactly<torch::nn::Conv2dImpl>(place.module) ? "declare it as jouleprune::nn::Conv2d"
-                                                                    : "";
+  const std::string ours = "declare it as jouleprune::nn::" + own_name(place.module);
   if (place.parent == nullptr) {
     return "the module itself is the layer; put it into a Sequential to have it replaced";
   }
@@ -36,11 +46,9 @@ std::string why_not_replaceable(const Place& place, bool replace_in_lists) {
   }
   if (in_list(place)) {
     return replace_in_lists ? ""
-                            : "an item of a ModuleList or ModuleDict is reached by its type; " + ours + (ours.empty() ? "" : ", or ") +
-                                  "pass replace_in_lists = true";
+                            : "an item of a ModuleList or ModuleDict is reached by its type; " + ours + ", or pass replace_in_lists = true";
   }
-  return "a typed member of torch::nn type cannot be replaced; " +
-         (ours.empty() ? std::string("hold it in a Sequential, or in a ModuleList and pass replace_in_lists = true") : ours);
+  return "a typed member of torch::nn type cannot be replaced; " + ours;
 }
 
 /// Why a convolution has no sparse kernel; empty for what has one, and for other layers.
@@ -80,10 +88,11 @@ bool holds_weight(const Place& place) {
     return exactly<torch::nn::LinearImpl>(place.module) || exactly<torch::nn::Conv2dImpl>(place.module) ||
            exactly<torch::nn::Conv1dImpl>(place.module) || switches(place);
   }
-  if (exactly<torch::nn::LSTMImpl>(place.module) || exactly<torch::nn::GRUImpl>(place.module)) {
-    return place.attribute.starts_with("weight_");
+  if (is_dense_attention(place.module)) {
+    return place.attribute.ends_with("proj_weight");
   }
-  return exactly<torch::nn::MultiheadAttentionImpl>(place.module) && place.attribute.ends_with("proj_weight");
+  torch::nn::Module* dense = dense_of(place.module);
+  return (exactly<torch::nn::LSTMImpl>(dense) || exactly<torch::nn::GRUImpl>(dense)) && place.attribute.starts_with("weight_");
 }
 
 std::string obstacle(torch::nn::Module& root, const at::Tensor& parameter, bool replace_in_lists) {
@@ -98,6 +107,10 @@ std::string obstacle(torch::nn::Module& root, const at::Tensor& parameter, bool 
   const auto& place = places.front();
   if (!holds_weight(place)) {
     return "held by " + place.module->name() + "." + place.attribute + ", for which there is no sparse module";
+  }
+  static constexpr std::array kDtypes = {at::kFloat, at::kDouble, at::kBFloat16, at::kHalf};
+  if (std::find(kDtypes.begin(), kDtypes.end(), parameter.scalar_type()) == kDtypes.end()) {
+    return std::string(c10::toString(parameter.scalar_type())) + " has no sparse kernel";
   }
   const Unit unit = unit_of(root, place);
   if (const auto unfit = conv_obstacle(unit); !unfit.empty()) {

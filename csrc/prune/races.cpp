@@ -105,7 +105,7 @@ Race race_recurrent(const Members& unit, const Forward& forward, const Timer& ti
     sparse.insert(candidate->unit.weight);
     if (candidate->mask.has_value()) masks.emplace(candidate->unit.weight, *candidate->mask);
   }
-  torch::nn::Module* module = unit.front()->unit.place.module;
+  torch::nn::Module* module = dense_of(unit.front()->unit.place.module);
   const auto calls = calls_of(forward, *unit.front());
   if (auto* lstm = exactly<torch::nn::LSTMImpl>(module)) return race_recurrent(*lstm, sparse_twin(*lstm, masks, sparse), calls, timer);
   auto* gru = exactly<torch::nn::GRUImpl>(module);

@@ -18,15 +18,15 @@
 #include "plan/limits.h"
 #include "prune/layers.h"
 #include "prune/recording.h"
+#include "prune/units.h"
 #include "select/pattern.h"
 
 namespace jouleprune::prune {
 namespace {
 
 constexpr std::array<std::string_view, 4> kCriteria = {"lamp", "magnitude", "gradient", "taylor"};
-constexpr std::array<std::string_view, 3> kPrunableOps = {"linear", "conv1d", "conv2d"};
-// What convert() can make of a pruned layer.
-constexpr const char* kSparseLayout = "csr";
+constexpr std::array<std::string_view, 5> kPrunableOps = {"linear", "conv1d", "conv2d", "lstm", "gru"};
+constexpr std::array<std::string_view, 2> kDtypes = {"", "int8"};
 
 template <size_t N>
 void check_one_of(const std::string& op, const char* argument, const std::array<std::string_view, N>& allowed,
@@ -36,7 +36,7 @@ void check_one_of(const std::string& op, const char* argument, const std::array<
   }
   std::string names;
   for (const auto& name : allowed) {
-    names += (names.empty() ? "" : ", ") + std::string(name);
+    names += (names.empty() ? "" : ", ") + (name.empty() ? std::string("\"\"") : std::string(name));
   }
   throw PatternError(op + ": " + argument + ": expected one of " + names + ", got \"" + value + "\"");
 }
@@ -118,6 +118,15 @@ Prunable find_prunable(torch::nn::Module& module, const Workload& workload, cons
   return found;
 }
 
+/// What convert() can make of the layer that holds the weight: a Linear on the CPU runs blocks and int8 too.
+void set_freedom(torch::nn::Module& module, const PrunerOptions& options, plan::PrunableWeight& weight) {
+  const at::Tensor parameter = module.named_parameters()[weight.name];
+  weight.layouts = {"csr"};
+  if (!takes_blocks(module, parameter) || !obstacle(module, parameter, options.replace_in_lists).empty()) return;
+  weight.layouts.emplace_back("bsr");
+  if (!options.dtype.empty() && parameter.scalar_type() != at::kDouble) weight.dtypes = {options.dtype};
+}
+
 std::vector<double> floors(const std::string& op, const std::vector<std::string>& weights, const MinDensity& min_density) {
   std::vector<double> result(weights.size(), 0);
   const auto check = [&](double floor) {
@@ -145,13 +154,14 @@ Selector::Selector(const std::string& op, torch::nn::Module& module, const Forwa
   const auto& profile = required_profile(op, options);
   if (options.pattern != "auto") with_value_errors([&] { jouleprune::select::Pattern::parse(options.pattern); });
   check_one_of(op, "importance", kCriteria, options.importance);
+  check_one_of(op, "dtype", kDtypes, options.dtype);
   const auto ignored = ignored_parameters(op, module, options.ignored_layers);
   auto workload = record_module(op, module, forward, options.activation_density);
   const auto prunable = find_prunable(module, workload, profile, ignored, options.replace_in_lists);
   const auto least = floors(op, prunable.weights, options.min_density);
   plan::Request request{std::move(workload), profile, options.pattern, options.importance, {}};
   for (size_t i = 0; i < prunable.weights.size(); ++i) {
-    request.weights.push_back({prunable.weights[i], least[i], "", {kSparseLayout}});
+    set_freedom(module, options, request.weights.emplace_back(plan::PrunableWeight{prunable.weights[i], least[i]}));
   }
   request.measured = plan::limits_here(request.workload, prunable.weights, profile, at::get_num_threads());
   with_value_errors([&] {

@@ -21,10 +21,39 @@ std::optional<at::Tensor> mask_of(const nn::Masks& masks) {
   return mask == masks.end() ? std::nullopt : std::make_optional(mask->second);
 }
 
+/// Ours with several weights.
+bool switches_several(torch::nn::Module* module) {
+  return exactly<nn::LSTMImpl>(module) || exactly<nn::GRUImpl>(module) || exactly<nn::MultiheadAttentionImpl>(module);
+}
+
 }  // namespace
 
+bool is_linear(torch::nn::Module* module) {
+  return exactly<torch::nn::LinearImpl>(module) != nullptr || exactly<nn::LinearImpl>(module) != nullptr;
+}
+
+bool is_dense_attention(torch::nn::Module* module) {
+  const auto* ours = exactly<nn::MultiheadAttentionImpl>(module);
+  return exactly<torch::nn::MultiheadAttentionImpl>(module) != nullptr || (ours != nullptr && !ours->is_sparse());
+}
+
+torch::nn::Module* dense_of(torch::nn::Module* module) {
+  if (auto* lstm = exactly<nn::LSTMImpl>(module)) return lstm->dense().get();
+  if (auto* gru = exactly<nn::GRUImpl>(module)) return gru->dense().get();
+  if (auto* attention = exactly<nn::MultiheadAttentionImpl>(module)) return attention->dense().get();
+  return module;
+}
+
+bool takes_blocks(torch::nn::Module& root, const at::Tensor& parameter) {
+  const auto places = places_of(root, parameter);
+  if (places.size() != 1 || !holds_weight(places.front()) || parameter.is_cuda()) return false;
+  const Place place = unit_of(root, places.front()).place;
+  const bool one_of_several = dynamic_cast<nn::Matrices*>(place.parent) != nullptr || switches_several(place.parent);
+  return is_linear(place.module) && !one_of_several;
+}
+
 Unit unit_of(torch::nn::Module& root, const Place& place) {
-  if (exactly<torch::nn::MultiheadAttentionImpl>(place.parent) != nullptr) {
+  if (is_dense_attention(place.parent)) {
     for (const auto& above : modules_of(root)) {
       if (above.module == place.parent) return {above, place.child + "." + place.attribute};
     }
@@ -32,14 +61,20 @@ Unit unit_of(torch::nn::Module& root, const Place& place) {
   return {place, place.attribute};
 }
 
-bool switches(const Place& place) { return exactly<nn::LinearImpl>(place.module) || exactly<nn::Conv2dImpl>(place.module); }
+bool switches(const Place& place) {
+  return exactly<nn::LinearImpl>(place.module) || exactly<nn::Conv1dImpl>(place.module) || exactly<nn::Conv2dImpl>(place.module) ||
+         switches_several(place.module);
+}
 
 LayerView view_layer(const Unit& unit) {
-  torch::nn::Module* module = unit.place.module;
+  torch::nn::Module* module = dense_of(unit.place.module);
   if (auto* linear = exactly<torch::nn::LinearImpl>(module)) return {"linear", linear->weight, linear->bias, std::nullopt};
   if (auto* linear = exactly<nn::LinearImpl>(module)) return {"linear", linear->weight, linear->bias, std::nullopt};
   if (auto* conv = exactly<torch::nn::Conv2dImpl>(module)) return {"conv2d", conv->weight, conv->bias, conv->options};
   if (auto* conv = exactly<nn::Conv2dImpl>(module)) return {"conv2d", conv->weight, conv->bias, conv->options};
+  if (auto* conv = exactly<nn::Conv1dImpl>(module)) {
+    return {"conv1d", conv->weight, conv->bias, nn::of_height_1(conv->options)};
+  }
   if (auto* conv = exactly<torch::nn::Conv1dImpl>(module)) {
     return {"conv1d", conv->weight, conv->bias, nn::of_height_1(conv->options)};
   }
@@ -64,6 +99,14 @@ void run_sparse(const Place& place, const nn::Masks& masks, const std::set<std::
     linear->switch_to_sparse("csr", mask);
   } else if (auto* conv = exactly<nn::Conv2dImpl>(place.module)) {
     conv->switch_to_sparse("csr", mask);
+  } else if (auto* conv = exactly<nn::Conv1dImpl>(place.module)) {
+    conv->switch_to_sparse("csr", mask);
+  } else if (auto* lstm = exactly<nn::LSTMImpl>(place.module)) {
+    lstm->switch_to_sparse("csr", masks, stay_dense(*lstm->dense(), sparse));
+  } else if (auto* gru = exactly<nn::GRUImpl>(place.module)) {
+    gru->switch_to_sparse("csr", masks, stay_dense(*gru->dense(), sparse));
+  } else if (auto* attention = exactly<nn::MultiheadAttentionImpl>(place.module)) {
+    attention->switch_to_sparse("csr", masks, stay_dense(*attention->dense(), sparse));
   } else if (auto* dense = exactly<torch::nn::LinearImpl>(place.module)) {
     replace(place, nn::SparseLinear::from_dense(*dense, "csr", mask));
   } else if (auto* dense = exactly<torch::nn::Conv2dImpl>(place.module)) {

@@ -31,6 +31,18 @@ Impl* exactly(torch::nn::Module* module) {
 /// Whether it is one of ours, which switches in place.
 bool switches(const Place& place);
 
+/// A Linear, torch's or ours.
+bool is_linear(torch::nn::Module* module);
+
+/// A multi-head attention, torch's or ours while it is dense: its projection `out_proj` is a child whose weight it reads.
+bool is_dense_attention(torch::nn::Module* module);
+
+/// Whether the layer that holds the parameter can run it in blocks, or in int8: a Linear on the CPU that is called by itself.
+bool takes_blocks(torch::nn::Module& root, const at::Tensor& parameter);
+
+/// The recurrent layer or attention of torch inside one of ours that is dense, or the module itself.
+torch::nn::Module* dense_of(torch::nn::Module* module);
+
 /// What a race needs to know about a layer.
 struct LayerView {
   std::string op;           // "linear", "conv1d", "conv2d", "lstm", "gru"

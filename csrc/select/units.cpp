@@ -1,29 +1,18 @@
 #include "select/units.h"
 
 #include <algorithm>
-#include <bit>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <utility>
 
+#include "formats/ceil_div.h"
+#include "select/n_of_m.h"
 #include "select/ranking.h"
 
 namespace jouleprune::select {
 namespace {
 constexpr int64_t kQuad = 4;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-/// Bits of the `n` highest of `size` scores; the earlier one where they tie.
-uint32_t survivors(const float* scores, int64_t size, int64_t n) {
-  uint32_t stay = 0;
-  for (int64_t i = 0; i < size; ++i) {
-    int64_t before = 0;
-    for (int64_t j = 0; j < size; ++j) before += scores[j] > scores[i] || (scores[j] == scores[i] && j < i);
-    stay |= static_cast<uint32_t>(before < n) << i;
-  }
-  return stay;
-}
 
 float as_score(double sum) {
   return static_cast<float>(std::min(sum, static_cast<double>(std::numeric_limits<float>::max())));
@@ -95,12 +84,12 @@ int64_t Units::units_for(int64_t least) const {
 }
 
 template <typename Visit>
-void Units::for_each_group(std::span<const float> importance, Visit visit) const {
+void Units::for_each_row(std::span<const float> importance, Visit visit) const {
+  const auto stay = std::make_unique<bool[]>(static_cast<size_t>(cols_));
   for (int64_t row = 0; row < rows_; ++row) {
-    for (int64_t group = 0; group < across_; ++group) {
-      const int64_t first = row * cols_ + group * pattern_.m, size = std::min(pattern_.m, cols_ - group * pattern_.m);
-      visit(first, size, survivors(importance.data() + first, size, pattern_.n));
-    }
+    const int64_t first = row * cols_;
+    keep_n_of_m(importance.data() + first, nullptr, {1, cols_, 1}, pattern_.n, pattern_.m, stay.get(), kernels::serial);
+    visit(first, std::span<const bool>(stay.get(), static_cast<size_t>(cols_)));
   }
 }
 
@@ -111,10 +100,10 @@ UnitScores Units::scores(std::span<const float> importance, std::string_view nam
   check_scores(importance, name);
   made.own.reserve(static_cast<size_t>(count_));
   if (pattern_.kind == Pattern::Kind::kNofM) {
-    for_each_group(importance, [&](int64_t first, int64_t size, uint32_t stay) {
-      for (int64_t i = 0; i < size; ++i) {
-        const float score = importance[static_cast<size_t>(first + i)];
-        if ((stay >> i) & 1) {
+    for_each_row(importance, [&](int64_t first, std::span<const bool> stay) {
+      for (size_t i = 0; i < stay.size(); ++i) {
+        const float score = importance[static_cast<size_t>(first) + i];
+        if (stay[i]) {
           made.own.push_back(score);
         } else {
           made.forced += static_cast<double>(score);
@@ -139,9 +128,9 @@ std::vector<uint8_t> Units::mask(const std::vector<uint8_t>& kept, std::span<con
   std::vector<uint8_t> bits(static_cast<size_t>((weights() + 7) / 8));
   if (pattern_.kind == Pattern::Kind::kNofM) {
     int64_t unit = 0;
-    for_each_group(importance, [&](int64_t first, int64_t size, uint32_t stay) {
-      for (int64_t i = 0; i < size; ++i) {
-        if (((stay >> i) & 1) != 0 && bit(kept, unit++)) set_bit(bits, first + i);
+    for_each_row(importance, [&](int64_t first, std::span<const bool> stay) {
+      for (size_t i = 0; i < stay.size(); ++i) {
+        if (stay[i] && bit(kept, unit++)) set_bit(bits, first + static_cast<int64_t>(i));
       }
     });
     return bits;
@@ -159,11 +148,11 @@ std::vector<uint8_t> Units::mask(const std::vector<uint8_t>& kept, std::span<con
 int64_t Units::index(int64_t unit, std::span<const float> importance) const {
   if (pattern_.kind != Pattern::Kind::kNofM) return unit;
   int64_t before = 0, found = -1;
-  for_each_group(importance, [&](int64_t first, int64_t size, uint32_t stay) {
-    const int64_t here = std::popcount(stay);
+  for_each_row(importance, [&](int64_t first, std::span<const bool> stay) {
+    const int64_t here = std::count(stay.begin(), stay.end(), true);
     if (found < 0 && unit < before + here) {
-      for (int64_t i = 0; i < size && found < 0; ++i) {
-        if (((stay >> i) & 1) != 0 && before++ == unit) found = first + i;
+      for (size_t i = 0; i < stay.size() && found < 0; ++i) {
+        if (stay[i] && before++ == unit) found = first + static_cast<int64_t>(i);
       }
     } else {
       before += here;

@@ -60,9 +60,9 @@ class Units {
     int64_t row = 0, col = 0, rows = 0, cols = 0;
   };
   Extent extent(int64_t unit) const;  // of a block, within the weight
-  /// Calls `visit(first weight of the group, how many, bits of those that stay)`, group by group.
+  /// Of n:m: calls `visit(first weight of the row, which of the row's weights are units)`, row by row.
   template <typename Visit>
-  void for_each_group(std::span<const float> importance, Visit visit) const;
+  void for_each_row(std::span<const float> importance, Visit visit) const;
 
   Pattern pattern_;
   int64_t rows_ = 0, cols_ = 0, count_ = 0;

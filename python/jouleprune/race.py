@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -112,18 +111,20 @@ def _known(tuning: Tuning | None, call: str | None, kernel: str) -> Race | None:
     return None if dense_s is None or sparse_s is None else Race(dense_s, sparse_s, _BEFORE)
 
 
-def race_by_cost(
-    model: torch.nn.Module, example_inputs: Any, weights: Mapping[str, Collection[str]]
-) -> dict[str, Race]:
-    """The same question answered by the cost entries of ``generic-cpu``, without a clock. ``weights``: by name of the
-    module, those that would run sparse."""
+def race_by_cost(entries: Sequence[Mapping[str, Any]], weights: Mapping[str, Collection[str]]) -> dict[str, Race]:
+    """The same question answered by the cost entries of ``generic-cpu``, without a clock.
+
+    Args:
+        entries: the recorded calls of the dense model.
+        weights: by name of the module, those that would run sparse.
+    """
     from .energy import load_profile
     from .estimate import price_entry
 
     profile = load_profile("generic-cpu")
     module_of = {weight: module for module, names in weights.items() for weight in names}
     seconds = {module: [0.0, 0.0] for module in weights}
-    for entry in json.loads(record(model, example_inputs))["entries"]:
+    for entry in entries:
         if entry["weight"] in module_of:
             pair = seconds[module_of[entry["weight"]]]
             pair[0] += price_entry(entry, profile, 1).latency_s

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ import torch
 from . import _C
 from .energy import Profile
 
-__all__ = ["Tuning", "linear_call", "measured_limits", "tuned_call"]
+__all__ = ["Tuning", "measured_limits", "tuned_call"]
 
 
 def tuned_call(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], density: float) -> str | None:
@@ -44,17 +44,6 @@ def tuned_call(module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str,
     return json.dumps(call)
 
 
-def linear_call(entry: Mapping[str, Any], density: float) -> str:
-    """The same for an entry of a workload whose op is "linear"."""
-    call = {
-        **{name: entry[name] for name in ("op", "dtype", "rows", "cols", "n", "groups")},
-        "geometry": "",
-        "density": density,
-        "threads": torch.get_num_threads(),
-    }
-    return json.dumps(call)
-
-
 def measured_limits(workload: str, weights: Sequence[str], profile: Profile) -> str:
     """From which density on kernels lost to dense in calls like those of the workload, here: JSON, ``[{weight,
     kernel, dtype, below}]``. Empty for profiles that are no CPU."""
@@ -77,6 +66,11 @@ class Tuning:
                 self._table.load(self._path)
             except ValueError as error:
                 warnings.warn(f"measured times are not used: {error}; the file is made anew", stacklevel=2)
+
+    @property
+    def table(self) -> _C.TuningTable | None:
+        """The table of the file; None without one."""
+        return self._table if self._path else None
 
     def find(self, call: str | None, kernel: str) -> float | None:
         """Seconds of the kernel on the call."""

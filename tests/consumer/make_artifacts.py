@@ -73,8 +73,8 @@ def first_output(module: torch.nn.Module, example: torch.Tensor) -> torch.Tensor
 
 def write_tensor(tensor: torch.Tensor, stem: Path) -> None:
     """Little-endian float32 in ``<stem>.f32``, sizes as text in ``<stem>.shape``."""
-    stem.with_suffix(".f32").write_bytes(tensor.detach().contiguous().numpy().astype("<f4").tobytes())
-    stem.with_suffix(".shape").write_text(" ".join(str(size) for size in tensor.shape))
+    stem.with_name(f"{stem.name}.f32").write_bytes(tensor.detach().contiguous().numpy().astype("<f4").tobytes())
+    stem.with_name(f"{stem.name}.shape").write_text(" ".join(str(size) for size in tensor.shape))
 
 
 def main(folder: Path) -> None:

@@ -1,12 +1,13 @@
 // torch::nn modules with sparse weights. State dict as in Python: values, col_indices, row_offsets, key, bias in layout csr; other
 // layouts have tensors of their own (docs/formats.md).
 //
-// SparseLinear, SparseConv2d: always sparse; made from a dense layer. Linear, Conv2d: the interface of torch::nn's; they start
-// dense, are pruned in place and switch to sparse at convert(): for structs that hold a layer as a typed member, which a
-// replaced child would not reach.
+// SparseLinear, SparseConv2d: always sparse; made from a dense layer. Linear, Conv2d (and Conv1d, LSTM, GRU, MultiheadAttention in
+// nn_sequence.h and nn_attention.h): the interface of torch::nn's; they start dense, are pruned in place and switch to sparse at
+// convert(): for structs that hold a layer as a typed member, which a replaced child would not reach.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <torch/nn/cloneable.h>
+#include <torch/nn/modules/common.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/pimpl.h>
@@ -29,6 +30,8 @@ struct Decision {
   double density = 1;
   std::string reason;  ///< one sentence
   std::optional<double> dense_s, sparse_s;
+  /// A line for each way to run the layer, with its predicted and measured time; empty where convert() was forced.
+  std::string candidates{};
 };
 
 namespace nn {
@@ -84,8 +87,9 @@ class SparseLinearImpl : public torch::nn::Cloneable<SparseLinearImpl>, public E
   void to(torch::Dtype dtype, bool non_blocking = false) override;
   void to(torch::Device device, bool non_blocking = false) override;
 
-  /// input [..., in_features] -> [..., out_features]
-  at::Tensor forward(const at::Tensor& input);
+  /// input [..., in_features] -> [..., out_features]. `residual` [..., out_features] is added before the activation; in layout csr
+  /// alone (c10::ValueError).
+  at::Tensor forward(const at::Tensor& input, const at::Tensor& residual = {});
   /// Weight [out_features, in_features] with its zeros; differentiable in `values` or `blocks`. Of int8: what int8 holds, float32.
   at::Tensor to_dense() const;
   /// Kept entries; of bsr and int8 all entries of the kept blocks.
@@ -110,6 +114,9 @@ class SparseLinearImpl : public torch::nn::Cloneable<SparseLinearImpl>, public E
   at::Tensor key;          ///< [2], int64
   at::Tensor bias;         ///< [out_features] or undefined; of int8 a buffer, float32
   std::string activation = "none";  ///< applied by the op: set by convert() with fuse = true, gone in to_dense()
+
+ protected:
+  FORWARD_HAS_DEFAULT_ARGS({1, torch::nn::AnyValue(at::Tensor())})
 
  private:
   friend class SparseLinear;
@@ -158,8 +165,8 @@ class SparseConv2dImpl : public torch::nn::Cloneable<SparseConv2dImpl>, public E
   void to(torch::Dtype dtype, bool non_blocking = false) override;
   void to(torch::Device device, bool non_blocking = false) override;
 
-  /// input [n, in_channels, h, w] or [in_channels, h, w]
-  at::Tensor forward(const at::Tensor& input);
+  /// input [n, in_channels, h, w] or [in_channels, h, w]. `residual`: of the output's sizes, added before the activation.
+  at::Tensor forward(const at::Tensor& input, const at::Tensor& residual = {});
   /// Weight [out_channels, in_channels / groups, kernel height, kernel width] with its zeros; differentiable in `values`.
   at::Tensor to_dense() const;
   int64_t nnz() const { return values.numel(); }
@@ -169,6 +176,9 @@ class SparseConv2dImpl : public torch::nn::Cloneable<SparseConv2dImpl>, public E
   torch::nn::detail::ConvNdOptions<2> options;
   at::Tensor values, col_indices, row_offsets, key, bias;  ///< as in SparseLinear
   std::string activation = "none";                         ///< as in SparseLinear
+
+ protected:
+  FORWARD_HAS_DEFAULT_ARGS({1, torch::nn::AnyValue(at::Tensor())})
 };
 
 class SparseConv2d : public torch::nn::ModuleHolder<SparseConv2dImpl> {
@@ -204,7 +214,8 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl>, public Explained {
   void to(torch::Dtype dtype, bool non_blocking = false) override;
   void to(torch::Device device, bool non_blocking = false) override;
 
-  at::Tensor forward(const at::Tensor& input);
+  /// As SparseLinear's; dense, a residual is added to the product.
+  at::Tensor forward(const at::Tensor& input, const at::Tensor& residual = {});
   /// The weight with its zeros, dense or sparse.
   at::Tensor to_dense() const;
   bool is_sparse() const { return sparse_ != nullptr; }
@@ -227,6 +238,9 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl>, public Explained {
   torch::nn::LinearOptions options;
   at::Tensor weight, bias;
 
+ protected:
+  FORWARD_HAS_DEFAULT_ARGS({1, torch::nn::AnyValue(at::Tensor())})
+
  private:
   void drop_tensors();
   void adopt_sparse(std::shared_ptr<SparseLinearImpl> sparse);
@@ -234,12 +248,11 @@ class LinearImpl : public torch::nn::Cloneable<LinearImpl>, public Explained {
 };
 TORCH_MODULE(Linear);
 
-/// torch::nn::Conv2d that can switch to sparse in place; see Linear.
-class Conv2dImpl : public torch::nn::Cloneable<Conv2dImpl>, public Explained {
+/// torch::nn::Conv1d and Conv2d that can switch to sparse in place; see Linear. `Sparse`: SparseConv1d or SparseConv2d.
+template <size_t D, class Derived, class Sparse>
+class SwitchableConvImpl : public torch::nn::Cloneable<Derived>, public Explained {
  public:
-  Conv2dImpl(int64_t in_channels, int64_t out_channels, torch::ExpandingArray<2> kernel_size)
-      : Conv2dImpl(torch::nn::Conv2dOptions(in_channels, out_channels, kernel_size)) {}
-  explicit Conv2dImpl(const torch::nn::Conv2dOptions& options);
+  explicit SwitchableConvImpl(const torch::nn::ConvOptions<D>& options);
 
   void reset() override;
   void reset_parameters();
@@ -249,21 +262,33 @@ class Conv2dImpl : public torch::nn::Cloneable<Conv2dImpl>, public Explained {
   void to(torch::Dtype dtype, bool non_blocking = false) override;
   void to(torch::Device device, bool non_blocking = false) override;
 
-  at::Tensor forward(const at::Tensor& input);
+  at::Tensor forward(const at::Tensor& input, const at::Tensor& residual = {});
   at::Tensor to_dense() const;
   bool is_sparse() const { return sparse_ != nullptr; }
   void switch_to_sparse(const std::string& layout = "csr", const std::optional<at::Tensor>& mask = std::nullopt);
   void switch_to_dense();
-  const std::shared_ptr<SparseConv2dImpl>& sparse() const { return sparse_; }
+  const std::shared_ptr<typename Sparse::Impl>& sparse() const { return sparse_; }
 
-  torch::nn::detail::ConvNdOptions<2> options;
+  torch::nn::detail::ConvNdOptions<D> options;
   at::Tensor weight, bias;
 
+ protected:
+  FORWARD_HAS_DEFAULT_ARGS({1, torch::nn::AnyValue(at::Tensor())})
+
  private:
+  std::string name_of(const char* member) const;
   void drop_tensors();
-  void adopt_sparse(std::shared_ptr<SparseConv2dImpl> sparse);
-  std::shared_ptr<SparseConv2dImpl> sparse_;
+  void adopt_sparse(std::shared_ptr<typename Sparse::Impl> sparse);
+  std::shared_ptr<typename Sparse::Impl> sparse_;
 };
+
+class Conv2dImpl : public SwitchableConvImpl<2, Conv2dImpl, SparseConv2d> {
+ public:
+  Conv2dImpl(int64_t in_channels, int64_t out_channels, torch::ExpandingArray<2> kernel_size)
+      : Conv2dImpl(torch::nn::Conv2dOptions(in_channels, out_channels, kernel_size)) {}
+  explicit Conv2dImpl(const torch::nn::Conv2dOptions& options) : SwitchableConvImpl(options) {}
+};
+extern template class SwitchableConvImpl<2, Conv2dImpl, SparseConv2d>;
 TORCH_MODULE(Conv2d);
 
 }  // namespace nn

@@ -60,4 +60,22 @@ class SparseMultiheadAttention : public torch::nn::ModuleHolder<SparseMultiheadA
   }
 };
 
+/// torch::nn::MultiheadAttention that can switch to sparse in place, as LSTM in nn_sequence.h.
+class MultiheadAttentionImpl : public SwitchableImpl<MultiheadAttentionImpl, torch::nn::MultiheadAttention, SparseMultiheadAttention> {
+ public:
+  MultiheadAttentionImpl(int64_t embed_dim, int64_t num_heads)
+      : MultiheadAttentionImpl(torch::nn::MultiheadAttentionOptions(embed_dim, num_heads)) {}
+  explicit MultiheadAttentionImpl(const torch::nn::MultiheadAttentionOptions& options) : SwitchableImpl(options) {}
+  /// As SparseMultiheadAttention's.
+  std::tuple<at::Tensor, at::Tensor> forward(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                                             const at::Tensor& key_padding_mask = {}, bool need_weights = true,
+                                             const at::Tensor& attn_mask = {}, bool average_attn_weights = true);
+
+ protected:
+  FORWARD_HAS_DEFAULT_ARGS({3, torch::nn::AnyValue(at::Tensor())}, {4, torch::nn::AnyValue(true)},
+                           {5, torch::nn::AnyValue(at::Tensor())}, {6, torch::nn::AnyValue(true)})
+};
+extern template class SwitchableImpl<MultiheadAttentionImpl, torch::nn::MultiheadAttention, SparseMultiheadAttention>;
+TORCH_MODULE(MultiheadAttention);
+
 }  // namespace jouleprune::nn

@@ -60,6 +60,8 @@ struct PrunerOptions {
   std::vector<std::string> ignored_layers{}; ///< names of modules or parameters that stay dense
   MinDensity min_density = 0.0;
   ActivationDensity activation_density = 1.0;
+  /// "int8" lets the plan run Linear layers on the CPU in int8 (for inference) beside their own number type.
+  std::string dtype{};
   bool replace_in_lists = false;             ///< as in ConvertOptions: count such layers as able to run sparse
 };
 
@@ -134,15 +136,16 @@ struct ConvertOptions {
   std::function<void()> calibration{};
 };
 
-/// In place: Linear, Conv1d, Conv2d, LSTM, GRU and MultiheadAttention inside a Sequential, and jouleprune::nn::Linear / Conv2d
-/// anywhere, run sparse where that wins; of several weights those that are not pruned stay dense. Layers that cannot be replaced
-/// stay dense, and explain() says why. On CPU and GPU profiles joules decide; elsewhere the host's clock
+/// In place: Linear, Conv1d, Conv2d, LSTM, GRU and MultiheadAttention inside a Sequential, and those of jouleprune::nn anywhere, run
+/// sparse where that wins; of several weights those that are not pruned stay dense. With a plan each layer runs in the plan's layout:
+/// csr, blocks ("bsr"), or int8. Layers that cannot be replaced stay dense, and explain() says why. On CPU and GPU profiles joules decide; elsewhere the host's clock
 /// (kept in a file and looked up next time; JOULEPRUNE_TUNE=off: the cost entries of generic-cpu). Returns one decision per pruned layer.
 /// Throws BudgetError when layers deviate from the plan and the joules exceed its budget, c10::ValueError when the plan does not
 /// fit the module; the module is as before then.
 std::vector<Decision> convert(torch::nn::Module& module, const Forward& forward, const ConvertOptions& options = {});
 
-/// One line per pruned layer: what it runs now, and why.
+/// One line per pruned layer: what it runs now, and why; below it the ways to run it, torch's dense products in bfloat16 and int8 among
+/// them, each with the time that cost entries predict and the one that was measured here.
 std::string explain(const torch::nn::Module& module);
 
 }  // namespace jouleprune

@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "formats/ceil_div.h"
 #include "kernels/bsr_int8/bsr_int8_kernels.h"
 #include "kernels/bsr_int8/conv_fill.h"
 #include "kernels/bsr_int8/conv_form.h"
@@ -25,7 +26,6 @@ using csr::Raster;
 using csr::Scratch;
 using csr::Section;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Vectors of pixels whose sums are in the making. More of them pass by a group's code before it leaves the first-level cache, and
 /// runs of output are longer: 64 channels of 56 x 56 at 95 %: 90 us, with 16 93, with 8 97; 512 channels of 7 x 7, batch 8: 498, 504,

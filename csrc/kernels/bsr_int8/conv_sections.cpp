@@ -1,11 +1,11 @@
 #include "kernels/bsr_int8/conv_sections.h"
+#include "formats/ceil_div.h"
 
 #include <algorithm>
 
 namespace jouleprune::kernels::bsr_int8 {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Bytes of a raster, whose planes are all alike.
 int64_t raster_bytes(const csr::ConvShape& words, const SectionSize& size) {

@@ -2,6 +2,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "formats/ceil_div.h"
 #include "kernels/csr/conv_work.h"
 #include "kernels/csr/panels.h"
 #include "kernels/csr/scratch.h"
@@ -9,8 +10,6 @@
 
 namespace jouleprune::kernels::csr {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Appends a run of pixels, joined to the last one where both ends meet.
 void add_copy(std::vector<PixelCopy>& copies, const PixelCopy& next) {

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 
+#include "formats/ceil_div.h"
 #include "kernels/csr/raster.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Where density counts as low: then code and values of a weight are small beside its activations.
 constexpr double kSparse = 0.15, kVerySparse = 0.07;

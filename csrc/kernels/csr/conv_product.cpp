@@ -6,14 +6,13 @@
 #include <type_traits>
 #include <vector>
 
+#include "formats/ceil_div.h"
 #include "kernels/csr/code_form.h"
 #include "kernels/denormals.h"
 #include "kernels/jit/pattern_code.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Columns of all groups of a convolution side by side: the weight as one matrix with blocks along its diagonal.
 std::vector<int32_t> diagonal_columns(const formats::CsrView& csr, int64_t groups) {

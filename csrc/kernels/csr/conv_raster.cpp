@@ -4,13 +4,12 @@
 #include <type_traits>
 #include <vector>
 
+#include "formats/ceil_div.h"
 #include "kernels/csr/conv_work.h"
 #include "kernels/denormals.h"
 
 namespace jouleprune::kernels::csr {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 template <class T>
 class Convolution {

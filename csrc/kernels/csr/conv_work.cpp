@@ -4,10 +4,11 @@
 #include <array>
 #include <type_traits>
 
+#include "formats/ceil_div.h"
+
 namespace jouleprune::kernels::csr {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t pair_of(int64_t a, int64_t b) { return a << 32 | b; }
 
 }  // namespace

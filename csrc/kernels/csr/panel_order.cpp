@@ -5,13 +5,13 @@
 #include <bit>
 #include <limits>
 
+#include "formats/ceil_div.h"
+
 namespace jouleprune::kernels::csr {
 namespace {
 
 constexpr int64_t kPatternRows = 4;
 constexpr int64_t kMaxColumnBlock = 1 << 15;  // counts have 16 bits
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 

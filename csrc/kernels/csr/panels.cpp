@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "formats/ceil_div.h"
 #include "kernels/csr/scratch.h"
 #include "kernels/denormals.h"
 
@@ -13,8 +14,6 @@ constexpr int64_t kTileElements = 1 << 16;  // sums between blocks of columns: 2
 constexpr int64_t kRowsPerStore = 16;       // finished rows between multiply and store: a cache line of each output row
 constexpr int64_t kColsPerFill = 64;
 constexpr int64_t kParts = 64;  // of the rows, with about equal work: what threads share
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// As few panels as the widest allow, of about equal width.
 std::vector<Panel> make_panels(int64_t n, int64_t lanes, int64_t widest) {

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 
+#include "formats/ceil_div.h"
+
 namespace jouleprune::kernels::csr {
 namespace {
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 
 /// One direction of a convolution.

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <unordered_map>
 
+#include "formats/ceil_div.h"
 #include "kernels/jit/pattern_emitter.h"
 
 namespace jouleprune::kernels::jit {
@@ -41,8 +42,6 @@ struct ColumnLists {
  private:
   std::vector<int32_t> next_;
 };
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 }  // namespace
 

@@ -154,7 +154,7 @@ TEST(ConvertModules, SaysWhyTypedMembersStayDense) {
   const auto decisions = convert(*net, {[&] { net->lstm->forward(x); }, 3}, {.force = true});
   ASSERT_EQ(decisions.size(), 1u);
   EXPECT_EQ(decisions[0].layout, "dense");
-  EXPECT_NE(decisions[0].reason.find("replace_in_lists"), std::string::npos) << decisions[0].reason;
+  EXPECT_NE(decisions[0].reason.find("declare it as jouleprune::nn::LSTM"), std::string::npos) << decisions[0].reason;
 }
 
 /// Asks for dense once and then seven pairs, as each race does; the second race of three is that of csr.
