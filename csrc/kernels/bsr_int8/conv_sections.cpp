@@ -1,11 +1,11 @@
 #include "kernels/bsr_int8/conv_sections.h"
-#include "formats/ceil_div.h"
 
 #include <algorithm>
 
+#include "formats/ceil_div.h"
+
 namespace jouleprune::kernels::bsr_int8 {
 namespace {
-
 
 /// Bytes of a raster, whose planes are all alike.
 int64_t raster_bytes(const csr::ConvShape& words, const SectionSize& size) {
