@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .meters import Meters, default_meters, synchronise
+from .meters import Meters, default_meters, wait_for_devices
 
 __all__ = ["UNITS", "CheckItem", "Measurement", "MeterCheck", "PerUnit", "check", "measure"]
 
 #: What one run can be divided by.
 UNITS = ("inference", "token", "output_token", "request")
 _JOULES_PER_WH = 3600.0
+#: Of work, in a check.
+_CHECK_S = 80.0
 _WH_PER_KWH = 1e3
 
 #: (low, high) of the 95 % interval.
@@ -196,7 +198,7 @@ def measure(
     units = _checked_counts(counts)
     opened = default_meters(cross_check=check) if meters is None else meters
     run = _repeated(fn)
-    checked = _check(run, opened, 80.0, seed) if check else None
+    checked = _check(run, opened, _CHECK_S, seed) if check else None
     text = opened._meters.measure(
         run,
         target=target,
@@ -205,13 +207,13 @@ def measure(
         window_s=window_s,
         idle_s=idle_s,
         seed=seed,
-        synchronise=synchronise,
+        synchronise=wait_for_devices,
     )
     return _measurement(json.loads(text), units, opened, checked)
 
 
 def check(
-    fn: Callable[[], object], *, meters: Meters | None = None, seconds: float = 80.0, seed: int = 0
+    fn: Callable[[], object], *, meters: Meters | None = None, seconds: float = _CHECK_S, seed: int = 0
 ) -> MeterCheck:
     """Whether this machine's joules of ``fn`` can be believed: the counter moves under load, joules are linear in the
     number of calls, the work against itself shows no difference, a counter agrees with integrated power.
@@ -229,7 +231,7 @@ def check(
 
 
 def _check(run: Callable[[int], None], meters: Meters, seconds: float, seed: int) -> MeterCheck:
-    data = json.loads(meters._meters.check(run, seconds=seconds, seed=seed, synchronise=synchronise))
+    data = json.loads(meters._meters.check(run, seconds=seconds, seed=seed, synchronise=wait_for_devices))
     items = tuple(CheckItem(**item) for item in data["items"])
     return MeterCheck(data["passed"], items, data["before"], data["after"])
 

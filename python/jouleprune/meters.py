@@ -15,7 +15,7 @@ import torch
 from . import _C
 from .errors import MeterError
 
-__all__ = ["Domain", "EnergyWindow", "Meters", "WindowEnergy", "default_meters", "synchronise"]
+__all__ = ["Domain", "EnergyWindow", "Meters", "WindowEnergy", "default_meters", "wait_for_devices"]
 
 _BACKENDS = ("auto", "zeus")
 #: The mean over about a second is what GPU sensors tell.
@@ -170,7 +170,7 @@ class EnergyWindow:
 
     def __init__(self, meters: Meters | None = None, *, synchronise: Callable[[], None] | None = None) -> None:
         self._meters = default_meters() if meters is None else meters
-        self._synchronise = globals()["synchronise"] if synchronise is None else synchronise
+        self._synchronise = wait_for_devices if synchronise is None else synchronise
         self._open: _C.EnergyWindow | None = None
 
     def __enter__(self) -> EnergyWindow:
@@ -191,7 +191,7 @@ def default_meters(*, cross_check: bool = False) -> Meters:
     return Meters(cross_check=cross_check)
 
 
-def synchronise() -> None:
+def wait_for_devices() -> None:
     """Waits for CUDA, on every device, if this process uses it."""
     if torch.cuda.is_initialized():
         for index in range(torch.cuda.device_count()):
