@@ -24,6 +24,17 @@ TEST(Cases, AllHold) {
   }
 }
 
+/// Further outputs of Timeloop and Sparseloop: mappers' results, whole accelerators, spatial and compressed designs.
+TEST(Cases, MoreOutputsHold) {
+  const auto files = case_files({""}, "energy/more");
+  EXPECT_EQ(files.size(), 17u);
+  for (const CaseFile& file : files) {
+    for (const std::string& line : count_case(file.text, file.name).deviations) {
+      ADD_FAILURE() << file.name << ": " << line;
+    }
+  }
+}
+
 TEST(Cases, HaveTheKeysOfWhatIsExpected) {
   for (const CaseFile& file : all_cases()) {
     const Json given = Json::parse(file.text), computed = Json::parse(count_case(file.text, file.name).json);
