@@ -167,7 +167,7 @@ void disturb(Json& json, std::mt19937& random) {
       *place = static_cast<int64_t>(random() % 5);
       break;
     case 2:
-      *place = static_cast<int64_t>(random()) * static_cast<int64_t>(random());
+      *place = static_cast<int64_t>(random() >> 1) * static_cast<int64_t>(random() >> 1);
       break;
     case 3:
       *place = -1;
