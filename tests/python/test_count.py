@@ -32,6 +32,11 @@ def test_a_case_holds(capsys, path):
     assert json.loads(out).keys() == json.loads(path.read_text())["expected"].keys()
 
 
+@pytest.mark.parametrize("path", sorted(DATA.glob("more/*.json")), ids=lambda path: path.stem)
+def test_more_cases_hold(path):
+    assert jp.energy.count(path).deviations == ()
+
+
 def test_expectations_are_not_read(capsys, tmp_path):
     case = json.loads((DATA / "tl04_spatial_cp.json").read_text())
     del case["expected"]

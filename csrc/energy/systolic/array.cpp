@@ -8,16 +8,17 @@
 namespace jouleprune::energy::systolic {
 namespace {
 
-constexpr int64_t kLargest = int64_t{1} << 24;
+constexpr int64_t kLargest = int64_t{1} << 24, kLargestSide = 1 << 16;
+constexpr double kMostMacs = 4611686018427387904.0;  // 2^62: sums of them stay in 64 bits
 
 int64_t divided_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 double real(int64_t count) { return static_cast<double>(count); }
 
-void expect(const char* field, int64_t value, int64_t least) {
-  if (value >= least && value <= kLargest) return;
-  throw std::invalid_argument(std::string(field) + ": expected an integer from " + std::to_string(least) +
-                              " to 2^24, got " + std::to_string(value));
+void expect(const char* field, int64_t value, int64_t least, int64_t most = kLargest) {
+  if (value >= least && value <= most) return;
+  throw std::invalid_argument(std::string(field) + ": expected an integer from " + std::to_string(least) + " to " +
+                              std::to_string(most) + ", got " + std::to_string(value));
 }
 
 int64_t outputs(int64_t in, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
@@ -128,17 +129,25 @@ void check(const Layer& layer) {
     throw std::invalid_argument("groups: expected a divisor of the input and output channels, got " +
                                 std::to_string(layer.groups));
   }
-  if (layer.fully_connected) return;
+  const auto expect_countable = [&layer] {
+    const double taps = layer.fully_connected ? 1 : real(layer.kernel_h) * real(layer.kernel_w);
+    const double weights = real(layer.out_channels) * real(layer.in_channels / layer.groups) * taps;
+    const double pixels = real(layer.batch) * real(layer.out_h()) * real(layer.out_w());
+    if (weights * std::max(pixels, 1.0) <= kMostMacs && pixels <= kMostMacs) return;
+    throw std::invalid_argument("layer: expected at most 2^62 multiply-accumulates, got more");
+  };
+  if (layer.fully_connected) return expect_countable();
   for (const auto& [field, value] :
        {std::pair{"in_h", layer.in_h}, std::pair{"in_w", layer.in_w}, std::pair{"kernel", layer.kernel_h},
         std::pair{"kernel", layer.kernel_w}, std::pair{"stride", layer.stride_h}, std::pair{"stride", layer.stride_w},
         std::pair{"dilation", layer.dilation_h}, std::pair{"dilation", layer.dilation_w}}) {
-    expect(field, value, 1);
+    expect(field, value, 1, kLargestSide);
   }
-  expect("padding", layer.padding_h, 0);
-  expect("padding", layer.padding_w, 0);
+  expect("padding", layer.padding_h, 0, kLargestSide);
+  expect("padding", layer.padding_w, 0, kLargestSide);
   if (layer.out_h() < 1 || layer.out_w() < 1)
     throw std::invalid_argument("kernel: expected one that fits in the padded input");
+  expect_countable();
 }
 
 std::vector<int64_t> dense_taps(const Layer& layer) {

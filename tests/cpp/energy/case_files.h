@@ -13,10 +13,11 @@ struct CaseFile {
   std::string name, text;
 };
 
-/// Files of tests/data/energy whose name starts so; sorted.
-inline std::vector<CaseFile> case_files(const std::vector<std::string>& prefixes) {
+/// Files of a folder below tests/data whose name starts so; sorted.
+inline std::vector<CaseFile> case_files(const std::vector<std::string>& prefixes,
+                                        const std::string& folder = "energy") {
   std::vector<CaseFile> files;
-  for (const auto& entry : std::filesystem::directory_iterator(JOULEPRUNE_TEST_DATA "/energy")) {
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(JOULEPRUNE_TEST_DATA "/") + folder)) {
     const std::string name = entry.path().stem().string();
     const bool wanted = std::any_of(prefixes.begin(), prefixes.end(),
                                     [&](const std::string& prefix) { return name.starts_with(prefix); });

@@ -153,6 +153,9 @@ TEST(Systolic, NamesWhatIsWrong) {
   } catch (const std::invalid_argument& error) {
     EXPECT_NE(std::string(error.what()).find("groups"), std::string::npos);
   }
+  Layer huge;
+  huge.in_channels = huge.out_channels = huge.kernel_h = huge.in_h = huge.in_w = 1 << 24;
+  EXPECT_THROW(check(huge), std::invalid_argument);
   Array array;
   array.input_cache_words = 10;
   Layer wide;
