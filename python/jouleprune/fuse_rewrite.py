@@ -7,7 +7,7 @@ buffers under the same names: checkpoints fit both.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import fx, nn
@@ -66,14 +66,30 @@ class _Rewritten(fx.GraphModule):
         return _completed(copied, copy.deepcopy(self.__dict__, memo), type(self).__name__)
 
 
+class _RewrittenSequential(_Rewritten):
+    """Its children are still found by their place."""
+
+    def __getitem__(self, index: int | slice) -> Any:
+        children = list(self._modules.values())
+        return nn.Sequential(*children[index]) if isinstance(index, slice) else children[index]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._modules.values())
+
+
 def as_module(module: nn.Module, graph: fx.Graph) -> fx.GraphModule:
     """``module`` with the code of ``graph``."""
-    return _completed(_Rewritten(module, graph), module.__dict__, type(module).__name__)
+    kind = _RewrittenSequential if isinstance(module, nn.Sequential | _RewrittenSequential) else _Rewritten
+    return _completed(kind(module, graph), module.__dict__, type(module).__name__)
 
 
 def _completed(result: fx.GraphModule, attributes: dict[str, Any], class_name: str) -> fx.GraphModule:
     """A GraphModule holds what its code names: the rest, too."""
-    for held in ("_parameters", "_buffers", "_modules"):  # containers are there, but as bare modules
+    for held in ("_parameters", "_buffers", "_modules"):  # there, but bare and in the code's order
+        result.__dict__[held].clear()
         result.__dict__[held].update(attributes[held])
     result.__dict__["_non_persistent_buffers_set"] = set(attributes["_non_persistent_buffers_set"])
     for name, value in attributes.items():

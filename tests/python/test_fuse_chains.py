@@ -140,6 +140,8 @@ def test_layers_in_a_row_become_a_chain(tmp_path):
     assert calls(fused) == ["['relu', 'gelu']"]  # the head is read through a module that is not sparse
     assert "in a chain of 2" in str(jp.explain(fused))
     assert list(fused.state_dict()) == list(plain.state_dict())
+    for body in (fused.body, copy.deepcopy(fused).body):  # still a sequence to who looks inside
+        assert len(body) == 5 and isinstance(body[0], sparse_nn.SparseLinearCSR) and len(list(body[1:3])) == 2
     with torch.no_grad():
         torch.testing.assert_close(fused(x), plain(x))
         assert torch.equal(copy.deepcopy(fused)(x), fused(x))
