@@ -128,11 +128,11 @@ def cache_bytes() -> int:
 
 
 def family() -> str:
-    """ "zen4" (AMD with AVX-512), "sapphire-rapids" (Intel with AMX), or "other"."""
+    """ "zen4" (AMD with AVX-512), "sapphire-rapids" (Intel with float16 arithmetic: it and its successors), or "other"."""
     text = _cpuinfo()
     if "AuthenticAMD" in text and "avx512_bf16" in text:
         return "zen4"
-    if "GenuineIntel" in text and "amx_tile" in text:
+    if "GenuineIntel" in text and "avx512_fp16" in text:
         return "sapphire-rapids"
     return "other"
 
