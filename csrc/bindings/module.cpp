@@ -20,6 +20,7 @@
 #include "kernels/jit/executable_memory.h"
 #include "kernels/peak/peak.h"
 #include "meters.h"
+#include "reports.h"
 #include "plan/alternatives.h"
 #include "plan/limits.h"
 #include "plan/tuning.h"
@@ -184,6 +185,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("measured_limits", &bindings::measured_limits, py::arg("workload_json"), py::arg("weights"), py::arg("profile"),
         py::arg("threads"));
   bindings::bind_meters(m);
+  bindings::bind_reports(m);
   m.def("alternatives", &bindings::alternatives, py::arg("calls_json"), py::arg("pattern"), py::arg("kept"), py::arg("in_blocks"),
         py::arg("in_quads"), py::arg("profile"), py::arg("times").none(true), py::arg("threads"));
   m.def("version", [] { return std::string(version()); });

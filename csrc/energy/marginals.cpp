@@ -102,6 +102,7 @@ std::vector<BreakEven> break_evens(const Entry& entry, const Profile& profile) {
     Entry pruned = dense;
     pruned.kernel = kernel.name;
     pruned.layout = kernel.layout;
+    pruned.pattern = kernel.pattern == "block" ? "16x16" : "unstructured";  // blocks of another height run as csr
     const auto wins = [&](int64_t nnz) {
       pruned.nnz = nnz;
       return joules(pruned, profile) <= limit;

@@ -7,6 +7,7 @@
 #include "energy/engine.h"
 #include "energy/json_reader.h"
 #include "energy/kernel_cost.h"
+#include "energy/terms.h"
 
 namespace jouleprune {
 
@@ -21,32 +22,12 @@ Parts& Parts::operator+=(const Parts& other) {
 namespace energy {
 namespace {
 
-constexpr double kPico = 1e-12;
-
-Engine engine_of(const ProfileData& profile) {
-  if (profile.dataflow == "systolic") return count_systolic;
-  return profile.dataflow == "op-count" ? count_ops : count_tiles;
-}
-
-/// Joules of the whole call.
-Parts joules(const Counts& counts, const ProfileData& profile, const DtypeCost& cost, Corner corner) {
+/// Joules over `count`: every term is divided before it is added, so that explain() shows the very addends.
+Parts joules(const Counts& counts, const ProfileData& profile, const DtypeCost& cost, Corner corner, double count) {
   Parts parts;
-  parts.compute_j = kPico * (counts.macs_charged * cost.mac_pj.at(corner) + counts.ops * cost.op_pj.at(corner));
-  parts.metadata_j = kPico * counts.index_decodes * profile.index_decode_pj.at(corner);
-  for (size_t i = 0; i < profile.levels.size(); ++i) {
-    const Level& level = profile.levels[i];
-    const double read_pj = level.read_pj_per_bit.at(corner);
-    parts.memory_j += kPico * (counts.levels[i].read_bits * read_pj +
-                               counts.levels[i].write_bits * level.write_pj_per_bit.at(corner));
-    parts.metadata_j += kPico * counts.levels[i].metadata_bits * read_pj;
-  }
-  parts.static_j =
-      profile.static_w.at(corner) * (counts.seconds + profile.launch_s.at(corner)) + profile.launch_j.at(corner);
+  each_term(counts, profile, cost, corner,
+            [&](const Term& term) { part_of(parts, term.counted) += term.joules(count); });
   return parts;
-}
-
-Parts divided(Parts parts, double count) {
-  return {parts.compute_j / count, parts.memory_j / count, parts.metadata_j / count, parts.static_j / count};
 }
 
 [[noreturn]] void refuse(const Entry& entry, const std::string& field, const std::string& expected,
@@ -55,6 +36,11 @@ Parts divided(Parts parts, double count) {
 }
 
 }  // namespace
+
+Engine engine_of(const ProfileData& profile) {
+  if (profile.dataflow == "systolic") return count_systolic;
+  return profile.dataflow == "op-count" ? count_ops : count_tiles;
+}
 
 double seconds_of(const Counts& counts, const ProfileData& profile, const Quantity& macs_s, Corner corner) {
   double seconds = macs_s.value > 0 ? counts.busy_macs / macs_s.at(opposite(corner)) : 0;
@@ -121,10 +107,10 @@ LayerEnergy price(const Entry& entry, const Profile& profile, int64_t count) {
   }
   layer.latency_s = counts.seconds + data.launch_s.value;
   const double per = static_cast<double>(count);
-  layer.parts = divided(joules(counts, data, cost, Corner::kValue), per);
+  layer.parts = joules(counts, data, cost, Corner::kValue, per);
   layer.energy_j = layer.parts.total_j();
-  layer.low_j = divided(joules(engine(entry, data, cost, Corner::kLow), data, cost, Corner::kLow), per).total_j();
-  layer.high_j = divided(joules(engine(entry, data, cost, Corner::kHigh), data, cost, Corner::kHigh), per).total_j();
+  layer.low_j = joules(engine(entry, data, cost, Corner::kLow), data, cost, Corner::kLow, per).total_j();
+  layer.high_j = joules(engine(entry, data, cost, Corner::kHigh), data, cost, Corner::kHigh, per).total_j();
   return layer;
 }
 

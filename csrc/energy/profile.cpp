@@ -65,24 +65,29 @@ Profile load_profile(const std::string& name_or_path) {
   return parse_profile(read_file(name_or_path), name_or_path);
 }
 
-DtypeCost cost_of(const ProfileData& profile, const std::string& dtype) {
+const DtypeCost& listed_for(const ProfileData& profile, const std::string& dtype) {
   const std::string& wanted = profile.runs_as.empty() ? dtype : profile.runs_as;
   for (const DtypeCost& cost : profile.dtypes) {
     if (cost.name == wanted) return cost;
   }
+  const double bits = dtype_bits(wanted);
+  const auto distance = [&](const DtypeCost& cost) { return std::abs(std::log2(bits / cost.bits)); };
+  return *std::min_element(profile.dtypes.begin(), profile.dtypes.end(),
+                           [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
+}
+
+DtypeCost cost_of(const ProfileData& profile, const std::string& dtype) {
+  const DtypeCost& listed = listed_for(profile, dtype);
+  const std::string& wanted = profile.runs_as.empty() ? dtype : profile.runs_as;
+  if (listed.name == wanted) return listed;
   const int bits = dtype_bits(wanted);
-  const auto distance = [&](const DtypeCost& cost) {
-    return std::abs(std::log2(static_cast<double>(bits) / cost.bits));
-  };
-  const DtypeCost& nearest = *std::min_element(profile.dtypes.begin(), profile.dtypes.end(),
-                                               [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
-  const double ratio = static_cast<double>(bits) / nearest.bits;
+  const double ratio = static_cast<double>(bits) / listed.bits;
   return {wanted,
           bits,
-          scaled(nearest.mac_pj, ratio * ratio, true),
-          scaled(nearest.op_pj, ratio, true),
-          scaled(nearest.macs_s, 1 / ratio, true),
-          scaled(nearest.sparse_macs_s, 1 / ratio, true)};
+          scaled(listed.mac_pj, ratio * ratio, true),
+          scaled(listed.op_pj, ratio, true),
+          scaled(listed.macs_s, 1 / ratio, true),
+          scaled(listed.sparse_macs_s, 1 / ratio, true)};
 }
 
 int dtype_bits(std::string_view dtype) {

@@ -94,6 +94,9 @@ Profile parse_profile(std::string_view json, const std::string& origin);
 /// (MACs quadratic in the width, other operations linear, the interval three times wider on both sides).
 DtypeCost cost_of(const ProfileData& profile, const std::string& dtype);
 
+/// The listed type that `dtype` is priced by: itself, what the profile runs all types as, or the nearest in width.
+const DtypeCost& listed_for(const ProfileData& profile, const std::string& dtype);
+
 /// Width of a number type by its name; 32 for names it does not know.
 int dtype_bits(std::string_view dtype);
 

@@ -13,31 +13,43 @@ from . import (
     prune,
 )
 from .checkpoint import load, save
+from .compare import Comparison, ComparisonRow, compare
 from .convert import convert, explain
 from .errors import BudgetError, MeterError, PatternError, ProfileError
 from .estimate import estimate
+from .metrics import Metrics, metrics
+from .network_report import NetworkReport, report
 from .plan import LayerPlan, Plan, plan
 from .pruner import Pruner, PruneReport
+from .savings import Savings, assert_saves
 from .schedule import Constant, PolynomialDecay
-from .sweep import SweepPoint, sweep
+from .sweep import Sweep, SweepPoint, sweep
 from .utils import cmake_prefix_path, get_include, get_library
 
 __version__: str = _library.version
 
 __all__ = [
     "BudgetError",
+    "Comparison",
+    "ComparisonRow",
     "Constant",
     "LayerPlan",
     "MeterError",
+    "Metrics",
+    "NetworkReport",
     "PatternError",
     "Plan",
     "PolynomialDecay",
     "ProfileError",
     "PruneReport",
     "Pruner",
+    "Savings",
+    "Sweep",
     "SweepPoint",
     "__version__",
+    "assert_saves",
     "cmake_prefix_path",
+    "compare",
     "convert",
     "energy",
     "estimate",
@@ -45,10 +57,12 @@ __all__ = [
     "get_include",
     "get_library",
     "load",
+    "metrics",
     "nn",
     "ops",
     "plan",
     "prune",
+    "report",
     "save",
     "sweep",
 ]

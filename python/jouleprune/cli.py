@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .cli_measure import add_calibrate, add_measure
+from .cli_report import add_report
 
 __all__ = ["main"]
 
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     estimate.add_argument(
         "--input", action="append", metavar="1x1x28x28:float32", help="input of a saved model; repeat for several"
     )
+    estimate.add_argument("--explain", metavar="LAYER", help="where this layer's joules come from, down to sources")
     estimate.add_argument("--json", action="store_true", help="JSON on stdout")
     estimate.set_defaults(run=_estimate)
 
@@ -68,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     count.set_defaults(run=_count)
     add_measure(commands)
     add_calibrate(commands)
+    add_report(commands)
 
     from .bench.options import add_arguments
 
@@ -121,7 +124,8 @@ def _estimate(options: argparse.Namespace) -> str:
 
     model, example_inputs = load_model(options.model, options.input)
     report = estimate(model, example_inputs, profile=options.profile, batch=options.batch)
-    return _indented(report.to_json()) if options.json else str(report)
+    found = report if options.explain is None else report.explain(options.explain)
+    return _indented(found.to_json()) if options.json else str(found)
 
 
 def _count(options: argparse.Namespace) -> tuple[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._C import Profile
@@ -18,6 +18,7 @@ from ._C import estimate as _estimate
 from ._C import profiles as _profiles
 from ._fields import text_of
 from .calibration import Calibration, calibrate
+from .energy_terms import CallExplanation, Coefficient, EnergyTerm, LayerExplanation, explain_layer
 from .errors import ProfileError
 from .marginals import BreakEven, Marginal, break_evens, marginals
 from .measurement import Measurement, MeterCheck, check, measure
@@ -26,11 +27,15 @@ from .meters import Domain, EnergyWindow, Meters, WindowEnergy
 __all__ = [
     "BreakEven",
     "Calibration",
+    "CallExplanation",
     "CaseCounts",
+    "Coefficient",
     "Domain",
     "EnergyReport",
+    "EnergyTerm",
     "EnergyWindow",
     "LayerEnergy",
+    "LayerExplanation",
     "Marginal",
     "Measurement",
     "MeterCheck",
@@ -42,6 +47,7 @@ __all__ = [
     "calibrate",
     "check",
     "count",
+    "explain_layer",
     "load_profile",
     "marginals",
     "measure",
@@ -202,6 +208,9 @@ class EnergyReport:
     layers: tuple[LayerEnergy, ...]
     #: Ops that could not be priced, each named once.
     unknown_ops: tuple[str, ...]
+    #: What was priced, and the profile; neither is in the JSON.
+    workload: str = field(default="", repr=False, compare=False)
+    device: Profile | None = field(default=None, repr=False, compare=False)
 
     @property
     def total_j(self) -> float:
@@ -239,7 +248,8 @@ class EnergyReport:
 
     def to_json(self) -> str:
         """The report as JSON, schema 1."""
-        data = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "energy_j"}
+        left_out = ("energy_j", "workload", "device")
+        data = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in left_out}
         data |= {
             "schema": 1,
             "total_j": self.energy_j,
@@ -249,8 +259,22 @@ class EnergyReport:
         }
         return json.dumps(data)
 
+    def explain(self, layer: str) -> LayerExplanation:
+        """Where the joules of one layer come from: counts x coefficients, with the source of every coefficient.
+
+        Args:
+            layer: its name in the report.
+        Raises:
+            ValueError: no layer has this name, or the report was read from JSON, which does not hold the counts.
+        """
+        if self.device is None:
+            raise ValueError("explain: a report read from JSON holds no counts; estimate the network again")
+        return explain_layer(self.workload, self.device, layer)
+
     def __str__(self) -> str:
-        return _text(self)
+        from .report import energy_table
+
+        return energy_table(self)
 
 
 def price_workload(workload_json: str, profile: Profile) -> EnergyReport:
@@ -259,44 +283,5 @@ def price_workload(workload_json: str, profile: Profile) -> EnergyReport:
     Raises:
         ValueError: the workload is malformed (with the JSON pointer), or names an unknown kernel.
     """
-    return EnergyReport.from_json(_estimate(workload_json, profile))
-
-
-def _text(report: EnergyReport) -> str:
-    """A headline and a table, a line a layer."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from .report import si
-
-    table = Table(box=None, pad_edge=False, header_style="")
-    for column in ("layer", "op", "shape", "kernel"):
-        table.add_column(column, no_wrap=True)
-    for column in ("density", "MACs", "energy", "compute", "memory", "metadata", "static", "share"):
-        table.add_column(column, justify="right", no_wrap=True)
-
-    def joules(energy_j: float, parts: Parts) -> list[str]:
-        values = (energy_j, parts.compute_j, parts.memory_j, parts.metadata_j, parts.static_j)
-        return [si(value, "J") for value in values]
-
-    for layer in report.layers:
-        table.add_row(
-            *(layer.name, layer.op, "x".join(str(size) for size in layer.shape), layer.kernel),
-            *(f"{layer.density:.3f}", si(layer.macs_issued, "").strip()),
-            *joules(layer.energy_j, layer.parts),
-            f"{100 * layer.share:.1f} %",
-        )
-    table.add_row("total", "", "", "", "", "", *joules(report.energy_j, report.parts), "")
-    head = (
-        f"{si(report.energy_j, 'J')} per {report.per} on {report.profile}, {report.label} "
-        f"(interval {si(report.low_j, 'J')} to {si(report.high_j, 'J')}); batch {report.batch}"
-    )
-    if report.latency_s > 0:
-        head += f", {si(report.latency_s, 's')} per pass"
-    console = Console(width=400, color_system=None, markup=False, emoji=False, highlight=False)
-    with console.capture() as capture:
-        console.print(table)
-    lines = [head, *(line.rstrip() for line in capture.get().splitlines())]
-    if report.unknown_ops:
-        lines.append("not priced: " + ", ".join(report.unknown_ops))
-    return "\n".join(lines)
+    report = EnergyReport.from_json(_estimate(workload_json, profile))
+    return replace(report, workload=workload_json, device=profile)

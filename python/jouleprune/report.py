@@ -6,10 +6,25 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .compare import Comparison, ComparisonRow
+    from .energy import EnergyReport, Parts
+    from .metrics import Metrics
+    from .network_report import DeviceSection, NetworkReport
     from .plan import Plan
     from .pruner import PruneReport
+    from .sweep import Sweep
 
-__all__ = ["plan_table", "prune_table", "si", "table"]
+__all__ = [
+    "comparison_table",
+    "energy_table",
+    "metrics_text",
+    "network_text",
+    "plan_table",
+    "prune_table",
+    "si",
+    "sweep_table",
+    "table",
+]
 
 _PREFIXES = ((1e0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
 
@@ -40,6 +55,44 @@ def table(header: list[str], rows: Iterable[list[str]], *, left: int = 1) -> str
         return "  ".join(cells).rstrip()
 
     return "\n".join([text(header), "  ".join("-" * width for width in widths), *(text(line) for line in lines[1:])])
+
+
+def energy_table(report: EnergyReport) -> str:
+    """A headline and a table, a line a layer."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(box=None, pad_edge=False, header_style="")
+    for column in ("layer", "op", "shape", "kernel"):
+        grid.add_column(column, no_wrap=True)
+    for column in ("density", "MACs", "energy", "compute", "memory", "metadata", "static", "share"):
+        grid.add_column(column, justify="right", no_wrap=True)
+
+    def joules(energy_j: float, parts: Parts) -> list[str]:
+        values = (energy_j, parts.compute_j, parts.memory_j, parts.metadata_j, parts.static_j)
+        return [si(value, "J") for value in values]
+
+    for layer in report.layers:
+        grid.add_row(
+            *(layer.name, layer.op, "x".join(str(size) for size in layer.shape), layer.kernel),
+            *(f"{layer.density:.3f}", si(layer.macs_issued, "").strip()),
+            *joules(layer.energy_j, layer.parts),
+            f"{100 * layer.share:.1f} %",
+        )
+    grid.add_row("total", "", "", "", "", "", *joules(report.energy_j, report.parts), "")
+    head = (
+        f"{si(report.energy_j, 'J')} per {report.per} on {report.profile}, {report.label} "
+        f"(interval {si(report.low_j, 'J')} to {si(report.high_j, 'J')}); batch {report.batch}"
+    )
+    if report.latency_s > 0:
+        head += f", {si(report.latency_s, 's')} per pass"
+    console = Console(width=400, color_system=None, markup=False, emoji=False, highlight=False)
+    with console.capture() as capture:
+        console.print(grid)
+    lines = [head, *(line.rstrip() for line in capture.get().splitlines())]
+    if report.unknown_ops:
+        lines.append("not priced: " + ", ".join(report.unknown_ops))
+    return "\n".join(lines)
 
 
 def plan_table(plan: Plan) -> str:
@@ -104,3 +157,119 @@ def prune_table(report: PruneReport) -> str:
         "static",
     ]
     return head + "\n" + table(columns, rows, left=3)
+
+
+def share_text(share: float | None) -> str:
+    """A share in per cent; "unavailable" where there is none."""
+    return "unavailable" if share is None else f"{100 * share:.3g} %"
+
+
+def interval_text(low: float | None, high: float | None, unit: str) -> str:
+    return "" if low is None or high is None else f"{si(low, unit)} to {si(high, unit)}"
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """Networks, devices and batches, a line each."""
+    columns = ["network", "device", "batch", "energy", "interval", "x first", "time", "interval", "outer traffic"]
+    columns += ["multipliers", "buffer"]
+
+    def line(row: ComparisonRow) -> list[str]:
+        ratio = comparison.over_first(row)
+        outer, buffer = row.levels[0], row.buffer
+        return [
+            *(row.network, row.profile, str(row.batch)),
+            *(si(row.energy_j, "J"), interval_text(row.low_j, row.high_j, "J")),
+            "unavailable" if ratio is None else f"{ratio:.3g}",
+            "unavailable" if row.latency_s is None else si(row.latency_s, "s"),
+            interval_text(row.latency_low_s, row.latency_high_s, "s"),
+            f"{outer.name} {si(outer.bytes, 'B')}",
+            share_text(row.multiplier_share),
+            "unavailable" if buffer is None else f"{buffer.name} {share_text(buffer.fill)}",
+        ]
+
+    pers = dict.fromkeys(row.report.per for row in comparison.rows)
+    labels = ", ".join(dict.fromkeys(row.label for row in comparison.rows))
+    head = f"{labels}: energy per {' or '.join(pers)}; time, traffic and use of multipliers and buffer per forward pass"
+    return head + "\n" + table(columns, [line(row) for row in comparison.rows], left=2)
+
+
+def network_text(report: NetworkReport) -> str:
+    """The comparison, then section by section what is known of a network on a device."""
+    blocks = [comparison_table(report.comparison)]
+    for name, measurement in report.measurements.items():
+        blocks.append(f"{name}, on this machine:\n{measurement}")
+    blocks += [_section_text(section) for section in report.sections]
+    return "\n\n".join(blocks)
+
+
+def _section_text(section: DeviceSection) -> str:
+    lines = [f"== {section.network} on {section.profile} ==", str(section.now)]
+    if section.pruned is not None:
+        lines += ["", "before and after:", prune_table(section.pruned)]
+        if section.pruned.plan is not None:
+            lines += ["", plan_table(section.pruned.plan)]
+    if section.why_not_pruned:
+        lines += ["", f"not pruned: {section.why_not_pruned}"]
+    if section.curves.curves:
+        lines += ["", "break-even of the whole network, modelled: it costs no more than dense up to"]
+        for curve in section.curves.curves:
+            where = "no density" if curve.density is None else f"density {curve.density:.3f}"
+            lines.append(f"  {curve.kernel} ({curve.layout}, {curve.layers} calls): {where}")
+    for explanation in section.explanations:
+        lines += ["", str(explanation)]
+    return "\n".join(lines)
+
+
+def sweep_table(sweep: Sweep) -> str:
+    """A line a budget; where it cannot be reached, the least that can."""
+    rows = []
+    for point in sweep:
+        if point.energy_j is None:
+            rows.append([str(point.budget), f"not below {si(point.minimum_j, 'J')}", "", "", ""])
+            continue
+        lost = "" if point.importance_lost is None else f"{point.importance_lost:.4g}"
+        metric = "" if point.metric is None else f"{point.metric:.4g}"
+        ends = interval_text(point.low_j, point.high_j, "J")
+        rows.append([str(point.budget), si(point.energy_j, "J"), ends, lost, metric])
+    head = f"per inference on {sweep.profile}, modelled"
+    return head + "\n" + table(["budget", "energy", "interval", "importance lost", "metric"], rows)
+
+
+def metrics_text(metrics: Metrics) -> str:
+    """A line a figure, with its label."""
+    size, ends = metrics.size, interval_text(metrics.low_j, metrics.high_j, "J")
+    disk = "unavailable" if size.disk_bytes is None else si(size.disk_bytes, "B")
+    rows = [
+        ["parameters", f"{size.parameters}, {size.nnz} not zero", "counted"],
+        ["sparsity, density", f"{size.sparsity:.4f}, {size.density:.4f}", "counted"],
+        ["pruning rate of the weights", f"{size.pruning_rate:.4f}", "counted"],
+        ["bytes in memory, on disk", f"{si(size.memory_bytes, 'B')}, {disk}", "counted"],
+        ["compression rate", f"{size.compression_rate:.3f}", "counted"],
+        ["MACs per inference", f"{metrics.macs_issued:.6g}, {metrics.macs_effective:.6g} effective", "modelled"],
+        ["energy per inference", f"{si(metrics.energy_j, 'J')} ({ends}) on {metrics.profile}", "modelled"],
+    ]
+    if metrics.batch is None:
+        rows.append(["latency, throughput", "not timed", "unavailable"])
+    for timed in (metrics.single, metrics.batch):
+        if timed is None:
+            continue
+        ends = interval_text(timed.low_s, timed.high_s, "s")
+        text = (
+            f"median {si(timed.median_s, 's')} ({ends}), p95 {si(timed.p95_s, 's')}, {timed.throughput:.4g} per second"
+        )
+        rows.append([f"latency, batch of {timed.batch}", text, "measured"])
+    quality = metrics.quality
+    if quality is None:
+        rows.append(["accuracy, loss", "no data was given", "unavailable"])
+    else:
+        others = f"precision {quality.precision:.4f}, recall {quality.recall:.4f}, F1 {quality.f1:.4f}"
+        text = f"{quality.accuracy:.4f}; {others}"
+        rows += [
+            [f"accuracy of {quality.examples} examples", text, "measured"],
+            ["loss", f"{quality.loss:.4g}", "measured"],
+        ]
+    if metrics.eer is not None:
+        rows.append(
+            ["accuracy per joule (EER)", f"{metrics.eer:.4g}; no rank", "measured accuracy over modelled joules"]
+        )
+    return table(["what", "value", "label"], rows, left=3)

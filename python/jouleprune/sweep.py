@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from .energy import Profile
+from .energy import Profile, price_workload
 from .errors import BudgetError
+from .estimate import as_profile
 from .plan import Plan, plan
 from .pruner import Pruner
 
-__all__ = ["SweepPoint", "sweep"]
+__all__ = ["Sweep", "SweepPoint", "sweep"]
 
 _BUDGETS = ("90%", "75%", "50%", "25%", "10%", "5%")
 
@@ -22,7 +25,8 @@ _BUDGETS = ("90%", "75%", "50%", "25%", "10%", "5%")
 @dataclass(frozen=True)
 class SweepPoint:
     """One budget of a sweep; ``plan`` is None where the budget cannot be reached, and ``minimum_j`` says how far one
-    can go."""
+    can go. Energies are modelled, in joules per inference; ``low_j`` and ``high_j`` are the interval of ``energy_j``.
+    """
 
     budget: str | float
     energy_j: float | None
@@ -30,6 +34,78 @@ class SweepPoint:
     importance_lost: float | None
     metric: float | None
     plan: Plan | None
+    low_j: float | None = None
+    high_j: float | None = None
+
+
+class Sweep(list[SweepPoint]):
+    """The points of a sweep, in the order of the budgets; prints and plots itself."""
+
+    def __init__(self, points: Sequence[SweepPoint], profile: str) -> None:
+        super().__init__(points)
+        self.profile = profile
+
+    def to_json(self) -> str:
+        """As JSON, schema 1; without the plans."""
+        names = [name for name in SweepPoint.__dataclass_fields__ if name != "plan"]
+        points = [{name: getattr(point, name) for name in names} for point in self]
+        return json.dumps({"schema": 1, "profile": self.profile, "label": "modelled", "points": points})
+
+    def to_svg(self) -> str:
+        """Importance lost, or the metric where every reached point has one, over joules; the same sweep gives the same
+        bytes.
+
+        Raises:
+            ValueError: no budget of the sweep could be reached.
+        """
+        from .report import interval_text, si
+        from .svg import Line, lines
+
+        reached = sorted((point for point in self if point.energy_j is not None), key=lambda point: point.energy_j or 0)
+        if not reached:
+            raise ValueError("plot: no budget of this sweep could be reached")
+        measured = all(point.metric is not None for point in reached)
+        name = "metric" if measured else "importance lost"
+        top = max(point.energy_j or 0.0 for point in reached)
+        scale, prefix = next((one for one in _SCALES if top >= one[0]), _SCALES[-1])
+        points = [
+            ((point.energy_j or 0.0) / scale, (point.metric if measured else point.importance_lost) or 0.0)
+            for point in reached
+        ]
+        hints = [
+            f"{point.budget}: {si(point.energy_j or 0.0, 'J')} ({interval_text(point.low_j, point.high_j, 'J')}), "
+            f"modelled; {name} {y:.4g}"
+            for point, (_, y) in zip(reached, points, strict=True)
+        ]
+        return lines(
+            [Line(name, points, hints=hints)],
+            title=f"{name} over energy on {self.profile}, modelled",
+            x_label=f"{prefix}J per inference on {self.profile}, modelled",
+            y_label=name,
+            from_zero=not measured,
+        )
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Writes :meth:`to_svg` to a file, as a whole or not at all.
+
+        Raises:
+            ValueError: another ending than .svg, or nothing to draw.
+            OSError: it cannot be written.
+        """
+        from .files import write
+
+        if not os.fspath(path).endswith(".svg"):
+            raise ValueError(f"plot: path: expected a file that ends with .svg, got {os.fspath(path)}")
+        write(path, self.to_svg())
+
+    def __str__(self) -> str:
+        from .report import sweep_table
+
+        return sweep_table(self)
+
+
+#: Of the joule, largest first.
+_SCALES = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
 
 
 def sweep(
@@ -40,7 +116,7 @@ def sweep(
     budgets: Sequence[str | float] = _BUDGETS,
     evaluate: Callable[[torch.nn.Module], float] | None = None,
     **options: Any,
-) -> list[SweepPoint]:
+) -> Sweep:
     """Joules and importance lost (or a metric) over budgets; the model itself is not changed.
 
     Args:
@@ -49,10 +125,11 @@ def sweep(
         evaluate: called with a pruned copy of the model per budget; what it returns is kept as ``metric``.
         options: further arguments of :func:`jouleprune.plan`.
     """
+    device = as_profile(profile)
     points = []
     for budget in budgets:
         try:
-            candidate = plan(model, example_inputs, energy=budget, profile=profile, **options)
+            candidate = plan(model, example_inputs, energy=budget, profile=device, **options)
         except BudgetError as error:
             if error.minimum_j != error.minimum_j:  # NaN: the budget itself is malformed
                 raise
@@ -61,8 +138,10 @@ def sweep(
         metric = None
         if evaluate is not None:
             pruned = copy.deepcopy(model)
-            Pruner(pruned, example_inputs, plan=candidate, profile=profile).prune_now()
+            Pruner(pruned, example_inputs, plan=candidate, profile=device).prune_now()
             metric = float(evaluate(pruned))
         lost = sum(layer.importance_lost for layer in candidate.layers)
-        points.append(SweepPoint(budget, candidate.energy_j, candidate.minimum_j, lost, metric, candidate))
-    return points
+        priced = price_workload(candidate.workload, device)
+        ends = priced.low_j, priced.high_j
+        points.append(SweepPoint(budget, candidate.energy_j, candidate.minimum_j, lost, metric, candidate, *ends))
+    return Sweep(points, device.name)

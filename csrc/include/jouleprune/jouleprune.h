@@ -1,7 +1,10 @@
 // Everything: energy model, meters, plan, modules, pruning, ops, errors.
 #pragma once
 #include <jouleprune/count.h>
+#include <jouleprune/density_curves.h>
+#include <jouleprune/device_use.h>
 #include <jouleprune/energy.h>
+#include <jouleprune/energy_terms.h>
 #include <jouleprune/error.h>
 #include <jouleprune/marginals.h>
 #include <jouleprune/meters.h>

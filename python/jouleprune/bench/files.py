@@ -1,14 +1,11 @@
-"""Result files: written beside their place, then renamed, so that no reader ever finds half of one."""
+"""Result files of the benchmark."""
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
-import os
-import tempfile
-from pathlib import Path
 
+from ..files import write
 from .results import Report
 
 __all__ = ["as_csv", "write"]
@@ -18,25 +15,6 @@ _COLUMNS = (
     "low_quartile_s", "high_quartile_s", "samples", "dropped", "speed", "speed_low_quartile", "speed_high_quartile",
     "speed_low_95", "speed_high_95", "gflops", "peak_share", "relative_error", "reason",
 )  # fmt: skip
-
-
-def write(path: Path, content: str | bytes) -> None:
-    """Replaces the file at ``path`` at once, or leaves it as it was.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    handle, beside = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(beside)
-        raise
 
 
 def as_csv(report: Report) -> str:
@@ -63,9 +41,3 @@ def as_csv(report: Report) -> str:
                 }  # fmt: skip
             writer.writerow(line)
     return out.getvalue()
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

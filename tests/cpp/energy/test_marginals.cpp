@@ -95,6 +95,7 @@ TEST(BreakEvens, AreTheLastDensityThatPays) {
         Entry pruned = entry;
         pruned.kernel = row.kernel;
         pruned.layout = row.layout;
+        pruned.pattern = row.layout == "bsr" ? "16x16" : "unstructured";
         pruned.nnz = last;
         EXPECT_LE(joules(pruned, profile), joules(entry, profile)) << row.kernel;
         if (last == entry.weight_elements) continue;
