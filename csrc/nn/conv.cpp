@@ -139,7 +139,7 @@ void SwitchableConvImpl<D, Derived, Sparse>::pretty_print(std::ostream& stream) 
 template <size_t D, class Derived, class Sparse>
 void SwitchableConvImpl<D, Derived, Sparse>::load(torch::serialize::InputArchive& archive) {
   at::Tensor found;
-  if (archive.try_read("values", found)) {
+  if (archive.try_read("values", found) || archive.try_read("blocks", found)) {
     Sparse loaded(options);
     loaded->load(archive);
     loaded->train(this->is_training());
@@ -163,17 +163,17 @@ void SwitchableConvImpl<D, Derived, Sparse>::load(torch::serialize::InputArchive
 
 template <size_t D, class Derived, class Sparse>
 void SwitchableConvImpl<D, Derived, Sparse>::to(torch::Device device, torch::Dtype dtype, bool non_blocking) {
-  move_tensors(*this, device, dtype, non_blocking);
+  sparse_ ? sparse_->to(device, dtype, non_blocking) : move_tensors(*this, device, dtype, non_blocking);
 }
 
 template <size_t D, class Derived, class Sparse>
 void SwitchableConvImpl<D, Derived, Sparse>::to(torch::Dtype dtype, bool non_blocking) {
-  move_tensors(*this, std::nullopt, dtype, non_blocking);
+  sparse_ ? sparse_->to(dtype, non_blocking) : move_tensors(*this, std::nullopt, dtype, non_blocking);
 }
 
 template <size_t D, class Derived, class Sparse>
 void SwitchableConvImpl<D, Derived, Sparse>::to(torch::Device device, bool non_blocking) {
-  move_tensors(*this, device, std::nullopt, non_blocking);
+  sparse_ ? sparse_->to(device, non_blocking) : move_tensors(*this, device, std::nullopt, non_blocking);
 }
 
 template <size_t D, class Derived, class Sparse>
@@ -188,7 +188,7 @@ at::Tensor SwitchableConvImpl<D, Derived, Sparse>::to_dense() const {
 }
 
 template <size_t D, class Derived, class Sparse>
-void SwitchableConvImpl<D, Derived, Sparse>::switch_to_sparse(const std::string& layout, const std::optional<at::Tensor>& mask) {
+void SwitchableConvImpl<D, Derived, Sparse>::switch_to_layout(const std::string& layout, const std::optional<at::Tensor>& mask) {
   const std::string op = name_of("::switch_to_sparse");
   TORCH_CHECK_VALUE(!is_sparse(), op, ": the layer runs sparse already");
   Sparse made(options);  // refuses what has no kernel before anything changes
@@ -198,7 +198,21 @@ void SwitchableConvImpl<D, Derived, Sparse>::switch_to_sparse(const std::string&
     assign_parameter(made->bias, bias.detach().clone());
     made->bias.set_requires_grad(bias.requires_grad());
   }
-  made->train(this->is_training());
+  switch_to_sparse(made);
+}
+
+template <size_t D, class Derived, class Sparse>
+void SwitchableConvImpl<D, Derived, Sparse>::switch_to_sparse(const Sparse& made) {
+  const std::string op = name_of("::switch_to_sparse");
+  TORCH_CHECK_VALUE(!is_sparse(), op, ": the layer runs sparse already");
+  const auto& sizes = made->options;
+  TORCH_CHECK_VALUE(sizes.in_channels() == options.in_channels() && sizes.out_channels() == options.out_channels() &&
+                        sizes.groups() == options.groups() && *sizes.kernel_size() == *options.kernel_size() &&
+                        sizes.bias() == options.bias(),
+                    op, ": made: expected a layer [", options.in_channels(), " -> ", options.out_channels(), "], kernel ",
+                    options.kernel_size(), ", groups ", options.groups(), ", bias ", options.bias(), ", got [", sizes.in_channels(),
+                    " -> ", sizes.out_channels(), "], kernel ", sizes.kernel_size(), ", groups ", sizes.groups(), ", bias ", sizes.bias());
+  made.ptr()->train(this->is_training());
   drop_tensors();
   adopt_sparse(made.ptr());
 }
@@ -209,7 +223,7 @@ void SwitchableConvImpl<D, Derived, Sparse>::switch_to_dense() {
   const auto sparse = sparse_;
   const auto dense = sparse->to_dense().detach().clone();
   drop_tensors();
-  weight = this->register_parameter("weight", dense, sparse->values.requires_grad());
+  weight = this->register_parameter("weight", dense, sparse->values.defined() && sparse->values.requires_grad());
   bias = this->register_parameter("bias", sparse->bias, sparse->bias.defined() && sparse->bias.requires_grad());
 }
 
@@ -224,11 +238,19 @@ void SwitchableConvImpl<D, Derived, Sparse>::drop_tensors() {
 template <size_t D, class Derived, class Sparse>
 void SwitchableConvImpl<D, Derived, Sparse>::adopt_sparse(std::shared_ptr<typename Sparse::Impl> sparse) {
   sparse_ = std::move(sparse);
-  this->register_parameter("values", sparse_->values, sparse_->values.requires_grad());
-  this->register_buffer("col_indices", sparse_->col_indices);
-  this->register_buffer("row_offsets", sparse_->row_offsets);
-  this->register_buffer("key", sparse_->key);
-  bias = this->register_parameter("bias", sparse_->bias, sparse_->bias.defined() && sparse_->bias.requires_grad());
+  for (const auto& parameter : sparse_->named_parameters(/*recurse=*/false)) {
+    this->register_parameter(parameter.key(), parameter.value(), parameter.value().requires_grad());
+  }
+  for (const auto& buffer : sparse_->named_buffers(/*recurse=*/false)) {
+    this->register_buffer(buffer.key(), buffer.value());
+  }
+  if (!sparse_->bias.defined()) this->register_parameter("bias", at::Tensor(), /*requires_grad=*/false);
+  bias = sparse_->bias;
+}
+
+void Conv2dImpl::switch_to_sparse(const PackOptions& packing) {
+  TORCH_CHECK_VALUE(!is_sparse(), "Conv2d::switch_to_sparse: the layer runs sparse already");
+  switch_to_sparse(SparseConv2d::pack(weight, bias, options, packing));
 }
 
 template class SwitchableConvImpl<1, Conv1dImpl, SparseConv1d>;

@@ -2,7 +2,6 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <jouleprune/ops.h>
@@ -12,6 +11,7 @@
 #include "formats/bsr.h"
 #include "kernels/bsr_int8/bsr_int8_kernels.h"
 #include "nn/csr_weight.h"
+#include "nn/int8_members.h"
 
 namespace jouleprune::nn {
 namespace {
@@ -62,18 +62,11 @@ at::Tensor unpacked_bsr(const SparseLinearImpl& layer) {
 }
 
 void empty_as_int8(SparseLinearImpl& layer) {
-  const int64_t rows = layer.options.out_features, quads = kernels::bsr_int8::quads_of(layer.options.in_features);
-  layer.blocks = at::empty({0, kInt8Block[0], kInt8Block[1]}, at::kChar);
-  layer.block_columns = at::empty({0}, at::kInt);
-  layer.block_row_offsets = at::zeros({rows + 1}, at::kInt);
-  layer.key = key_tensor(formats::csr_key({rows, quads, 0, nullptr, layer.block_row_offsets.const_data_ptr<int32_t>()}));
-  layer.scales = at::ones({rows});
-  layer.input_scale = at::zeros({1});
+  start_empty_int8(layer, layer.options.out_features, kernels::bsr_int8::quads_of(layer.options.in_features));
 }
 
 void pack_as_int8(SparseLinearImpl& layer, const at::Tensor& weight, const std::optional<at::Tensor>& mask) {
-  std::tie(layer.blocks, layer.block_columns, layer.block_row_offsets, layer.key, layer.scales) = pack_bsr_int8(weight, mask);
-  layer.input_scale = at::zeros({1});
+  pack_int8(layer, weight, mask);
 }
 
 at::Tensor multiply_int8(const SparseLinearImpl& layer, const at::Tensor& input, const std::optional<at::Tensor>& bias) {

@@ -5,10 +5,10 @@
 #include <jouleprune/value_errors.h>
 
 #include <algorithm>
-#include <cmath>
 #include <ostream>
 
 #include "nn/csr_members.h"
+#include "nn/int8_members.h"
 #include "nn/linear_layouts.h"
 
 namespace jouleprune::nn {
@@ -62,18 +62,6 @@ SparseLinear read_layer(torch::serialize::InputArchive& archive, const SparseLin
   }
   read->bias = read_bias(kLoad, archive, sizes.out_features, sizes.bias);
   return read;
-}
-
-/// The blocks stay: their scales and the bias change, which are buffers.
-void scale_int8(const char* op, SparseLinearImpl& layer, const at::Tensor& scale, const at::Tensor& shift) {
-  const at::NoGradGuard no_grad;
-  check_row_factors(op, layer.options.out_features, scale, shift);
-  if (!layer.bias.defined()) {
-    layer.bias = layer.register_buffer("bias", at::zeros({layer.options.out_features}, layer.scales.options()));
-  }
-  const auto factors = scale.to(layer.scales.device()).to(at::kDouble), added = shift.to(layer.scales.device()).to(at::kDouble);
-  layer.scales.copy_(layer.scales.to(at::kDouble) * factors);
-  layer.bias.copy_(layer.bias.to(at::kDouble) * factors + added);
 }
 
 }  // namespace
@@ -181,10 +169,7 @@ void SparseLinearImpl::scale_rows(const at::Tensor& scale, const at::Tensor& shi
 void SparseLinearImpl::fix_input_scale(std::optional<double> scale) {
   TORCH_CHECK_VALUE(is_int8(), "SparseLinear::fix_input_scale: expected a layer with dtype \"int8\", got layout ", options.layout,
                     " of ", values.defined() ? values.scalar_type() : blocks.scalar_type());
-  TORCH_CHECK_VALUE(!scale.has_value() || (*scale > 0 && std::isfinite(*scale)),
-                    "SparseLinear::fix_input_scale: scale: expected a positive number, got ", scale.value_or(0));
-  const at::NoGradGuard no_grad;
-  input_scale.fill_(scale.value_or(0));
+  fix_int8_input_scale("SparseLinear::fix_input_scale", *this, scale);
 }
 
 SparseLinear SparseLinear::pack(const at::Tensor& dense_weight, const at::Tensor& dense_bias, const PackOptions& options) {

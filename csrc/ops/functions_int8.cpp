@@ -15,6 +15,11 @@ using LinearBsrInt8 = Tensor(const Tensor& input, const Tensor& blocks, const Te
                              const Tensor& key, const Tensor& scales, const OptionalTensor& input_scale,
                              const OptionalTensor& prepacked, const OptionalTensor& bias, c10::SymInt in_features,
                              std::string_view activation);
+using Conv2dBsrInt8 = Tensor(const Tensor& input, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
+                             const Tensor& key, const Tensor& scales, const OptionalTensor& input_scale,
+                             const OptionalTensor& prepacked, const OptionalTensor& bias, c10::SymInt in_channels,
+                             at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation,
+                             int64_t groups, std::string_view activation);
 }  // namespace
 
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> pack_bsr_int8(const Tensor& weight, const OptionalTensor& mask) {
@@ -34,6 +39,15 @@ Tensor linear_bsr_int8(const Tensor& input, const Tensor& blocks, const Tensor& 
   static const auto op = find_op<LinearBsrInt8>("jouleprune::linear_bsr_int8");
   return op.call(input, blocks, block_columns, block_row_offsets, key, scales, input_scale, prepacked, bias, std::move(in_features),
                  activation);
+}
+
+Tensor conv2d_bsr_int8(const Tensor& input, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
+                       const Tensor& key, const Tensor& scales, const OptionalTensor& input_scale, const OptionalTensor& prepacked,
+                       const OptionalTensor& bias, c10::SymInt in_channels, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+                       at::IntArrayRef padding, at::IntArrayRef dilation, int64_t groups, std::string_view activation) {
+  static const auto op = find_op<Conv2dBsrInt8>("jouleprune::conv2d_bsr_int8");
+  return op.call(input, blocks, block_columns, block_row_offsets, key, scales, input_scale, prepacked, bias, std::move(in_channels),
+                 kernel_size, stride, padding, dilation, groups, activation);
 }
 
 }  // namespace jouleprune

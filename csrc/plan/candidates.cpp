@@ -29,6 +29,22 @@ bool made_of_quads(const select::Pattern& pattern) {
   return pattern.kind == select::Pattern::Kind::kBlock && pattern.c % kQuad == 0;
 }
 
+bool is_convolution(const Entry& entry) { return entry.op == "conv1d" || entry.op == "conv2d"; }
+
+/// Whether it is known which entries of the weight are neighbours in a quad: of a convolution channels at one tap.
+bool tells_quads(const Entry& entry) { return !is_convolution(entry) || entry.shape.size() > 2; }
+
+/// Columns of each input channel of a weight with `cols` columns; 1 where the shape does not go with them.
+int64_t taps_of(const Entry& entry, int64_t cols) {
+  if (!is_convolution(entry)) return 1;
+  int64_t taps = 1;
+  for (size_t i = 2; i < entry.shape.size(); ++i) {
+    if (entry.shape[i] < 1 || entry.shape[i] > cols / taps) return 1;
+    taps *= entry.shape[i];
+  }
+  return cols % taps == 0 ? taps : 1;
+}
+
 Form form_of(const Pricer& pricer, const std::string& kernel, const std::string& dtype,
              const std::vector<MeasuredLimit>& measured, const std::string& weight) {
   Form form{kernel, pricer.layout(kernel), dtype};
@@ -77,7 +93,7 @@ std::vector<select::Pattern> patterns_of(const Request& request, const PrunableW
 MatrixSize matrix_of(const Entry& entry) {
   if (!entry.shape.empty()) {
     const int64_t rows = entry.shape.front(), cols = rows > 0 ? entry.weight_elements / rows : 0;
-    if (rows >= 0 && rows * cols == entry.weight_elements) return {rows, cols};
+    if (rows >= 0 && rows * cols == entry.weight_elements) return {rows, cols, taps_of(entry, cols)};
   }
   const int64_t rows = entry.rows * entry.groups;
   if (rows * entry.cols == entry.weight_elements) return {rows, entry.cols};
@@ -92,7 +108,8 @@ std::vector<Form> pruned_forms(const Request& request, const PrunableWeight& wei
   }
   std::erase_if(forms, [&](const Form& form) {
     const bool unable = !weight.layouts.empty() && form.layout != "compressed" && !holds(weight.layouts, form.layout);
-    return unable || (form.kernel == kInt8Kernel && !made_of_quads(pattern));
+    const bool tells = made_of_quads(pattern) && tells_quads(request.workload.entries[entries.front()]);
+    return unable || (form.kernel == kInt8Kernel && !tells);
   });
   return forms;
 }

@@ -19,9 +19,10 @@ struct Form {
 /// Throws core::PatternError.
 std::vector<select::Pattern> patterns_of(const Request& request, const PrunableWeight& weight);
 
-/// Rows and columns of the weight matrix; {0, 0} when the entry does not tell.
+/// Rows and columns of the weight matrix, {0, 0} when the entry does not tell; of a convolution also how many columns each input
+/// channel has.
 struct MatrixSize {
-  int64_t rows = 0, cols = 0;
+  int64_t rows = 0, cols = 0, taps = 1;
 };
 MatrixSize matrix_of(const Entry& entry);
 

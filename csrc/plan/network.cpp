@@ -86,8 +86,8 @@ void Network::add_weight(const PrunableWeight& weight) {
   layer.unpruned = whole_forms(request_, weight, layer.entries, *pricer_);
   for (const select::Pattern& pattern : patterns_of(request_, weight)) {
     MatrixSize size = matrix_of(first);
-    if (pattern.kind == select::Pattern::Kind::kUnstructured) size = {1, first.weight_elements};
-    layer.units = select::Units(pattern, size.rows, size.cols);
+    if (pattern.kind == select::Pattern::Kind::kUnstructured) size = {1, first.weight_elements, 1};
+    layer.units = select::Units(pattern, size.rows, size.cols, size.taps);
     layer.forms.clear();
     if (layer.units.weights() == first.weight_elements) {
       layer.forms = pruned_forms(request_, weight, layer.entries, pattern, *pricer_);

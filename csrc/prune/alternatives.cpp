@@ -12,10 +12,13 @@
 namespace jouleprune::prune {
 namespace {
 
-/// Entries that blocks store.
+/// Entries that blocks store, of a convolution inputs at one tap.
 int64_t stored(const at::Tensor& kept, const nn::BlockSize& size) {
-  const auto blocks = nn::kept_blocks(kept.flatten(1), size);
-  return std::min(blocks.sum().item<int64_t>() * size[0] * size[1], kept.numel());
+  int64_t blocks = 0;
+  for (const auto& tap : kept.dim() > 2 ? kept.flatten(2).unbind(2) : std::vector<at::Tensor>{kept}) {
+    blocks += nn::kept_blocks(tap, size).sum().item<int64_t>();
+  }
+  return std::min(blocks * size[0] * size[1], kept.numel());
 }
 
 plan::KeptEntries kept_entries(const Candidate& candidate) {
@@ -25,7 +28,7 @@ plan::KeptEntries kept_entries(const Candidate& candidate) {
   const bool pruned = candidate.pattern != "dense";
   const auto pattern = pruned ? jouleprune::select::Pattern::parse(candidate.pattern) : jouleprune::select::Pattern{};
   if (pattern.kind == jouleprune::select::Pattern::Kind::kBlock) counts.in_blocks = stored(kept, {pattern.r, pattern.c});
-  if (kept.dim() == 2) counts.in_quads = stored(kept, kQuad);
+  if (kept.dim() == 2 || kept.dim() == 4) counts.in_quads = stored(kept, kQuad);
   return counts;
 }
 

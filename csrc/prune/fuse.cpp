@@ -64,13 +64,13 @@ std::optional<Layer> fusable(torch::nn::Module* module) {
   if (auto* ours = exactly<nn::LinearImpl>(module)) {
     linear(ours->sparse().get(), true);
   } else if (auto* ours = exactly<nn::Conv2dImpl>(module); ours != nullptr && ours->is_sparse()) {
-    layer = layer_of(*ours->sparse(), ours->sparse()->row_offsets.numel() - 1, true);
+    layer = layer_of(*ours->sparse(), ours->options.out_channels(), true);
   } else if (auto* ours = exactly<nn::Conv1dImpl>(module); ours != nullptr && ours->is_sparse()) {
     layer = layer_of(*ours->sparse(), ours->sparse()->row_offsets.numel() - 1, true);
   } else if (auto* sparse = exactly<nn::SparseConv1dImpl>(module)) {
     layer = layer_of(*sparse, sparse->row_offsets.numel() - 1, false);
   } else if (auto* sparse = exactly<nn::SparseConv2dImpl>(module)) {
-    layer = layer_of(*sparse, sparse->row_offsets.numel() - 1, false);
+    layer = layer_of(*sparse, sparse->options.out_channels(), false);
   } else {
     linear(exactly<nn::SparseLinearImpl>(module), false);
   }

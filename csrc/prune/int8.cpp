@@ -1,12 +1,15 @@
 #include "prune/int8.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/conv2d.h>
 #include <ATen/ops/linear.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 
+#include "nn/csr_weight.h"
+#include "prune/races.h"
 #include "prune/recording.h"
 #include "prune/watch.h"
 
@@ -18,8 +21,7 @@ constexpr double kMargin = 1.03;  // as in a race of two: below this the differe
 bool fits(const Candidate& candidate) {
   if (!candidate.obstacle.empty()) return false;
   torch::nn::Module* module = candidate.unit.place.module;
-  const bool linear = exactly<torch::nn::LinearImpl>(module) != nullptr || exactly<nn::LinearImpl>(module) != nullptr;
-  return linear && candidate.parameter.is_cpu() && candidate.parameter.scalar_type() != at::kDouble;
+  return (is_linear(module) || is_conv2d(module)) && candidate.parameter.is_cpu() && candidate.parameter.scalar_type() != at::kDouble;
 }
 
 /// The largest magnitude that each layer sees as its input fixes its scale.
@@ -30,22 +32,28 @@ void calibrate(const std::function<void()>& run, const NamedWeights& weights, st
     TORCH_CHECK_VALUE(std::isfinite(seen), "convert: calibration: '", weight, "' saw NaN or infinity in its input");
     largest[weight] = std::max(largest[weight], seen);
   });
-  TORCH_CHECK_VALUE(!largest.empty(), "convert: calibration: expected a callable that runs the module, but it ran no pruned Linear");
+  TORCH_CHECK_VALUE(!largest.empty(), "convert: calibration: expected a callable that runs the module, but it ran no pruned Linear or Conv2d");
   for (const auto& [weight, size] : largest) {
-    if (size > 0) layers[weight].twin->fix_input_scale(size / 127);
+    const double scale = size / 127;
+    if (size > 0) std::visit([&](const auto& twin) { twin.ptr()->fix_input_scale(scale); }, layers[weight].twin);
   }
+}
+
+at::Tensor dense_output(const LayerView& layer, const at::Tensor& input) {
+  const auto bias = layer.bias.defined() ? std::make_optional(layer.bias) : std::nullopt;
+  if (!layer.conv.has_value()) return at::linear(input, layer.weight, bias);
+  const auto& conv = *layer.conv;
+  return at::conv2d(input, layer.weight, bias, *conv.stride(), *nn::zero_padding(conv), *conv.dilation(), conv.groups());
 }
 
 /// How far each twin's outputs are from the layer's on its own inputs in one forward pass.
 std::map<std::string, std::string> errors(const Forward& forward, const NamedWeights& weights,
-                                          const std::map<std::string, at::Tensor>& biases, std::map<std::string, Int8Layer>& layers) {
+                                          const std::map<std::string, LayerView>& dense, std::map<std::string, Int8Layer>& layers) {
   std::map<std::string, std::pair<double, double>> wrong;
-  std::map<std::string, at::Tensor> dense(weights.begin(), weights.end());
   watch(forward.run, weights, [&](const std::string& weight, const WatchedCall& call) {
-    const at::Tensor& bias = biases.at(weight);
-    const auto output = at::linear(call.input, dense.at(weight), bias.defined() ? std::make_optional(bias) : std::nullopt).to(at::kDouble);
-    const auto twin = layers.at(weight).twin.ptr();
-    wrong[weight].first += (twin->forward(call.input).to(at::kDouble) - output).square().sum().item<double>();
+    const auto output = dense_output(dense.at(weight), call.input).to(at::kDouble);
+    const auto close = std::visit([&](const auto& twin) { return twin.ptr()->forward(call.input); }, layers.at(weight).twin);
+    wrong[weight].first += (close.to(at::kDouble) - output).square().sum().item<double>();
     wrong[weight].second += output.square().sum().item<double>();
   });
   std::map<std::string, std::string> told;
@@ -58,24 +66,36 @@ std::map<std::string, std::string> errors(const Forward& forward, const NamedWei
   return told;
 }
 
-/// All calls of the layer, by one kernel against dense.
-Race race_kernel(const Candidate& candidate, const Int8Layer& layer, const std::string& kernel, const Workload& workload,
-                 const Timer& timer, plan::TuningTable* tuning) {
-  Race sum;
+/// The layer's calls, to be timed.
+std::vector<RaceCase> cases_of(const Candidate& candidate, const Int8Layer& layer, const Workload& workload, const InputSizes& sizes) {
   const auto view = view_layer(candidate.unit);
+  RaceCase call = case_of(candidate, view);
+  call.input_scale = std::visit([](const auto& twin) { return twin.ptr()->input_scale; }, layer.twin);
+  std::vector<RaceCase> calls;
+  if (const auto seen = sizes.find(candidate.weight); seen != sizes.end()) {
+    for (const auto& input : seen->second) calls.emplace_back(call).input_sizes = input;
+    return calls;
+  }
   for (const auto& entry : workload.entries) {
-    if (entry.weight != candidate.weight) continue;
-    RaceCase call{view.weight, candidate.mask, view.bias, "linear", {entry.n, view.weight.size(1)}};
+    if (entry.weight != candidate.weight || view.conv.has_value()) continue;
+    calls.emplace_back(call).input_sizes = {entry.n, view.weight.size(1)};
+  }
+  return calls;
+}
+
+/// All of them by one kernel against dense.
+Race race_kernel(std::vector<RaceCase> calls, const std::string& kernel, const Timer& timer, plan::TuningTable* tuning) {
+  Race sum;
+  for (RaceCase& call : calls) {
     call.kernel = kernel;
-    call.input_scale = layer.twin->input_scale;
     sum += race(call, timer, tuning);
   }
   return sum;
 }
 
-void decide(const Candidate& candidate, Int8Layer& layer, const std::string& error, const Workload& workload, const Timer& timer,
+void decide(const std::vector<RaceCase>& calls, Int8Layer& layer, const std::string& error, const Timer& timer,
             plan::TuningTable* tuning) {
-  const auto run = [&](const char* kernel) { return race_kernel(candidate, layer, kernel, workload, timer, tuning); };
+  const auto run = [&](const char* kernel) { return race_kernel(calls, kernel, timer, tuning); };
   const Race int8 = run("bsr-int8"), csr = run("csr"), torch_int8 = run("torch-int8");
   if (int8.label.empty()) {
     layer.reason = "int8: the recorded pass does not run it";
@@ -99,19 +119,19 @@ std::map<std::string, Int8Layer> int8_layers(torch::nn::Module& module, const st
                                              const Workload& workload, const Forward& forward, const ConvertOptions& options) {
   const EvalMode eval_mode(module);
   std::map<std::string, Int8Layer> layers;
-  NamedWeights weights;
-  std::map<std::string, at::Tensor> biases;
+  NamedWeights weights, convolutions;
+  std::map<std::string, LayerView> dense;
   for (const auto& candidate : candidates) {
     if (!fits(candidate)) continue;
-    const auto view = view_layer(candidate.unit);
-    layers[candidate.weight].twin = nn::SparseLinear::pack(view.weight, view.bias, {.mask = candidate.mask, .dtype = "int8"});
-    layers[candidate.weight].twin->train(candidate.unit.place.module->is_training());
+    const auto view = dense.emplace(candidate.weight, view_layer(candidate.unit)).first->second;
+    layers[candidate.weight].twin = pack(view, {.mask = candidate.mask, .dtype = "int8"});
     weights.emplace_back(candidate.weight, candidate.parameter);
-    biases[candidate.weight] = view.bias;
+    if (view.conv.has_value()) convolutions.emplace_back(candidate.weight, candidate.parameter);
   }
   if (weights.empty()) return layers;
   if (options.calibration) calibrate(options.calibration, weights, layers);
-  const auto error = errors(forward, weights, biases, layers);
+  const auto error = errors(forward, weights, dense, layers);
+  const auto sizes = options.force ? InputSizes{} : conv_input_sizes(forward.run, convolutions);
   KeptTimes kept;
   for (const auto& candidate : candidates) {
     const auto layer = layers.find(candidate.weight);
@@ -120,7 +140,8 @@ std::map<std::string, Int8Layer> int8_layers(torch::nn::Module& module, const st
       layer->second.wanted = true;
       layer->second.reason = "bsr int8: forced; " + error.at(candidate.weight);
     } else {
-      decide(candidate, layer->second, error.at(candidate.weight), workload, options.timer, kept.table());
+      const auto calls = cases_of(candidate, layer->second, workload, sizes);
+      decide(calls, layer->second, error.at(candidate.weight), options.timer, kept.table());
     }
   }
   kept.save();

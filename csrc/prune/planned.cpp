@@ -105,7 +105,7 @@ std::vector<Candidate> planned_candidates(torch::nn::Module& module, const Maske
   return candidates;
 }
 
-nn::SparseLinear block_twin(const Candidate& candidate) {
+Twin block_twin(const Candidate& candidate) {
   const auto view = view_layer(candidate.unit);
   nn::PackOptions options{.mask = candidate.mask};
   if (candidate.pattern == "dense") {  // all weights are kept, in another number type
@@ -118,9 +118,7 @@ nn::SparseLinear block_twin(const Candidate& candidate) {
     options.layout = candidate.layout;
     options.block_size = nn::BlockSize{pattern.r, pattern.c};
   }
-  auto twin = nn::SparseLinear::pack(view.weight, view.bias, options);
-  twin->train(candidate.unit.place.module->is_training());
-  return twin;
+  return pack(view, options);
 }
 
 void check_budget(const Workload& workload, const std::vector<Candidate>& candidates, const std::vector<Decision>& decisions,

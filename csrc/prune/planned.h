@@ -10,8 +10,8 @@ namespace jouleprune::prune {
 /// plan's zeros.
 std::vector<Candidate> planned_candidates(torch::nn::Module& module, const MaskedPlan& plan);
 
-/// The layer that takes the place of a Linear which the plan runs in blocks of its pattern, or in int8. The candidate has no obstacle.
-nn::SparseLinear block_twin(const Candidate& candidate);
+/// The layer that takes the place of one which the plan runs in int8, or of a Linear in blocks of its pattern. The candidate has no obstacle.
+Twin block_twin(const Candidate& candidate);
 
 /// Throws BudgetError when the network as the decisions leave it would cost more than the plan's budget: a layer had to deviate.
 /// `workload`: recorded dense.

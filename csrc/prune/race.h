@@ -23,8 +23,10 @@ struct RaceCase {
   std::vector<int64_t> input_sizes;
   std::array<int64_t, 2> stride = {1, 1}, padding = {0, 0}, dilation = {1, 1};
   int64_t groups = 1;
-  std::string kernel = "csr";      // of a linear also "bsr-int8", and "torch-int8": torch's own dynamic int8 of the dense weight
-  at::Tensor input_scale{};        // of bsr-int8; undefined: a scale per row
+  // Of a linear or conv2d also "bsr-int8", and "torch-int8": torch's own int8 of the dense weight (dynamic; of a convolution, for which
+  // there is no such thing, static between a quantisation and its inverse).
+  std::string kernel = "csr";
+  at::Tensor input_scale{};        // of bsr-int8; undefined: a scale per row, or image
 };
 
 /// Seconds per forward pass of one layer, all its calls.

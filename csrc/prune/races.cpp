@@ -31,17 +31,6 @@ Race by_cost(const Members& unit, const Workload& workload) {
   return race;
 }
 
-RaceCase case_of(const Candidate& candidate, const LayerView& layer) {
-  RaceCase call{layer.weight, candidate.mask, layer.bias, layer.op, {}};
-  if (layer.conv.has_value()) {
-    call.stride = {(*layer.conv->stride())[0], (*layer.conv->stride())[1]};
-    call.dilation = {(*layer.conv->dilation())[0], (*layer.conv->dilation())[1]};
-    call.padding = *nn::zero_padding(*layer.conv);
-    call.groups = layer.conv->groups();
-  }
-  return call;
-}
-
 /// Products with a matrix, or of attention with thirds of it, which come in order.
 Race race_linear(const Candidate& candidate, const LayerView& layer, const Workload& workload, const Timer& timer,
                  plan::TuningTable* tuning) {
@@ -135,6 +124,17 @@ Race race_unit(const Members& unit, const Workload& workload, const InputSizes& 
 }
 
 }  // namespace
+
+RaceCase case_of(const Candidate& candidate, const LayerView& layer) {
+  RaceCase call{layer.weight, candidate.mask, layer.bias, layer.op, {}};
+  if (layer.conv.has_value()) {
+    call.stride = {(*layer.conv->stride())[0], (*layer.conv->stride())[1]};
+    call.dilation = {(*layer.conv->dilation())[0], (*layer.conv->dilation())[1]};
+    call.padding = *nn::zero_padding(*layer.conv);
+    call.groups = layer.conv->groups();
+  }
+  return call;
+}
 
 std::map<std::string, Race> run_races(torch::nn::Module& module, const std::vector<Candidate>& candidates, const Workload& workload,
                                       const Forward& forward, const Timer& timer) {

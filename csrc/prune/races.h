@@ -13,6 +13,9 @@ namespace jouleprune::prune {
 std::map<std::string, Race> run_races(torch::nn::Module& module, const std::vector<Candidate>& candidates, const Workload& workload,
                                       const Forward& forward, const Timer& timer);
 
+/// A call of the layer, its input sizes left open.
+RaceCase case_of(const Candidate& candidate, const LayerView& layer);
+
 /// Kept entries of the rows that a recorded call uses: attention may multiply by thirds of a weight.
 int64_t kept_in(const Entry& entry, const Candidate& candidate);
 

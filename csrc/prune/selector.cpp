@@ -118,7 +118,7 @@ Prunable find_prunable(torch::nn::Module& module, const Workload& workload, cons
   return found;
 }
 
-/// What convert() can make of the layer that holds the weight: a Linear on the CPU runs blocks and int8 too.
+/// What convert() can make of the layer that holds the weight: a Linear on the CPU runs blocks and int8 too, a Conv2d int8.
 void set_freedom(torch::nn::Module& module, const PrunerOptions& options, plan::PrunableWeight& weight) {
   const at::Tensor parameter = module.named_parameters()[weight.name];
   weight.layouts = {"csr"};

@@ -32,6 +32,10 @@ bool is_linear(torch::nn::Module* module) {
   return exactly<torch::nn::LinearImpl>(module) != nullptr || exactly<nn::LinearImpl>(module) != nullptr;
 }
 
+bool is_conv2d(torch::nn::Module* module) {
+  return exactly<torch::nn::Conv2dImpl>(module) != nullptr || exactly<nn::Conv2dImpl>(module) != nullptr;
+}
+
 bool is_dense_attention(torch::nn::Module* module) {
   const auto* ours = exactly<nn::MultiheadAttentionImpl>(module);
   return exactly<torch::nn::MultiheadAttentionImpl>(module) != nullptr || (ours != nullptr && !ours->is_sparse());
@@ -49,7 +53,7 @@ bool takes_blocks(torch::nn::Module& root, const at::Tensor& parameter) {
   if (places.size() != 1 || !holds_weight(places.front()) || parameter.is_cuda()) return false;
   const Place place = unit_of(root, places.front()).place;
   const bool one_of_several = dynamic_cast<nn::Matrices*>(place.parent) != nullptr || switches_several(place.parent);
-  return is_linear(place.module) && !one_of_several;
+  return is_conv2d(place.module) || (is_linear(place.module) && !one_of_several);
 }
 
 Unit unit_of(torch::nn::Module& root, const Place& place) {
@@ -124,11 +128,21 @@ void run_sparse(const Place& place, const nn::Masks& masks, const std::set<std::
   }
 }
 
-void run_as(const Place& place, const nn::SparseLinear& made) {
-  if (auto* linear = exactly<nn::LinearImpl>(place.module)) {
-    linear->switch_to_sparse(made);
+Twin pack(const LayerView& layer, const nn::PackOptions& options) {
+  if (layer.conv.has_value()) return nn::SparseConv2d::pack(layer.weight, layer.bias, *layer.conv, options);
+  return nn::SparseLinear::pack(layer.weight, layer.bias, options);
+}
+
+void run_as(const Place& place, const Twin& made) {
+  std::visit([&](const auto& layer) { layer.ptr()->train(place.module->is_training()); }, made);
+  auto* linear = exactly<nn::LinearImpl>(place.module);
+  auto* conv = exactly<nn::Conv2dImpl>(place.module);
+  if (linear != nullptr) {
+    linear->switch_to_sparse(std::get<nn::SparseLinear>(made));
+  } else if (conv != nullptr) {
+    conv->switch_to_sparse(std::get<nn::SparseConv2d>(made));
   } else {
-    replace(place, made);
+    std::visit([&](const auto& layer) { replace(place, layer); }, made);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <typeinfo>
+#include <variant>
 #include <vector>
 
 #include "prune/layers.h"
@@ -37,7 +38,11 @@ bool is_linear(torch::nn::Module* module);
 /// A multi-head attention, torch's or ours while it is dense: its projection `out_proj` is a child whose weight it reads.
 bool is_dense_attention(torch::nn::Module* module);
 
-/// Whether the layer that holds the parameter can run it in blocks, or in int8: a Linear on the CPU that is called by itself.
+/// A Conv2d, torch's or ours.
+bool is_conv2d(torch::nn::Module* module);
+
+/// Whether the layer that holds the parameter can run it in blocks, or in int8: a Linear on the CPU that is called by itself, or a
+/// Conv2d there, for which no kernel takes blocks other than int8's.
 bool takes_blocks(torch::nn::Module& root, const at::Tensor& parameter);
 
 /// The recurrent layer or attention of torch inside one of ours that is dense, or the module itself.
@@ -57,7 +62,10 @@ nn::SparseGRU sparse_twin(const torch::nn::GRUImpl& dense, const nn::Masks& mask
 
 /// Makes weights of the unit run in layout csr: switches ours, replaces torch's in its container. The place must have no obstacle.
 void run_sparse(const Place& place, const nn::Masks& masks, const std::set<std::string>& sparse);
-/// Makes a Linear run as `made`.
-void run_as(const Place& place, const nn::SparseLinear& made);
+/// What takes the place of a Linear or a Conv2d: the weight in blocks, or in int8.
+using Twin = std::variant<nn::SparseLinear, nn::SparseConv2d>;
+Twin pack(const LayerView& layer, const nn::PackOptions& options);
+/// Makes the layer run as `made`, in the layer's mode.
+void run_as(const Place& place, const Twin& made);
 
 }  // namespace jouleprune::prune

@@ -22,13 +22,13 @@ bool bit(const std::vector<uint8_t>& bits, int64_t i) { return (bits[static_cast
 void set_bit(std::vector<uint8_t>& bits, int64_t i) { bits[static_cast<size_t>(i / 8)] |= static_cast<uint8_t>(1u << (i % 8)); }
 }  // namespace
 
-Units::Units(Pattern pattern, int64_t rows, int64_t cols) : pattern_(pattern), rows_(rows), cols_(cols) {
+Units::Units(Pattern pattern, int64_t rows, int64_t cols, int64_t taps) : pattern_(pattern), rows_(rows), cols_(cols), taps_(taps) {
   switch (pattern.kind) {
     case Pattern::Kind::kUnstructured:
       count_ = rows * cols;
       break;
     case Pattern::Kind::kBlock:
-      across_ = ceil_div(cols, pattern.c);
+      across_ = ceil_div(inputs(), pattern.c) * taps;
       count_ = ceil_div(rows, pattern.r) * across_;
       break;
     case Pattern::Kind::kNofM:
@@ -39,19 +39,19 @@ Units::Units(Pattern pattern, int64_t rows, int64_t cols) : pattern_(pattern), r
 }
 
 bool Units::alike() const {
-  return pattern_.kind != Pattern::Kind::kBlock || (rows_ % pattern_.r == 0 && cols_ % pattern_.c == 0);
+  return pattern_.kind != Pattern::Kind::kBlock || (rows_ % pattern_.r == 0 && inputs() % pattern_.c == 0);
 }
 
 Units::Extent Units::extent(int64_t unit) const {
-  const int64_t row = unit / across_ * pattern_.r, col = unit % across_ * pattern_.c;
-  return {row, col, std::min(pattern_.r, rows_ - row), std::min(pattern_.c, cols_ - col)};
+  const int64_t row = unit / across_ * pattern_.r, input = unit % across_ / taps_ * pattern_.c;
+  return {row, input * taps_ + unit % taps_, std::min(pattern_.r, rows_ - row), std::min(pattern_.c, inputs() - input)};
 }
 
 int64_t Units::size(int64_t unit, Measure measure) const {
   if (pattern_.kind != Pattern::Kind::kBlock) return measure == Measure::kQuads ? kQuad : 1;
   if (measure == Measure::kStored) return pattern_.r * pattern_.c;
   const Extent block = extent(unit);
-  return block.rows * (measure == Measure::kQuads ? ceil_div(block.cols, kQuad) * kQuad : block.cols);
+  return block.rows * (measure == Measure::kQuads ? ceil_div(block.inputs, kQuad) * kQuad : block.inputs);
 }
 
 int64_t Units::largest(Measure measure) const { return count_ == 0 ? 0 : size(0, measure); }
@@ -67,11 +67,12 @@ int64_t Units::units_for(int64_t least) const {
   if (alike()) return std::min(ceil_div(least, largest(Measure::kWeights)), count_ + 1);
   // The smallest first: the corner, then the two edges by their size, then whole blocks.
   const int64_t down = ceil_div(rows_, pattern_.r), edge_rows = rows_ - (down - 1) * pattern_.r;
-  const int64_t edge_cols = cols_ - (across_ - 1) * pattern_.c;
-  std::vector<std::pair<int64_t, int64_t>> kinds = {{edge_rows * edge_cols, 1},  // size, how many
-                                                    {edge_rows * pattern_.c, across_ - 1},
-                                                    {pattern_.r * edge_cols, down - 1},
-                                                    {pattern_.r * pattern_.c, (down - 1) * (across_ - 1)}};
+  const int64_t whole = across_ - taps_;  // blocks in a row that have all their inputs
+  const int64_t edge_inputs = inputs() - whole / taps_ * pattern_.c;
+  std::vector<std::pair<int64_t, int64_t>> kinds = {{edge_rows * edge_inputs, taps_},  // size, how many
+                                                    {edge_rows * pattern_.c, whole},
+                                                    {pattern_.r * edge_inputs, (down - 1) * taps_},
+                                                    {pattern_.r * pattern_.c, (down - 1) * whole}};
   std::sort(kinds.begin(), kinds.end());
   int64_t units = 0;
   for (const auto& [size, number] : kinds) {
@@ -114,7 +115,10 @@ UnitScores Units::scores(std::span<const float> importance, std::string_view nam
     std::vector<double> sums(static_cast<size_t>(across_));
     for (int64_t row = 0; row < rows_; ++row) {
       const float* scores = importance.data() + row * cols_;
-      for (int64_t col = 0; col < cols_; ++col) sums[static_cast<size_t>(col / pattern_.c)] += static_cast<double>(scores[col]);
+      for (int64_t input = 0; input < inputs(); ++input) {
+        double* blocks = sums.data() + input / pattern_.c * taps_;
+        for (int64_t tap = 0; tap < taps_; ++tap) blocks[tap] += static_cast<double>(*scores++);
+      }
       if ((row + 1) % pattern_.r != 0 && row + 1 != rows_) continue;
       for (double& sum : sums) made.own.push_back(as_score(std::exchange(sum, 0)));
     }
@@ -139,7 +143,7 @@ std::vector<uint8_t> Units::mask(const std::vector<uint8_t>& kept, std::span<con
     if (!bit(kept, unit)) continue;
     const Extent block = extent(unit);
     for (int64_t row = block.row; row < block.row + block.rows; ++row) {
-      for (int64_t col = block.col; col < block.col + block.cols; ++col) set_bit(bits, row * cols_ + col);
+      for (int64_t i = 0; i < block.inputs; ++i) set_bit(bits, row * cols_ + block.col + i * taps_);
     }
   }
   return bits;

@@ -24,15 +24,17 @@ struct UnitScores {
 };
 
 /// Units of a weight W[rows, cols], row-major; a convolution's W is its weight [out, in / groups, kh, kw] with the last three
-/// as one, which is the order of im2col. In number:
+/// as one, which is the order of im2col: each input (channel) has `taps` = kh x kw columns. In number:
 ///   unstructured  rows x cols: single weights
-///   block         ceil(rows / r) x ceil(cols / c): blocks, the last ones smaller where r or c does not divide
-///   n:m           per row and group of m inputs the n most important weights (the last group may be smaller); the others
+///   block         ceil(rows / r) x ceil(cols / taps / c) x taps: blocks of r outputs and c neighbouring inputs at one tap, the
+///                 last ones smaller where r or c does not divide
+///   n:m           per row and group of m columns the n most important weights (the last group may be smaller); the others
 ///                 go with the decision to prune at all
 class Units {
  public:
   Units() = default;
-  Units(Pattern pattern, int64_t rows, int64_t cols);
+  /// `taps` divides cols.
+  Units(Pattern pattern, int64_t rows, int64_t cols, int64_t taps = 1);
 
   const Pattern& pattern() const { return pattern_; }
   int64_t count() const { return count_; }
@@ -56,8 +58,9 @@ class Units {
   int64_t index(int64_t unit, std::span<const float> importance) const;
 
  private:
+  /// Inputs are `taps_` columns apart; `col` is that of the first.
   struct Extent {
-    int64_t row = 0, col = 0, rows = 0, cols = 0;
+    int64_t row = 0, col = 0, rows = 0, inputs = 0;
   };
   Extent extent(int64_t unit) const;  // of a block, within the weight
   /// Of n:m: calls `visit(first weight of the row, which of the row's weights are units)`, row by row.
@@ -65,8 +68,10 @@ class Units {
   void for_each_row(std::span<const float> importance, Visit visit) const;
 
   Pattern pattern_;
-  int64_t rows_ = 0, cols_ = 0, count_ = 0;
-  int64_t across_ = 0;  // blocks, or groups of m, in a row
+  int64_t inputs() const { return cols_ / taps_; }
+
+  int64_t rows_ = 0, cols_ = 0, taps_ = 1, count_ = 0;
+  int64_t across_ = 0;  // blocks (those of an input at all taps side by side), or groups of m, in a row
 };
 
 /// What the `kept` first units of a ranking hold.

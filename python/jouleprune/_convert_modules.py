@@ -7,7 +7,7 @@ import copy
 import torch
 
 from ._convert_candidates import Candidate
-from .layers import Unit, replace_module, sparse_twin, unit_of
+from .layers import Unit, int8_twin, replace_module, sparse_twin, unit_of
 from .nn import SparseLinear
 from .ops import unpack_mask
 from .patterns import block_size
@@ -30,13 +30,14 @@ def sparse_module(model: torch.nn.Module, weights: list[str], plan: Plan | None)
 
 
 def block_module(model: torch.nn.Module, layer: Candidate, plan: Plan | None) -> torch.nn.Module:
-    """The stand-in for a Linear that the plan runs in blocks: of its pattern, or of int8."""
+    """The stand-in for a layer that the plan runs in blocks: of int8, or of a Linear also of its pattern."""
     module = known_unit(model, layer.weight).module
-    assert isinstance(module, torch.nn.Linear)
+    assert isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
     full = torch.ones_like(module.weight, dtype=torch.bool) if layer.mask_is_full else None
     mask = _planned_mask(module.weight, layer.weight, plan) if full is None else full
     if layer.kernel == INT8_KERNEL:
-        return SparseLinear.from_dense(module, dtype="int8", mask=mask)
+        return int8_twin(module, mask)
+    assert isinstance(module, torch.nn.Linear)
     return SparseLinear.from_dense(module, layout="bsr", block_size=block_size(layer.pattern), mask=mask)
 
 

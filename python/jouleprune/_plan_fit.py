@@ -66,8 +66,9 @@ def _units(pattern: str, shape: torch.Size) -> int:
         return weights
     rows = shape[0]
     cols = weights // max(1, rows)
-    if size is not None:
-        return -(-rows // size[0]) * -(-cols // size[1])
+    if size is not None:  # of a convolution channels at one tap
+        taps = shape[2:].numel()
+        return -(-rows // size[0]) * -(-(cols // max(1, taps)) // size[1]) * taps
     return rows * (cols // int(m) * int(n) + min(int(n), cols % int(m)))
 
 

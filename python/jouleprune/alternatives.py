@@ -58,7 +58,7 @@ def _of_weight(
         pattern,
         int(kept.sum()),
         None if block is None else _stored(kept, *block),
-        _stored(kept, 1, _QUAD) if weight.dim() == 2 else None,
+        _in_quads(kept),
         profile,
         tuning.table,
         torch.get_num_threads(),
@@ -66,6 +66,12 @@ def _of_weight(
 
 
 def _stored(kept: torch.Tensor, r: int, c: int) -> int:
-    """Entries that blocks of r x c store."""
-    blocks = kept_blocks(kept.reshape(kept.shape[0], -1), r, c)
-    return min(int(blocks.sum()) * r * c, kept.numel())
+    """Entries that blocks of r x c store, of a convolution c channels at one tap."""
+    taps = kept.flatten(2).unbind(2) if kept.dim() > 2 else (kept,)
+    blocks = sum(int(kept_blocks(tap, r, c).sum()) for tap in taps)
+    return min(blocks * r * c, kept.numel())
+
+
+def _in_quads(kept: torch.Tensor) -> int | None:
+    """Entries as int8 stores them, of layers that it runs."""
+    return _stored(kept, 1, _QUAD) if kept.dim() in (2, 4) else None

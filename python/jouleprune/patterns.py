@@ -61,7 +61,8 @@ def freedom_of(model: torch.nn.Module, weight: str, dtypes: Sequence[str], patte
     """What ``convert`` can make of the module that holds the weight."""
     unit = unit_of(model, weight)
     parameter = model.get_parameter(weight)
-    plain = unit is not None and isinstance(unit.module, torch.nn.Linear) and parameter.device.type != "cuda"
-    if not plain or why_not_convertible(model, weight):
+    # A convolution runs blocks in int8 alone; no kernel offers to run them otherwise.
+    takes_blocks = unit is not None and isinstance(unit.module, torch.nn.Linear | torch.nn.Conv2d)
+    if not takes_blocks or parameter.device.type == "cuda" or why_not_convertible(model, weight):
         return Freedom(pattern, ("csr",), ())
     return Freedom(pattern, ("csr", "bsr"), tuple(dtypes) if parameter.dtype != torch.float64 else ())

@@ -188,15 +188,16 @@ def plan(
         energy: "N%" of the unmasked dense network, or joules per inference.
         profile: device profile: a ``Profile``, a built-in name, a path, or a dict.
         pattern: "unstructured"; "RxC", whole blocks of R outputs x C inputs ("16x1", "1x4", "16x16"; of a convolution
-            the inputs are channel, then row and column of its kernel); "N:M", at most N of M neighbouring inputs
-            ("2:4"); "auto", for each layer the one of unstructured, 1x4, 16x1, 16x4, 16x16 and dense that loses least
-            importance within the budget.
+            C channels at one tap of its kernel); "N:M", at most N of M neighbouring inputs ("2:4"; of a convolution in
+            the order channel, row, column); "auto", for each layer the one of unstructured, 1x4, 16x1, 16x4, 16x16 and
+            dense that loses least importance within the budget.
         importance: "lamp" (default), "magnitude" (w^2), "gradient" (|g|), "taylor" (|w g|), or a callable
             ``(name, weight, grad) -> scores``; higher scores are kept.
         ignored_layers: modules, or names of modules or weights, that stay dense.
         min_density: least share of weights to keep, for all layers or by layer name.
-        dtype: number types that layers may run in beside their own: "int8", for Linear layers on the CPU in patterns of
-            quads ("1x4", "16x4", ...) or whole. Outputs are then close, not equal: see ``convert(dtype="int8")``.
+        dtype: number types that layers may run in beside their own: "int8", for Linear and Conv2d layers on the CPU in
+            patterns of quads ("1x4", "16x4", ...) or whole. Outputs are then close, not equal: see
+            ``convert(dtype="int8")``.
         activation_density, batch, per, count: as in :func:`jouleprune.estimate`.
     Returns:
         Plan with ``energy_j <= budget_j``, and above 99 % of it or maximal.

@@ -37,6 +37,9 @@ int main(int argc, char** argv) {
   exchange(folder, "layers", layers, [](auto& module, const auto& x) { return module->forward(x); });
   REQUIRE(layers->ptr(2)->as<SparseLinear>()->options.block_size == (jp::nn::BlockSize{16, 1}));
   REQUIRE(layers->ptr(3)->as<SparseLinear>()->is_int8());
+  const jp::nn::SparseConv2d conv(torch::nn::Conv2dOptions(5, 6, {2, 3}).padding({1, 0}));
+  exchange(folder, "conv", conv, [](auto& module, const auto& x) { return module->forward(x); });
+  REQUIRE(conv->is_int8());
   exchange(folder, "attention", jp::nn::SparseMultiheadAttention(24, 3),
            [](auto& module, const auto& x) { return std::get<0>(module->forward(x, x, x)); });
   exchange(folder, "lstm", jp::nn::SparseLSTM(24, 8), [](auto& module, const auto& x) { return std::get<0>(module->forward(x)); });

@@ -52,13 +52,21 @@ def exchanged() -> dict[str, torch.nn.Module]:
         sparse(pruned(torch.nn.Linear(16, 32, bias=False), (16, 1)), layout="vector"),
         sparse(pruned(torch.nn.Linear(32, 8)), dtype="int8"),
     )
+    conv = torch.nn.Conv2d(5, 6, (2, 3), padding=(1, 0))  # the steps are one image of five channels to it
     attention = torch.nn.MultiheadAttention(24, 3)
     lstm = torch.nn.LSTM(24, 8)
     with torch.no_grad():
-        for weight in (attention.in_proj_weight, attention.out_proj.weight, lstm.weight_ih_l0, lstm.weight_hh_l0):
+        for weight in (
+            conv.weight,
+            attention.in_proj_weight,
+            attention.out_proj.weight,
+            lstm.weight_ih_l0,
+            lstm.weight_hh_l0,
+        ):
             weight.mul_(torch.rand_like(weight) > 0.7)
     return {
         "layers": layers.eval(),
+        "conv": jouleprune.nn.SparseConv2d.from_dense(conv, dtype="int8").eval(),
         "attention": jouleprune.nn.SparseMultiheadAttention.from_dense(attention, dense=["out_proj.weight"]).eval(),
         "lstm": jouleprune.nn.SparseLSTM.from_dense(lstm).eval(),
     }

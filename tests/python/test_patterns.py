@@ -29,11 +29,13 @@ def assert_holds(weight: torch.Tensor, kept: torch.Tensor, pattern: str) -> None
         assert int(groups.sum(2).max()) <= n
     elif "x" in pattern:
         r, c = (int(part) for part in pattern.split("x"))
-        edges = (0, -cols % c, 0, -rows % r)
-        shape = (-(-rows // r), r, -(-cols // c), c)
-        some = nn.functional.pad(matrix, edges).view(shape).any(3).any(1)
-        every = nn.functional.pad(matrix, edges, value=True).view(shape).all(3).all(1)
-        assert torch.equal(some, every)
+        for tap in kept.flatten(2).unbind(2) if kept.dim() > 2 else [kept]:
+            inputs = tap.shape[1]
+            edges = (0, -inputs % c, 0, -rows % r)
+            shape = (-(-rows // r), r, -(-inputs // c), c)
+            some = nn.functional.pad(tap, edges).view(shape).any(3).any(1)
+            every = nn.functional.pad(tap, edges, value=True).view(shape).all(3).all(1)
+            assert torch.equal(some, every)
 
 
 def pruned(network, profile, **options):

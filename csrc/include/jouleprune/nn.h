@@ -6,56 +6,21 @@
 // convert(): for structs that hold a layer as a typed member, which a replaced child would not reach.
 #pragma once
 #include <ATen/core/Tensor.h>
+#include <jouleprune/nn_common.h>
 #include <torch/nn/cloneable.h>
 #include <torch/nn/modules/common.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/pimpl.h>
 
-#include <array>
 #include <concepts>
 #include <iosfwd>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 namespace jouleprune {
-
-/// What convert() did with one layer, and why. Seconds per forward pass on this machine; empty where nothing was timed.
-struct Decision {
-  std::string name;    ///< layer
-  std::string weight;  ///< parameter, as it was called while dense
-  std::string layout = "dense", kernel = "dense";
-  double density = 1;
-  std::string reason;  ///< one sentence
-  std::optional<double> dense_s, sparse_s;
-  /// A line for each way to run the layer, with its predicted and measured time; empty where convert() was forced.
-  std::string candidates{};
-};
-
 namespace nn {
-
-/// Decisions of the convert() that made or switched a layer: explain() finds them there. Copies share them.
-struct Explained {
-  std::shared_ptr<const std::vector<Decision>> decisions;
-};
-
-/// Rows and columns of the blocks of layout bsr.
-using BlockSize = std::array<int64_t, 2>;
-
-/// How from_dense() packs the weight of a Linear: the arguments of Python's SparseLinear.from_dense.
-struct PackOptions {
-  /// "csr", which "" stands for too; "bsr" and "vector" keep whole blocks (on the CPU alone). With dtype "int8": "bsr" or "".
-  std::string layout{};
-  /// Of the weight's shape: non-zero = kept. Without one the zeros of the weight are the mask.
-  std::optional<at::Tensor> mask{};
-  /// Of layout "bsr": a block is kept when any of its entries is; without one the largest of the known sizes that stores no pruned
-  /// entry. Of layout "vector": {r, 1}, by default {16, 1}.
-  std::optional<BlockSize> block_size{};
-  /// "" keeps the dtype of the weight. "int8" quantises it in blocks of 1 x 4, one scale per output: for inference.
-  std::string dtype{};
-};
 
 /// Layer sizes, and how the weight is kept. A layer is as large as what was packed or is loaded into it.
 struct SparseLinearOptions {
@@ -148,15 +113,16 @@ class SparseLinear : public torch::nn::ModuleHolder<SparseLinearImpl> {
   static SparseLinear from_dense(const torch::nn::Linear& dense) { return from_dense(*dense, PackOptions{}); }
 };
 
-/// Convolution with its weight [out_channels, in_channels / groups x kernel taps] in layout csr. Trainable at the kept entries.
-/// `options` are torch's; padding_mode must be zeros, and "same" padding must be symmetric.
+/// Convolution with its weight [out_channels, in_channels / groups x kernel taps] in layout csr, trainable at the kept entries; or in
+/// int8, for inference. `options` are torch's; padding_mode must be zeros, and "same" padding must be symmetric.
 class SparseConv2dImpl : public torch::nn::Cloneable<SparseConv2dImpl>, public Explained {
  public:
   SparseConv2dImpl(int64_t in_channels, int64_t out_channels, torch::ExpandingArray<2> kernel_size)
       : SparseConv2dImpl(torch::nn::Conv2dOptions(in_channels, out_channels, kernel_size)) {}
   explicit SparseConv2dImpl(const torch::nn::Conv2dOptions& options);
-  /// No entry kept: a place to load into. Throws PatternError when the options have no sparse kernel.
-  explicit SparseConv2dImpl(torch::nn::detail::ConvNdOptions<2> options);
+  /// No entry kept: a place to load into, whatever the archive's dtype. Throws PatternError when the options have no sparse kernel, or
+  /// for a dtype other than "" and "int8".
+  explicit SparseConv2dImpl(torch::nn::detail::ConvNdOptions<2> options, std::string dtype = {});
 
   void reset() override;
   void pretty_print(std::ostream& stream) const override;
@@ -165,17 +131,27 @@ class SparseConv2dImpl : public torch::nn::Cloneable<SparseConv2dImpl>, public E
   void to(torch::Dtype dtype, bool non_blocking = false) override;
   void to(torch::Device device, bool non_blocking = false) override;
 
-  /// input [n, in_channels, h, w] or [in_channels, h, w]. `residual`: of the output's sizes, added before the activation.
+  /// input [n, in_channels, h, w] or [in_channels, h, w]. `residual`: of the output's sizes, added before the activation; not in int8.
   at::Tensor forward(const at::Tensor& input, const at::Tensor& residual = {});
-  /// Weight [out_channels, in_channels / groups, kernel height, kernel width] with its zeros; differentiable in `values`.
+  /// Weight [out_channels, in_channels / groups, kernel height, kernel width] with its zeros; differentiable in `values`. Of int8: what
+  /// int8 holds, float32.
   at::Tensor to_dense() const;
-  int64_t nnz() const { return values.numel(); }
-  /// As SparseLinear's, by output channels.
+  /// Kept entries; of int8 all entries of the kept blocks.
+  int64_t nnz() const { return values.defined() ? values.numel() : blocks.numel(); }
+  bool is_int8() const { return dtype == "int8"; }
+  /// As SparseLinear's, by output channels; without a scale each image gets its own.
   void scale_rows(const at::Tensor& scale, const at::Tensor& shift);
+  void fix_input_scale(std::optional<double> scale);
 
   torch::nn::detail::ConvNdOptions<2> options;
+  std::string dtype;                                       ///< "int8", or "" for values as they are
   at::Tensor values, col_indices, row_offsets, key, bias;  ///< as in SparseLinear
+  at::Tensor blocks, block_columns, block_row_offsets, scales, input_scale;  ///< int8: as in SparseLinear
   std::string activation = "none";                         ///< as in SparseLinear
+
+ private:
+  void take_over(SparseConv2dImpl& other);
+  friend class SparseConv2d;
 
  protected:
   FORWARD_HAS_DEFAULT_ARGS({1, torch::nn::AnyValue(at::Tensor())})
@@ -185,13 +161,25 @@ class SparseConv2d : public torch::nn::ModuleHolder<SparseConv2dImpl> {
  public:
   using torch::nn::ModuleHolder<SparseConv2dImpl>::ModuleHolder;
   using Impl [[maybe_unused]] = SparseConv2dImpl;
-  /// As SparseLinear::from_dense; `mask` has the shape of the weight.
-  static SparseConv2d from_dense(const torch::nn::Conv2dImpl& dense, const std::string& layout = "csr",
-                                 const std::optional<at::Tensor>& mask = std::nullopt);
-  static SparseConv2d from_dense(const torch::nn::Conv2d& dense, const std::string& layout = "csr",
+  /// Of a weight [out_channels, in_channels / groups, kernel height, kernel width] and a bias, which may be undefined. Throws as
+  /// from_dense.
+  static SparseConv2d pack(const at::Tensor& weight, const at::Tensor& bias, const torch::nn::detail::ConvNdOptions<2>& conv,
+                           const PackOptions& options);
+  /// As SparseLinear::from_dense, in layout csr or of dtype int8; `mask` has the shape of the weight.
+  static SparseConv2d from_dense(const torch::nn::Conv2dImpl& dense, const PackOptions& options);
+  static SparseConv2d from_dense(const torch::nn::Conv2d& dense, const PackOptions& options) { return from_dense(*dense, options); }
+  template <std::convertible_to<std::string> Layout>
+  static SparseConv2d from_dense(const torch::nn::Conv2dImpl& dense, const Layout& layout,
+                                 const std::optional<at::Tensor>& mask = std::nullopt) {
+    return from_dense(dense, PackOptions{.layout = layout, .mask = mask});
+  }
+  template <std::convertible_to<std::string> Layout>
+  static SparseConv2d from_dense(const torch::nn::Conv2d& dense, const Layout& layout,
                                  const std::optional<at::Tensor>& mask = std::nullopt) {
     return from_dense(*dense, layout, mask);
   }
+  static SparseConv2d from_dense(const torch::nn::Conv2dImpl& dense) { return from_dense(dense, PackOptions{}); }
+  static SparseConv2d from_dense(const torch::nn::Conv2d& dense) { return from_dense(*dense, PackOptions{}); }
 };
 
 /// torch::nn::Linear that can switch to sparse in place. After the switch `weight` is undefined and the state dict is
@@ -265,7 +253,13 @@ class SwitchableConvImpl : public torch::nn::Cloneable<Derived>, public Explaine
   at::Tensor forward(const at::Tensor& input, const at::Tensor& residual = {});
   at::Tensor to_dense() const;
   bool is_sparse() const { return sparse_ != nullptr; }
-  void switch_to_sparse(const std::string& layout = "csr", const std::optional<at::Tensor>& mask = std::nullopt);
+  template <std::convertible_to<std::string> Layout>
+  void switch_to_sparse(const Layout& layout, const std::optional<at::Tensor>& mask = std::nullopt) {
+    switch_to_layout(layout, mask);
+  }
+  void switch_to_sparse() { switch_to_layout("csr", std::nullopt); }
+  /// With a layer that was packed from this one before; it shares its tensors.
+  void switch_to_sparse(const Sparse& made);
   void switch_to_dense();
   const std::shared_ptr<typename Sparse::Impl>& sparse() const { return sparse_; }
 
@@ -277,6 +271,7 @@ class SwitchableConvImpl : public torch::nn::Cloneable<Derived>, public Explaine
 
  private:
   std::string name_of(const char* member) const;
+  void switch_to_layout(const std::string& layout, const std::optional<at::Tensor>& mask);
   void drop_tensors();
   void adopt_sparse(std::shared_ptr<typename Sparse::Impl> sparse);
   std::shared_ptr<typename Sparse::Impl> sparse_;
@@ -287,6 +282,9 @@ class Conv2dImpl : public SwitchableConvImpl<2, Conv2dImpl, SparseConv2d> {
   Conv2dImpl(int64_t in_channels, int64_t out_channels, torch::ExpandingArray<2> kernel_size)
       : Conv2dImpl(torch::nn::Conv2dOptions(in_channels, out_channels, kernel_size)) {}
   explicit Conv2dImpl(const torch::nn::Conv2dOptions& options) : SwitchableConvImpl(options) {}
+  using SwitchableConvImpl::switch_to_sparse;
+  /// In layout csr or of dtype int8.
+  void switch_to_sparse(const PackOptions& options);
 };
 extern template class SwitchableConvImpl<2, Conv2dImpl, SparseConv2d>;
 TORCH_MODULE(Conv2d);

@@ -33,4 +33,15 @@ at::Tensor linear_bsr_int8(const at::Tensor& input, const at::Tensor& blocks, co
                            const std::optional<at::Tensor>& input_scale, const std::optional<at::Tensor>& prepacked,
                            const std::optional<at::Tensor>& bias, c10::SymInt in_features, std::string_view activation = "none");
 
+/// activation(conv2d(input, W) + bias), zero padding, with inputs rounded to int8: input [n, in_channels, h, w] -> [n, rows, out_h,
+/// out_w] in the memory format of the input (contiguous or channels_last). The weight [rows, in_channels / groups, kh, kw] was packed
+/// as [rows, kh, kw, channels], channels filled up with zeros to a multiple of 4: a block is four neighbouring channels at one tap.
+/// `input_scale` as of linear_bsr_int8, 0 or nullopt gives each image its own. Throws where a gradient would be needed.
+at::Tensor conv2d_bsr_int8(const at::Tensor& input, const at::Tensor& blocks, const at::Tensor& block_columns,
+                           const at::Tensor& block_row_offsets, const at::Tensor& key, const at::Tensor& scales,
+                           const std::optional<at::Tensor>& input_scale, const std::optional<at::Tensor>& prepacked,
+                           const std::optional<at::Tensor>& bias, c10::SymInt in_channels, at::IntArrayRef kernel_size,
+                           at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation, int64_t groups,
+                           std::string_view activation = "none");
+
 }  // namespace jouleprune

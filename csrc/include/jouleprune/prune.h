@@ -52,15 +52,16 @@ struct MaskedPlan : Plan {
 struct PrunerOptions {
   std::optional<Budget> energy{};            ///< required
   std::optional<Profile> profile{};          ///< required
-  /// "unstructured"; blocks of R outputs x C inputs such as "16x1" (a convolution's inputs: channel, then row and column of its
-  /// kernel); "N:M", at most N of M neighbouring inputs; "auto": for each layer the one that loses least.
+  /// "unstructured"; blocks of R outputs x C inputs such as "16x1" (of a convolution C channels at one tap of its kernel); "N:M", at
+  /// most N of M neighbouring inputs (of a convolution in the order channel, row, column); "auto": for each layer the one that loses
+  /// least.
   std::string pattern = "unstructured";
   std::string importance = "lamp";           ///< "lamp", "magnitude", "gradient", "taylor"
   Schedule schedule = Constant{};
   std::vector<std::string> ignored_layers{}; ///< names of modules or parameters that stay dense
   MinDensity min_density = 0.0;
   ActivationDensity activation_density = 1.0;
-  /// "int8" lets the plan run Linear layers on the CPU in int8 (for inference) beside their own number type.
+  /// "int8" lets the plan run Linear and Conv2d layers on the CPU in int8 (for inference) beside their own number type.
   std::string dtype{};
   bool replace_in_lists = false;             ///< as in ConvertOptions: count such layers as able to run sparse
 };
@@ -124,15 +125,16 @@ struct ConvertOptions {
   /// (`list[0]->as<torch::nn::Linear>()`, a null pointer once replaced): they are replaced only on demand.
   bool replace_in_lists = false;
   Timer timer{};                     ///< a monotonic clock unless given
-  /// Fold batch norms into csr layers right before them in a Sequential, and let those apply the ReLU, GELU (exact) or SiLU that
+  /// Fold batch norms into csr and int8 layers right before them in a Sequential, and let those apply the ReLU, GELU (exact) or SiLU that
   /// follows; Identity takes the place of what was fused. Only modules in eval mode. Off unless asked for: a fused network takes
   /// fewer joules than planned, and items of a Sequential that are called on their own no longer do what they did.
   bool fuse = false;
-  /// "int8" lets pruned Linear layers on the CPU run in int8 (for inference) where the clock says that it beats dense and csr by 3 %.
+  /// "int8" lets pruned Linear and Conv2d layers on the CPU run in int8 (for inference) where the clock says that it beats dense and
+  /// csr by 3 %.
   /// explain() tells the error of each layer. Not together with `plan` or `profile`.
   std::string dtype{};
   /// With dtype "int8": runs the module over typical inputs, whose largest magnitudes fix one input scale per layer; without it each
-  /// row of an input gets its own at run time.
+  /// row of an input (of a convolution each image) gets its own at run time.
   std::function<void()> calibration{};
 };
 

@@ -47,11 +47,11 @@ const Entry& entry_of(const Workload& workload, const std::string& weight) {
 
 /// Whether the mask is made of the pattern's units.
 void expect_pattern(const MaskBits& mask, const Entry& entry, const select::Pattern& pattern) {
-  const auto [rows, cols] = matrix_of(entry);
+  const auto [rows, cols, taps] = matrix_of(entry);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t col = 0; col < cols; ++col) {
       if (pattern.kind == select::Pattern::Kind::kBlock) {
-        const int64_t corner = row / pattern.r * pattern.r * cols + col / pattern.c * pattern.c;
+        const int64_t corner = row / pattern.r * pattern.r * cols + col / taps / pattern.c * pattern.c * taps + col % taps;
         ASSERT_EQ(kept(mask, row * cols + col), kept(mask, corner)) << entry.name << " " << row << " " << col;
       } else if (pattern.kind == select::Pattern::Kind::kNofM && col % pattern.m == 0) {
         int64_t here = 0;
@@ -65,16 +65,19 @@ void expect_pattern(const MaskBits& mask, const Entry& entry, const select::Patt
 /// Entries that the layout stores for this mask, counted in the mask itself.
 int64_t stored_entries(const MaskBits& mask, const Entry& entry, const LayerPlan& layer) {
   if (layer.layout != "bsr") return bits_set(mask);
-  const auto [rows, cols] = matrix_of(entry);
+  const auto [rows, cols, taps] = matrix_of(entry);
+  const int64_t inputs = cols / taps;
   const select::Pattern block = layer.kernel == kInt8Kernel ? select::Pattern::parse("1x4") : select::Pattern::parse(layer.pattern);
   int64_t blocks = 0;
   for (int64_t top = 0; top < rows; top += block.r) {
-    for (int64_t left = 0; left < cols; left += block.c) {
-      bool any = false;
-      for (int64_t row = top; row < std::min(rows, top + block.r); ++row) {
-        for (int64_t col = left; col < std::min(cols, left + block.c); ++col) any = any || kept(mask, row * cols + col);
+    for (int64_t left = 0; left < inputs; left += block.c) {
+      for (int64_t tap = 0; tap < taps; ++tap) {
+        bool any = false;
+        for (int64_t row = top; row < std::min(rows, top + block.r); ++row) {
+          for (int64_t i = left; i < std::min(inputs, left + block.c); ++i) any = any || kept(mask, row * cols + i * taps + tap);
+        }
+        blocks += any;
       }
-      blocks += any;
     }
   }
   return std::min(blocks * block.r * block.c, rows * cols);
@@ -162,8 +165,9 @@ TEST(PatternPlans, NextUnitIsABlock) {
   const Result result = planner.select(made.importance(), planner.dense_j() / 2);
   ASSERT_TRUE(result.plan.next_unit.has_value());
   const size_t i = result.plan.next_unit->weight == "1.weight" ? 0 : 1;
-  const auto [rows, cols] = matrix_of(entry_of(result.plan.workload, result.plan.next_unit->weight));
+  const auto [rows, cols, taps] = matrix_of(entry_of(result.plan.workload, result.plan.next_unit->weight));
   const int64_t block = result.plan.next_unit->index, top = block / cols * 16, col = block % cols;
+  ASSERT_EQ(taps, 1);
   ASSERT_LT(top, rows);
   EXPECT_FALSE(kept(result.masks[i], top * cols + col));  // removed, so it may come back
   EXPECT_GT(result.plan.next_unit->energy_j, 0);
@@ -220,6 +224,54 @@ TEST(PatternPlans, Int8OnlyWhereItIsAllowed) {
   EXPECT_EQ(whole.plan.layers[0].layout, "bsr");
   EXPECT_NE(whole.plan.layers[0].reason.find("int8, nothing removed"), std::string::npos) << whole.plan.layers[0].reason;
   EXPECT_EQ(whole.plan.energy_j, estimate(whole.plan.workload, profile).energy_j);
+}
+
+/// A convolution [out, in / groups, kh, kw] with an image of 12 x 12.
+Workload convolution(const std::vector<int64_t>& shape, int64_t groups) {
+  constexpr int64_t kPixels = 12 * 12;
+  Entry entry = linear_entry("conv", shape[0], shape[1] * shape[2] * shape[3], kPixels);
+  entry.op = "conv2d";
+  entry.shape = shape;
+  entry.groups = groups;
+  entry.rows = shape[0] / groups;
+  entry.input_elements = shape[1] * groups * kPixels;
+  return {{entry}, {}};
+}
+
+TEST(PatternPlans, Int8ConvolutionsKeepChannelsAtATap) {
+  const Profile profile = energy::load_profile("generic-cpu");
+  uint64_t seed = 40;
+  std::map<std::string, int> seen;
+  for (const auto& [shape, groups] : {std::pair{std::vector<int64_t>{32, 16, 3, 3}, 1}, {{30, 7, 3, 3}, 1}, {{24, 6, 5, 3}, 3},
+                                      {{24, 1, 3, 3}, 24}, {{64, 33, 1, 1}, 1}}) {
+    for (const char* pattern : {"1x4", "16x4", "1x8", "auto"}) {
+      Prepared made = prepared(convolution(shape, groups), profile, pattern, ++seed);
+      made.request.weights[0].dtypes = {"int8"};
+      made.request.weights[0].layouts = {"csr", "bsr"};
+      const Planner planner = made.planner();
+      for (const double share : {0.0, 0.1, 0.5}) {
+        const Result result = planner.select(made.importance(), planner.minimum_j() + share * (planner.dense_j() - planner.minimum_j()));
+        expect_sound(made, result);
+        seen[result.plan.layers[0].kernel] += 1;
+        const auto [rows, cols, taps] = matrix_of(result.plan.workload.entries[0]);
+        EXPECT_EQ(taps, shape[2] * shape[3]);
+        EXPECT_EQ(rows * cols, result.plan.workload.entries[0].weight_elements);
+      }
+    }
+  }
+  EXPECT_GT(seen["bsr-int8"], 20);
+}
+
+TEST(PatternPlans, Int8ConvolutionsOfUnknownShapeStayWhole) {
+  const Profile profile = energy::load_profile("generic-cpu");
+  Prepared made = prepared(convolution({32, 16, 3, 3}, 1), profile, "1x4", 9);
+  made.request.workload.entries[0].shape = {};  // which weights are neighbours in a quad is then unknown
+  made.request.weights[0].dtypes = {"int8"};
+  const Planner planner = made.planner();
+  const Result least = planner.select(made.importance(), planner.minimum_j());
+  EXPECT_TRUE(least.plan.layers[0].pattern == "dense" || least.plan.layers[0].kernel != kInt8Kernel) << least.plan.layers[0].reason;
+  made.request.workload.entries[0].shape = {32, 16, 1 << 30, 1 << 30};  // a shape that belongs to another weight
+  EXPECT_EQ(matrix_of(made.request.workload.entries[0]).taps, 1);
 }
 
 TEST(PatternPlans, FloorsCountWeights) {

@@ -15,9 +15,12 @@ namespace jouleprune::select::testing {
 namespace {
 
 struct Size {
-  int64_t rows, cols;
+  int64_t rows, cols, taps = 1;
+  int64_t inputs() const { return cols / taps; }
 };
-const std::vector<Size> kSizes = {{1, 1}, {3, 5}, {16, 1}, {1, 16}, {7, 9}, {17, 33}, {16, 16}, {32, 48}, {0, 5}, {5, 0}};
+const std::vector<Size> kSizes = {{1, 1},     {3, 5},      {16, 1},      {1, 16},     {7, 9},      {17, 33},   {16, 16}, {32, 48},
+                                  {0, 5},     {5, 0},      {3, 15, 3},   {7, 63, 9},  {16, 36, 9}, {6, 9, 9},  {1, 1, 1},
+                                  {17, 20, 2}, {33, 72, 9}, {0, 18, 9}, {4, 0, 9}};
 const std::vector<std::string> kPatterns = {"1x4", "4x4", "16x1", "16x16", "3x2", "1x3", "2:4", "1:2", "3:5", "1:32", "7:8"};
 
 std::vector<float> drawn(int64_t count, uint64_t seed, bool ties) {
@@ -43,7 +46,8 @@ std::vector<int64_t> members(const Pattern& pattern, Size size, const std::vecto
     for (int64_t col = 0; col < size.cols; ++col) {
       const int64_t i = row * size.cols + col;
       if (pattern.kind == Pattern::Kind::kBlock) {
-        unit[static_cast<size_t>(i)] = row / pattern.r * ((size.cols + pattern.c - 1) / pattern.c) + col / pattern.c;
+        const int64_t across = (size.inputs() + pattern.c - 1) / pattern.c, input = col / size.taps, tap = col % size.taps;
+        unit[static_cast<size_t>(i)] = (row / pattern.r * across + input / pattern.c) * size.taps + tap;
       } else if (pattern.kind == Pattern::Kind::kUnstructured) {
         unit[static_cast<size_t>(i)] = i;
       } else {
@@ -84,7 +88,7 @@ TEST(Units, ScoresAndMasksAreThoseOfTheDefinition) {
   for (const std::string& text : kPatterns) {
     for (const Size size : kSizes) {
       const Pattern pattern = Pattern::parse(text);
-      const Units units(pattern, size.rows, size.cols);
+      const Units units(pattern, size.rows, size.cols, size.taps);
       ++seed;
       const std::vector<float> importance = drawn(size.rows * size.cols, seed, seed % 2 == 0);
       const std::vector<int64_t> unit = members(pattern, size, importance);
@@ -127,7 +131,7 @@ TEST(Units, SizesOfTheMostImportantOnes) {
   uint64_t seed = 50;
   for (const std::string& text : kPatterns) {
     for (const Size size : kSizes) {
-      const Units units(Pattern::parse(text), size.rows, size.cols);
+      const Units units(Pattern::parse(text), size.rows, size.cols, size.taps);
       ++seed;
       const std::vector<float> importance = drawn(size.rows * size.cols, seed, seed % 2 == 0);
       const UnitScores scores = units.scores(importance, "w");
@@ -138,10 +142,14 @@ TEST(Units, SizesOfTheMostImportantOnes) {
         int64_t weights = 0, quads = 0;
         for (int64_t row = 0; row < size.rows; ++row) {
           for (int64_t col = 0; col < size.cols; ++col) weights += bit(mask, row * size.cols + col);
-          for (int64_t quad = 0; quad < size.cols; quad += 4) {
-            bool any = false;
-            for (int64_t col = quad; col < std::min(size.cols, quad + 4); ++col) any = any || bit(mask, row * size.cols + col);
-            quads += any;
+          for (int64_t quad = 0; quad < size.inputs(); quad += 4) {
+            for (int64_t tap = 0; tap < size.taps; ++tap) {
+              bool any = false;
+              for (int64_t input = quad; input < std::min(size.inputs(), quad + 4); ++input) {
+                any = any || bit(mask, row * size.cols + input * size.taps + tap);
+              }
+              quads += any;
+            }
           }
         }
         EXPECT_EQ(exact.at(kept, Measure::kWeights), weights) << text << " " << kept;
@@ -160,7 +168,7 @@ TEST(Units, SizesOfTheMostImportantOnes) {
 TEST(Units, FloorsHoldWhicheverUnitsStay) {
   for (const std::string& text : kPatterns) {
     for (const Size size : kSizes) {
-      const Units units(Pattern::parse(text), size.rows, size.cols);
+      const Units units(Pattern::parse(text), size.rows, size.cols, size.taps);
       std::vector<int64_t> sizes;
       for (int64_t u = 0; u < units.count(); ++u) sizes.push_back(units.size(u, Measure::kWeights));
       std::sort(sizes.begin(), sizes.end());  // the worst case: the smallest stay
