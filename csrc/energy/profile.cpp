@@ -54,6 +54,18 @@ Quantity scaled(const Quantity& from, double factor, bool wider) {
   return {from.value * factor, from.low * factor / width, from.high * factor * width};
 }
 
+/// The listed type of this name, or else the first of the nearest width.
+const DtypeCost& nearest_to(const ProfileData& profile, const std::string& dtype) {
+  for (const DtypeCost& cost : profile.dtypes) {
+    if (cost.name == dtype) return cost;
+  }
+  const auto distance = [bits = dtype_bits(dtype)](const DtypeCost& cost) {
+    return std::abs(std::log2(static_cast<double>(bits) / cost.bits));
+  };
+  return *std::min_element(profile.dtypes.begin(), profile.dtypes.end(),
+                           [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
+}
+
 }  // namespace
 
 Profile load_profile(const std::string& name_or_path) {
@@ -67,15 +79,9 @@ Profile load_profile(const std::string& name_or_path) {
 
 DtypeCost cost_of(const ProfileData& profile, const std::string& dtype) {
   const std::string& wanted = profile.runs_as.empty() ? dtype : profile.runs_as;
-  for (const DtypeCost& cost : profile.dtypes) {
-    if (cost.name == wanted) return cost;
-  }
   const int bits = dtype_bits(wanted);
-  const auto distance = [&](const DtypeCost& cost) {
-    return std::abs(std::log2(static_cast<double>(bits) / cost.bits));
-  };
-  const DtypeCost& nearest = *std::min_element(profile.dtypes.begin(), profile.dtypes.end(),
-                                               [&](const auto& a, const auto& b) { return distance(a) < distance(b); });
+  const DtypeCost& nearest = nearest_to(profile, wanted);
+  if (nearest.name == wanted) return nearest;
   const double ratio = static_cast<double>(bits) / nearest.bits;
   return {wanted,
           bits,
@@ -83,6 +89,12 @@ DtypeCost cost_of(const ProfileData& profile, const std::string& dtype) {
           scaled(nearest.op_pj, ratio, true),
           scaled(nearest.macs_s, 1 / ratio, true),
           scaled(nearest.sparse_macs_s, 1 / ratio, true)};
+}
+
+std::string extrapolated_from(const ProfileData& profile, const std::string& dtype) {
+  const std::string& wanted = profile.runs_as.empty() ? dtype : profile.runs_as;
+  const std::string& nearest = nearest_to(profile, wanted).name;
+  return nearest == wanted ? "" : nearest;
 }
 
 int dtype_bits(std::string_view dtype) {
