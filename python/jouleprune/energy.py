@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -168,6 +169,10 @@ class LayerEnergy:
     parts: Parts
     #: Of the total, 0 to 1.
     share: float
+    #: The profile's number type whose numbers were scaled to ``dtype``; empty where the profile lists it.
+    extrapolated_from: str = ""
+    #: Profiles of dataflow fixed-nest: "given", or "found (seed 1)" where a search chose it; empty elsewhere.
+    mapping: str = ""
 
     @classmethod
     def _from_dict(cls, data: Mapping[str, Any]) -> LayerEnergy:
@@ -262,6 +267,20 @@ def price_workload(workload_json: str, profile: Profile) -> EnergyReport:
     return EnergyReport.from_json(_estimate(workload_json, profile))
 
 
+def _notes(report: EnergyReport) -> list[str]:
+    """What a reader must know of numbers that were not simply looked up."""
+    mappings = Counter(layer.mapping for layer in report.layers if layer.mapping)
+    scaled = sorted({(layer.dtype, layer.extrapolated_from) for layer in report.layers if layer.extrapolated_from})
+    return [
+        *(f"mapping {mapping}: {calls} calls" for mapping, calls in sorted(mappings.items())),
+        *(
+            f"extrapolated: the profile lists no {dtype}; its numbers are scaled from {known}, with an interval three "
+            "times wider on both sides"
+            for dtype, known in scaled
+        ),
+    ]
+
+
 def _text(report: EnergyReport) -> str:
     """A headline and a table, a line a layer."""
     from rich.console import Console
@@ -296,7 +315,7 @@ def _text(report: EnergyReport) -> str:
     console = Console(width=400, color_system=None, markup=False, emoji=False, highlight=False)
     with console.capture() as capture:
         console.print(table)
-    lines = [head, *(line.rstrip() for line in capture.get().splitlines())]
+    lines = [head, *(line.rstrip() for line in capture.get().splitlines()), *_notes(report)]
     if report.unknown_ops:
         lines.append("not priced: " + ", ".join(report.unknown_ops))
     return "\n".join(lines)
