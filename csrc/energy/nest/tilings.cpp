@@ -8,7 +8,7 @@
 namespace jouleprune::energy::nest {
 namespace {
 
-constexpr size_t kKept = 4096, kEvaluations = 2400, kLeastEvaluations = 150;
+constexpr size_t kKept = 4096, kEvaluations = 2400, kLeastEvaluations = 300;
 
 /// Widths for which tiles are searched: those from `bits` on, where some capacity depends on it.
 std::vector<int> widths_from(int bits, const ProfileData& profile) {
@@ -18,9 +18,10 @@ std::vector<int> widths_from(int bits, const ProfileData& profile) {
   });
   if (!depends || !profile.runs_as.empty()) return {bits};
   std::vector<int> widths;
-  for (const int width : {8, 16, 32, 64, 128}) {
+  for (const int width : {8, 16, 32, 64}) {
     if (width >= bits) widths.push_back(width);
   }
+  if (widths.empty()) widths.push_back(bits);
   return widths;
 }
 
@@ -31,7 +32,9 @@ std::vector<Tiling> search(const Problem& problem, const ProfileData& profile, i
   const std::vector<int64_t> batches =
       problem.windows() ? std::vector<int64_t>{1, 8} : std::vector<int64_t>{1, 8, 64, 512};
   const std::vector<int> widths = widths_from(bits, profile);
-  const size_t evaluations = std::max(kLeastEvaluations, kEvaluations / (batches.size() * widths.size()));
+  // As many for each width whatever the layer's own is, so that a wider type's choices are a narrower one's, too.
+  const size_t searches = batches.size() * widths_from(1, profile).size();
+  const size_t evaluations = std::max(kLeastEvaluations, kEvaluations / searches);
   std::vector<Tiling> choices;
   for (const int width : widths) {
     DtypeCost cost = profile.dtypes.front();

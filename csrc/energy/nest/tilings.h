@@ -14,8 +14,8 @@ struct Tilings {
 };
 
 /// A given mapping that does not fit the layer counts as none. Searches are for channels and groups rounded up to four
-/// significant bits, a few batches and all widths from `bits` on, the same for all layers that differ in batch or width
-/// only; so a price that is the least of the choices never falls when the batch or the width grows. Results are kept per
+/// significant bits, a few batches and all widths from `bits` up to 64, the same for all layers that differ in batch
+/// or width only; so a price that is the least of the choices never falls when the batch or the width grows. Results are kept per
 /// profile and sizes, at most 4,096 of them. Thread-safe.
 std::shared_ptr<const Tilings> tilings_for(const Problem& problem, const std::string& op, const ProfileData& profile,
                                            int bits);
