@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstddef>
+#include <string>
 
 #include "energy/profile_data.h"
 
@@ -33,8 +34,16 @@ using Engine = Counts (*)(const Entry& entry, const ProfileData& profile, const 
 Counts count_ops(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner);
 /// Systolic arrays with an input and a weight cache: levels are memory, cache, registers; zeros are skipped.
 Counts count_systolic(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner);
+/// Accelerators with a mapping: a nest of loops over levels of storage. The mapping is given by the profile or found.
+Counts count_nest(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner);
+/// Where the mapping of count_nest comes from: "given", or "found (seed 1)"; empty for entries without MACs.
+std::string mapping_of(const Entry& entry, const ProfileData& profile, const DtypeCost& cost);
 /// CPU and GPU: the kernel's counts, and the traffic of its blocked product through caches.
 Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner);
+
+/// An entry without MACs on an accelerator: its operands come from the outermost level, its results go there. Of an op
+/// that is fused the first operand is at hand, and its result takes its way out anyway.
+Counts count_traffic(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner);
 
 /// Time of `counts` at `macs_s` (0 = unknown) and the levels' bandwidths.
 double seconds_of(const Counts& counts, const ProfileData& profile, const Quantity& macs_s, Corner corner);

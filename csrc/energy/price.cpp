@@ -7,6 +7,7 @@
 #include "energy/engine.h"
 #include "energy/json_reader.h"
 #include "energy/kernel_cost.h"
+#include "energy/nest/device.h"
 #include "energy/terms.h"
 
 namespace jouleprune {
@@ -39,6 +40,7 @@ Parts joules(const Counts& counts, const ProfileData& profile, const DtypeCost& 
 
 Engine engine_of(const ProfileData& profile) {
   if (profile.dataflow == "systolic") return count_systolic;
+  if (profile.dataflow == "fixed-nest") return count_nest;
   return profile.dataflow == "op-count" ? count_ops : count_tiles;
 }
 
@@ -52,6 +54,17 @@ double seconds_of(const Counts& counts, const ProfileData& profile, const Quanti
     seconds = std::max(seconds, bytes / bytes_s.at(opposite(corner)));
   }
   return seconds;
+}
+
+Counts count_traffic(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner) {
+  const bool fused = std::find(profile.fused_ops.begin(), profile.fused_ops.end(), entry.op) != profile.fused_ops.end();
+  const double inputs = static_cast<double>(entry.input_elements), outputs = static_cast<double>(entry.output_elements);
+  Counts counts;
+  counts.ops = static_cast<double>(entry.ops);
+  counts.levels[0].read_bits = cost.bits * (fused ? std::max(inputs - outputs, 0.0) : inputs);
+  counts.levels[0].write_bits = fused ? 0 : cost.bits * outputs;
+  counts.seconds = seconds_of(counts, profile, cost.macs_s, corner);
+  return counts;
 }
 
 void check(const Entry& entry) {
@@ -96,6 +109,8 @@ LayerEnergy price(const Entry& entry, const Profile& profile, int64_t count) {
   layer.kernel = entry.kernel;
   layer.shape = entry.shape;
   if (data.dataflow != "cache-tiled") layer.kernel = zeros_save(profile) ? "zero-skip" : "dense";
+  if (data.dataflow == "fixed-nest") layer.mapping = mapping_of(entry, data, cost);
+  layer.extrapolated_from = extrapolated_from(data, entry.dtype);
   if (entry.weight_elements > 0) {
     layer.density = static_cast<double>(entry.nnz) / static_cast<double>(entry.weight_elements);
   }
@@ -128,6 +143,7 @@ std::vector<std::string> candidates(const Entry& entry, const Profile& profile, 
 bool zeros_save(const Profile& profile) {
   const ProfileData& data = profile.data();
   if (data.dataflow == "systolic") return true;
+  if (data.dataflow == "fixed-nest") return data.nest->uses_zeros();
   if (!data.zeros) return false;
   const bool compressed =
       std::any_of(data.levels.begin(), data.levels.end(), [](const Level& level) { return level.compressed; });

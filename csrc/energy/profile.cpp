@@ -90,6 +90,12 @@ DtypeCost cost_of(const ProfileData& profile, const std::string& dtype) {
           scaled(listed.sparse_macs_s, 1 / ratio, true)};
 }
 
+std::string extrapolated_from(const ProfileData& profile, const std::string& dtype) {
+  const std::string& wanted = profile.runs_as.empty() ? dtype : profile.runs_as;
+  const std::string& nearest = listed_for(profile, dtype).name;
+  return nearest == wanted ? "" : nearest;
+}
+
 int dtype_bits(std::string_view dtype) {
   struct Width {
     std::string_view name;

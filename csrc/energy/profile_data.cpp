@@ -8,12 +8,14 @@
 #include <utility>
 
 #include "energy/json_reader.h"
+#include "energy/nest/device.h"
 
 namespace jouleprune::energy {
 namespace {
 
 constexpr size_t kMaxBytes = 1 << 20;
 constexpr size_t kMaxDtypes = 32, kMaxProvenance = 256, kMaxFusedOps = 64;
+constexpr int kWidestBits = 128;  // of a number type: complexdouble
 constexpr double kLargest = 1e30;  // products of a few of these stay finite
 
 [[noreturn]] void throw_profile_error(const std::string& message) { throw core::ProfileError(message); }
@@ -29,7 +31,8 @@ class Reader {
 
   ProfileData read() {
     root_.expect_keys({"schema", "name", "kind", "description", "dataflow", "runs_as", "fused_ops", "compute", "levels",
-                       "array", "zeros", "static_w", "launch_j", "launch_s", "index_decode_pj", "provenance"});
+                       "array", "zeros", "mappings",
+                       "mapper", "arithmetic", "static_w", "launch_j", "launch_s", "index_decode_pj", "provenance"});
     if (const Node schema = root_.at("schema"); schema.json() != 1) schema.fail("1");
     data_.name = root_.at("name").text(128);
     if (data_.name.empty()) root_.at("name").fail("a name");
@@ -40,6 +43,7 @@ class Reader {
     read_compute(root_.at("compute"));
     read_levels(root_.at("levels"));
     if (data_.dataflow == "systolic") read_array(root_.at("array"));
+    if (data_.dataflow == "fixed-nest") read_nest();
     if (root_.has("zeros")) read_zeros(root_.at("zeros"));
     data_.static_w = optional(root_, "static_w");
     data_.launch_j = optional(root_, "launch_j");
@@ -74,13 +78,20 @@ class Reader {
 
   void read_dataflow() {
     const Node dataflow = root_.at("dataflow");
-    data_.dataflow = dataflow.one_of({"op-count", "systolic", "cache-tiled"});
+    data_.dataflow = dataflow.one_of({"op-count", "systolic", "fixed-nest", "cache-tiled"});
     const bool asic = data_.kind == "asic";
     if (asic != (data_.dataflow != "cache-tiled")) {
-      dataflow.fail(asic ? "op-count or systolic (kind is asic)" : "cache-tiled (kind is " + data_.kind + ")");
+      dataflow.fail(asic ? "op-count, systolic or fixed-nest (kind is asic)" : "cache-tiled (kind is " + data_.kind + ")");
     }
     if (data_.dataflow != "systolic" && root_.has("array")) {
       root_.at("array").fail_plainly("only a profile of dataflow systolic has this");
+    }
+    for (const char* key : {"mappings", "mapper", "arithmetic"}) {
+      if (data_.dataflow != "fixed-nest" && root_.has(key))
+        root_.at(key).fail_plainly("only a profile of dataflow fixed-nest has this");
+    }
+    if (data_.dataflow == "fixed-nest" && root_.has("zeros")) {
+      root_.at("zeros").fail_plainly("a profile of dataflow fixed-nest has none: its levels have formats");
     }
     if (data_.dataflow == "systolic" && root_.has("zeros")) {
       root_.at("zeros").fail_plainly("a profile of dataflow systolic has none: zeros are never moved or multiplied");
@@ -125,7 +136,8 @@ class Reader {
     for (size_t i = 0; i < size; ++i) {
       data_.levels.push_back(read_level(node.item(i), i));
       if (!names.insert(data_.levels[i].name).second) node.item(i).at("name").fail("a name that no other level has");
-      if (!node.item(i).has("capacity_bytes")) continue;
+      // Levels of a nest may hold different tensors, so an inner one may be the larger.
+      if (!node.item(i).has("capacity_bytes") || data_.dataflow == "fixed-nest") continue;
       if (data_.levels[i].capacity_bits >= outside) {
         node.item(i)
             .at("capacity_bytes")
@@ -152,9 +164,23 @@ class Reader {
     if (data_.levels.size() != 3) root_.at("levels").fail("memory, cache and registers (dataflow is systolic)");
   }
 
+  void read_nest() {
+    const auto check = [this](const Node& node) { expect_provenance(node); };
+    nest::Device device;
+    const int widest = data_.runs_as.empty() ? kWidestBits : dtype_bits(data_.runs_as);
+    for (size_t i = 0; i < data_.levels.size(); ++i) {
+      device.levels.push_back(
+          nest::read_device_level(root_.at("levels").item(i), data_.levels[i].capacity_bits, widest, check));
+    }
+    nest::read_device(root_, device, check);
+    data_.nest = std::make_shared<const nest::Device>(std::move(device));
+  }
+
   Level read_level(const Node& node, size_t index) {
-    const bool counted = data_.dataflow == "op-count";
-    if (counted) {
+    if (data_.dataflow == "fixed-nest") {
+      node.expect_keys({"name", "capacity_bytes", "read_pj_per_bit", "write_pj_per_bit", "bytes_s", "keeps",
+                        "word_bits", "block_words", "metadata_bits", "loops", "spatial", "formats", "optimizations"});
+    } else if (data_.dataflow == "op-count") {
       node.expect_keys({"name", "capacity_bytes", "read_pj_per_bit", "write_pj_per_bit", "bytes_s", "compressed",
                         "holds_activations", "per_element", "per_mac"});
     } else {

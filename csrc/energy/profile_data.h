@@ -5,12 +5,17 @@
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace jouleprune::energy {
+
+namespace nest {
+struct Device;  // csrc/energy/nest/device.h
+}
 
 /// Which end of every number's interval a price is computed at.
 enum class Corner { kValue, kLow, kHigh };
@@ -76,6 +81,7 @@ struct ProfileData {
   std::vector<DtypeCost> dtypes;
   std::vector<Level> levels;   ///< outermost first
   std::optional<SystolicArray> array;  ///< systolic
+  std::shared_ptr<const nest::Device> nest;  ///< fixed-nest
   std::optional<Zeros> zeros;  ///< absent: zeros cost what other values cost
   Quantity static_w, launch_j, launch_s, index_decode_pj;
   std::map<std::string, Provenance> provenance;  ///< by JSON pointer; the longest that covers a number counts
@@ -96,6 +102,9 @@ DtypeCost cost_of(const ProfileData& profile, const std::string& dtype);
 
 /// The listed type that `dtype` is priced by: itself, what the profile runs all types as, or the nearest in width.
 const DtypeCost& listed_for(const ProfileData& profile, const std::string& dtype);
+
+/// The listed type that cost_of() scales to `dtype`; empty where the profile lists it (or the one that all run as).
+std::string extrapolated_from(const ProfileData& profile, const std::string& dtype);
 
 /// Width of a number type by its name; 32 for names it does not know.
 int dtype_bits(std::string_view dtype);

@@ -3,7 +3,9 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <map>
 #include <ostream>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -40,7 +42,9 @@ Json json_of(const LayerEnergy& layer) {
           {"low_j", layer.low_j},
           {"high_j", layer.high_j},
           {"parts", json_of(layer.parts)},
-          {"share", layer.share}};
+          {"share", layer.share},
+          {"extrapolated_from", layer.extrapolated_from},
+          {"mapping", layer.mapping}};
 }
 
 /// Three significant digits with an SI prefix: "1.23 uJ".
@@ -90,6 +94,21 @@ void print(std::ostream& out, const std::vector<std::vector<std::string>>& lines
   }
 }
 
+/// What a reader must know of numbers that were not simply looked up.
+void print_notes(std::ostream& out, const EnergyReport& report) {
+  std::map<std::string, int64_t> mappings;
+  std::set<std::pair<std::string, std::string>> scaled;
+  for (const LayerEnergy& layer : report.layer_list) {
+    if (!layer.mapping.empty()) ++mappings[layer.mapping];
+    if (!layer.extrapolated_from.empty()) scaled.emplace(layer.dtype, layer.extrapolated_from);
+  }
+  for (const auto& [mapping, layers] : mappings) out << "mapping " << mapping << ": " << layers << " calls\n";
+  for (const auto& [dtype, from] : scaled) {
+    out << "extrapolated: the profile lists no " << dtype << "; its numbers are scaled from " << from
+        << ", with an interval three times wider on both sides\n";
+  }
+}
+
 }  // namespace
 
 std::string EnergyReport::to_json() const {
@@ -128,6 +147,7 @@ std::ostream& operator<<(std::ostream& out, const EnergyReport& report) {
                    si(report.parts.memory_j, "J"), si(report.parts.metadata_j, "J"), si(report.parts.static_j, "J"),
                    ""});
   print(out, lines);
+  print_notes(out, report);
   if (!report.unknown_ops.empty()) out << "not priced: " << energy::joined(report.unknown_ops) << '\n';
   return out;
 }

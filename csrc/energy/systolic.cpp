@@ -31,10 +31,6 @@ struct Product {
   double dense() const { return rows * cols * groups; }
 };
 
-bool fused(const Entry& entry, const ProfileData& profile) {
-  return std::find(profile.fused_ops.begin(), profile.fused_ops.end(), entry.op) != profile.fused_ops.end();
-}
-
 }  // namespace
 
 Counts count_systolic(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner) {
@@ -43,15 +39,7 @@ Counts count_systolic(const Entry& entry, const ProfileData& profile, const Dtyp
   Counts counts;
   counts.ops = static_cast<double>(entry.ops);
   const double outputs = static_cast<double>(entry.output_elements), bits = cost.bits;
-  if (entry.macs == 0) {
-    // The result of the op before is at hand and takes its way out anyway; only further operands move.
-    const bool inside = fused(entry, profile);
-    const double inputs = static_cast<double>(entry.input_elements);
-    counts.levels[kMemory].read_bits = bits * (inside ? std::max(inputs - outputs, 0.0) : inputs);
-    counts.levels[kMemory].write_bits = inside ? 0 : bits * outputs;
-    counts.seconds = seconds_of(counts, profile, cost.macs_s, corner);
-    return counts;
-  }
+  if (entry.macs == 0) return count_traffic(entry, profile, cost, corner);
   const Product product(entry);
   const double strips = divided_up(product.rows, array.cols), passes = divided_up(product.n, array.rows);
 

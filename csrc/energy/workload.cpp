@@ -12,7 +12,8 @@ namespace {
 using energy::Json;
 using energy::Node;
 
-constexpr size_t kMaxBytes = size_t{256} << 20, kMaxEntries = 1 << 20, kMaxDims = 64, kMaxUnknownOps = 1 << 16;
+constexpr size_t kMaxBytes = size_t{256} << 20, kMaxEntries = 1 << 20, kMaxDims = 64, kMaxImageAxes = 3;
+constexpr size_t kMaxUnknownOps = 1 << 16;
 
 [[noreturn]] void throw_invalid(const std::string& message) { throw std::invalid_argument(message); }
 
@@ -25,20 +26,31 @@ std::string text_or(const Node& node, const char* key, const char* otherwise) {
   return node.has(key) ? node.at(key).text() : otherwise;
 }
 
+std::vector<int64_t> sizes_or_none(const Node& node, const char* key, size_t most, int64_t least) {
+  std::vector<int64_t> sizes;
+  if (!node.has(key)) return sizes;
+  const Node list = node.at(key);
+  const size_t count = list.array_size(most);
+  for (size_t i = 0; i < count; ++i) {
+    sizes.push_back(list.item(i).count());
+    if (sizes.back() < least) list.item(i).fail("at least " + std::to_string(least));
+  }
+  return sizes;
+}
+
 Entry entry_of(const Node& node) {
   node.expect_keys({"name", "op", "dtype", "weight", "shape", "rows", "cols", "n", "groups", "macs", "ops",
                     "weight_elements", "nnz", "input_elements", "output_elements", "input_density", "pattern", "layout",
-                    "kernel"});
+                    "kernel", "image", "stride", "dilation"});
   Entry entry;
   entry.name = node.at("name").text();
   entry.op = node.at("op").text();
   entry.dtype = node.at("dtype").text();
   entry.weight = text_or(node, "weight", "");
-  if (node.has("shape")) {
-    const Node shape = node.at("shape");
-    const size_t dims = shape.array_size(kMaxDims);
-    for (size_t i = 0; i < dims; ++i) entry.shape.push_back(shape.item(i).count());
-  }
+  entry.shape = sizes_or_none(node, "shape", kMaxDims, 0);
+  entry.image = sizes_or_none(node, "image", kMaxImageAxes, 1);
+  entry.stride = sizes_or_none(node, "stride", kMaxImageAxes, 1);
+  entry.dilation = sizes_or_none(node, "dilation", kMaxImageAxes, 1);
   entry.rows = node.at("rows").count();
   entry.cols = node.at("cols").count();
   entry.n = node.at("n").count();
@@ -63,7 +75,7 @@ Entry entry_of(const Node& node) {
 }
 
 Json json_of(const Entry& entry) {
-  return {{"name", entry.name},
+  Json json = {{"name", entry.name},
           {"op", entry.op},
           {"dtype", entry.dtype},
           {"weight", entry.weight},
@@ -82,6 +94,10 @@ Json json_of(const Entry& entry) {
           {"pattern", entry.pattern},
           {"layout", entry.layout},
           {"kernel", entry.kernel}};
+  if (!entry.image.empty()) json["image"] = entry.image;
+  if (!entry.stride.empty()) json["stride"] = entry.stride;
+  if (!entry.dilation.empty()) json["dilation"] = entry.dilation;
+  return json;
 }
 
 }  // namespace

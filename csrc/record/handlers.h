@@ -14,8 +14,12 @@ void bilinear(const Call& call, Recording& recording);  ///< (input1, input2, we
 
 // convolution.cpp
 void convolution(const Call& call, Recording& recording);         ///< (input, weight, bias, ..., groups at 6)
+void convolution_mkldnn(const Call& call, Recording& recording);  ///< (..., padding, stride at 4, dilation, groups)
 void convolution_transposed(const Call& call, Recording& recording);
 void convolution_general(const Call& call, Recording& recording);  ///< transposed at 6, groups at 8
+
+/// Output sizes, strides and dilations of a convolution; a single stride or dilation holds for every axis.
+void set_windows(Entry& entry, const at::Tensor& output, std::vector<int64_t> stride, std::vector<int64_t> dilation);
 
 // rnn.cpp: (input, ...) or (data, batch_sizes, ...), then hx, params, ...
 void lstm(const Call& call, Recording& recording);

@@ -15,8 +15,8 @@ void layers(Table& table) {
   };
   add(linear, {"aten::linear"});
   add(bilinear, {"aten::bilinear"});
-  add(convolution, {"aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::_convolution_mode",
-                    "aten::mkldnn_convolution"});
+  add(convolution, {"aten::conv1d", "aten::conv2d", "aten::conv3d", "aten::_convolution_mode"});
+  add(convolution_mkldnn, {"aten::mkldnn_convolution"});
   add(convolution_transposed, {"aten::conv_transpose1d", "aten::conv_transpose2d", "aten::conv_transpose3d"});
   add(convolution_general, {"aten::convolution", "aten::_convolution", "aten::convolution_overrideable"});
   add(lstm, {"aten::lstm"});

@@ -9,13 +9,13 @@ namespace jouleprune::record {
 namespace {
 
 /// `sizes`: those of the dense weight.
-void add_csr(const Call& call, Recording& recording, std::string op, const Product& product, std::vector<int64_t> sizes,
-             const std::string& activation) {
+Entry csr_entry(const Call& call, Recording& recording, std::string op, const Product& product,
+                std::vector<int64_t> sizes, const std::string& activation) {
   const at::Tensor input = call.tensor(0), values = call.tensor(1), output = call.output();
   Entry entry = recording.weighted(std::move(op), product, values, input, output);
   mark_csr(entry, values, std::move(sizes));
   if (activation != "none") entry.ops = output.numel();  // fused
-  recording.add(std::move(entry));
+  return entry;
 }
 
 /// What the op adds to its result: read once, and no traffic of a sum of its own.
@@ -58,7 +58,8 @@ void mark_csr(Entry& entry, const at::Tensor& values, std::vector<int64_t> sizes
 void linear_csr(const Call& call, Recording& recording) {
   const int64_t rows = call.tensor(3).numel() - 1, cols = call.integer(7);
   const int64_t n = quotient(call.output().numel(), rows);
-  add_csr(call, recording, "linear", {rows, cols, n, 1}, {rows, cols}, std::string(call.inputs.at(8).toStringView()));
+  recording.add(csr_entry(call, recording, "linear", {rows, cols, n, 1}, {rows, cols},
+                          std::string(call.inputs.at(8).toStringView())));
   add_residual(call, recording, 9);
 }
 
@@ -99,6 +100,7 @@ void conv2d_bsr_int8(const Call& call, Recording& recording) {
   const Product product{quotient(rows, groups), channels * height * width, quotient(output.numel(), rows), groups};
   Entry entry = recording.weighted("conv2d", product, blocks, input, output);
   entry.shape = {rows, channels, height, width};
+  set_windows(entry, output, call.integers(11), call.integers(13));
   entry.weight_elements = rows * channels * height * width;
   entry.nnz = std::min(blocks.numel(), entry.weight_elements);  // the last quad of a tap may reach beyond the channels
   if (call.inputs.at(15).toStringView() != "none") entry.ops = output.numel();  // fused
@@ -114,8 +116,10 @@ void conv2d_csr(const Call& call, Recording& recording) {
   const std::vector<int64_t> kernel = call.integers(8);
   const int64_t channels = quotient(call.integer(7), groups), height = kernel.front(), width = kernel.back();
   const int64_t n = quotient(call.output().numel(), rows);
-  add_csr(call, recording, "conv2d", {quotient(rows, groups), channels * height * width, n, groups},
-          {rows, channels, height, width}, std::string(call.inputs.at(13).toStringView()));
+  Entry entry = csr_entry(call, recording, "conv2d", {quotient(rows, groups), channels * height * width, n, groups},
+                          {rows, channels, height, width}, std::string(call.inputs.at(13).toStringView()));
+  set_windows(entry, call.output(), call.integers(9), call.integers(11));
+  recording.add(std::move(entry));
   add_residual(call, recording, 14);
 }
 

@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(run=_info)
 
     profiles = commands.add_parser("profiles", help="the built-in device profiles")
-    profiles.add_argument("--show", metavar="NAME", help="print one profile with every number's source")
+    profiles.add_argument("--show", metavar="NAME", help="one profile, each number with its source; --json: the file")
     profiles.add_argument("--json", action="store_true", help="JSON on stdout")
     profiles.set_defaults(run=_profiles)
 
@@ -108,8 +108,10 @@ def _profiles(options: argparse.Namespace) -> str:
     from . import energy
 
     if options.show:
-        text = energy.load_profile(options.show).to_json()
-        return text if options.json else json.dumps(json.loads(text), indent=1)
+        from .profile_table import profile_text
+
+        profile = energy.load_profile(options.show)
+        return profile.to_json() if options.json else profile_text(profile)
     loaded = [energy.load_profile(name) for name in energy.profiles()]
     if options.json:
         return json.dumps(

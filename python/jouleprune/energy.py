@@ -174,6 +174,10 @@ class LayerEnergy:
     parts: Parts
     #: Of the total, 0 to 1.
     share: float
+    #: The profile's number type whose numbers were scaled to ``dtype``; empty where the profile lists it.
+    extrapolated_from: str = ""
+    #: Profiles of dataflow fixed-nest: "given", or "found (seed 1)" where a search chose it; empty elsewhere.
+    mapping: str = ""
 
     @classmethod
     def _from_dict(cls, data: Mapping[str, Any]) -> LayerEnergy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -89,10 +90,24 @@ def energy_table(report: EnergyReport) -> str:
     console = Console(width=400, color_system=None, markup=False, emoji=False, highlight=False)
     with console.capture() as capture:
         console.print(grid)
-    lines = [head, *(line.rstrip() for line in capture.get().splitlines())]
+    lines = [head, *(line.rstrip() for line in capture.get().splitlines()), *_notes(report)]
     if report.unknown_ops:
         lines.append("not priced: " + ", ".join(report.unknown_ops))
     return "\n".join(lines)
+
+
+def _notes(report: EnergyReport) -> list[str]:
+    """What a reader must know of numbers that were not simply looked up."""
+    mappings = Counter(layer.mapping for layer in report.layers if layer.mapping)
+    scaled = sorted({(layer.dtype, layer.extrapolated_from) for layer in report.layers if layer.extrapolated_from})
+    return [
+        *(f"mapping {mapping}: {calls} calls" for mapping, calls in sorted(mappings.items())),
+        *(
+            f"extrapolated: the profile lists no {dtype}; its numbers are scaled from {known}, with an interval three "
+            "times wider on both sides"
+            for dtype, known in scaled
+        ),
+    ]
 
 
 def plan_table(plan: Plan) -> str:

@@ -51,6 +51,10 @@ def test_profiles(capsys):
     code, out, _ = run(capsys, "profiles")
     assert code == 0 and "eyeriss-65nm" in out and "generic-cpu" in out
     code, out, _ = run(capsys, "profiles", "--show", "eyeriss-65nm")
+    assert code == 0 and out.startswith("eyeriss-65nm: asic, dataflow op-count")
+    assert re.search(r"^int16 mac_pj +1\.694 +0\.95 +2 +published \[1\]$", out, re.MULTILINE)
+    assert "[1] published: value: manasiumn37/CNNergy" in out
+    code, out, _ = run(capsys, "profiles", "--show", "eyeriss-65nm", "--json")
     assert code == 0 and json.loads(out)["name"] == "eyeriss-65nm"
     code, _, err = run(capsys, "profiles", "--show", "nothing")
     assert code == 1 and "ProfileError" in err and "nothing" in err

@@ -61,6 +61,9 @@ struct Entry {
   std::string pattern = "dense";  ///< "dense", "unstructured", ...
   std::string layout = "dense";   ///< how kept values are stored: "dense", "csr", ...
   std::string kernel = "dense";   ///< cost entry that prices the call: kernels() in csrc/energy/kernel_cost.h
+  std::vector<int64_t> image;     ///< of a convolution: sizes of one output image; empty where they are not told
+  std::vector<int64_t> stride;    ///< as `image`, an entry per axis of it; empty = 1
+  std::vector<int64_t> dilation;  ///< as `stride`
 };
 
 /// The ops of one forward pass at given shapes, in call order; a weight used twice has two entries.
@@ -94,6 +97,8 @@ struct LayerEnergy {
   double energy_j = 0, low_j = 0, high_j = 0;
   Parts parts;
   double share = 0;  ///< of the total, 0..1
+  std::string extrapolated_from;  ///< the profile's number type whose numbers were scaled to `dtype`; empty: it lists it
+  std::string mapping;            ///< fixed-nest: "given", or "found (seed 1)" where a search chose it; empty elsewhere
 };
 
 struct EnergyReport {

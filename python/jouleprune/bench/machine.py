@@ -128,7 +128,7 @@ def cache_bytes() -> int:
 
 
 def family() -> str:
-    """ "zen4" (AMD with AVX-512), "sapphire-rapids" (Intel with float16 arithmetic: it and its successors), or "other"."""
+    """ "zen4" (AMD with AVX-512), "sapphire-rapids" (Intel with float16 arithmetic: it and successors), or "other"."""
     text = _cpuinfo()
     if "AuthenticAMD" in text and "avx512_bf16" in text:
         return "zen4"

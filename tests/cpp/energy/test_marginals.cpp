@@ -22,6 +22,8 @@ TEST(Marginals, AreExactDifferencesForEveryUnit) {
   std::mt19937 random(31);
   for (const std::string& name : Profile::names()) {
     const Profile profile = energy::load_profile(name);
+    // A channel less may be cut up less well: test_nest_profile.cpp.
+    if (profile.data().dataflow == "fixed-nest") continue;
     for (int i = 0; i < 20; ++i) {
       Entry entry = random_entry(random);
       if (profile.kind() != "asic" && i % 2 == 0) entry = with_kernel(entry, "csr", entry.weight_elements / 3);

@@ -11,9 +11,13 @@ namespace {
 
 constexpr int kEntries = 60;
 
+/// But for fixed-nest, whose mappings are searched for: test_nest_profile.cpp looks at fewer entries of it.
 std::vector<Profile> built_in() {
   std::vector<Profile> profiles;
-  for (const std::string& name : Profile::names()) profiles.push_back(energy::load_profile(name));
+  for (const std::string& name : Profile::names()) {
+    const Profile profile = energy::load_profile(name);
+    if (profile.data().dataflow != "fixed-nest") profiles.push_back(profile);
+  }
   return profiles;
 }
 

@@ -13,7 +13,7 @@ namespace {
 TEST(Profiles, BuiltIns) {
   EXPECT_EQ(Profile::names(),
             (std::vector<std::string>{"eyeriss-65nm", "eyeriss-normalised", "horowitz-45nm", "systolic-12x14", "tpu-like",
-                                      "generic-cpu", "generic-gpu-hbm"}));
+                                      "eyeriss-nest", "fpga-like", "generic-cpu", "generic-gpu-hbm"}));
   for (const std::string& name : Profile::names()) {
     const Profile profile = energy::load_profile(name);
     EXPECT_EQ(profile.name(), name);

@@ -34,7 +34,8 @@ TEST(Report, JsonHasTheFields) {
   EXPECT_EQ(
       keys(json["layers"][0]),
       (std::set<std::string>{"name", "op", "shape", "dtype", "pattern", "layout", "kernel", "density", "macs_issued",
-                             "macs_effective", "bytes", "latency_s", "energy_j", "low_j", "high_j", "parts", "share"}));
+                             "macs_effective", "bytes", "latency_s", "energy_j", "low_j", "high_j", "parts", "share",
+                             "extrapolated_from", "mapping"}));
   EXPECT_EQ(keys(json["layers"][0]["bytes"]), (std::set<std::string>{"DRAM", "L3", "L2", "L1"}));
   EXPECT_EQ(json["schema"], 1);
   EXPECT_EQ(json["label"], "modelled");
