@@ -70,7 +70,7 @@ class _RewrittenSequential(_Rewritten):
     """Its children are still found by their place."""
 
     def __getitem__(self, index: int | slice) -> Any:
-        children = list(self._modules.values())
+        children: list[Any] = list(self._modules.values())
         return nn.Sequential(*children[index]) if isinstance(index, slice) else children[index]
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from .clock import Clock, SystemClock
 from .energy import EnergyReport, Measurement, Profile, check, measure
 from .errors import MeterError
 from .estimate import Model, as_profile, estimate
-from .meters import Meters, default_meters, synchronise
+from .meters import Meters, default_meters, wait_for_devices
 from .record import arguments, unwrapped
 
 __all__ = ["Claim", "Savings", "assert_saves", "paired_latency"]
@@ -241,7 +241,7 @@ def _running(model: Model, example_inputs: Any) -> Iterator[Callable[[], None]]:
     def run() -> None:
         with torch.inference_mode():
             model(*args, **kwargs)
-        synchronise()
+        wait_for_devices()
 
     for module in modules:
         module.training = False
