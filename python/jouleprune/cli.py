@@ -47,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     info.set_defaults(run=_info)
 
     profiles = commands.add_parser("profiles", help="the built-in device profiles")
-    profiles.add_argument("--show", metavar="NAME", help="print one profile, each number with its source; --json: the file")
+    profiles.add_argument(
+        "--show", metavar="NAME", help="print one profile, each number with its source; --json: the file"
+    )
     profiles.add_argument("--json", action="store_true", help="JSON on stdout")
     profiles.set_defaults(run=_profiles)
 
