@@ -13,6 +13,7 @@ import pytest
 from jouleprune import _C
 from jouleprune.energy import EnergyReport, load_profile, price_workload, profiles
 from jouleprune.errors import BudgetError, MeterError, PatternError, ProfileError
+from jouleprune.profile_table import profile_rows
 
 
 def linear(name: str, rows: int, cols: int, n: int, /, **changes: Any) -> dict[str, Any]:
@@ -218,3 +219,24 @@ def test_the_page_has_every_number_of_the_profiles(name: str) -> None:
         label = " ".join(place[1:] if place[0] == "compute" else place)
         expected[label] = (values["value"], values["low"], values["high"])
     assert written == expected
+
+
+def test_reports_tell_found_mappings_and_extrapolated_types() -> None:
+    report = price_workload(workload(linear("fc", 12, 20, 2, dtype="float64")), load_profile("fpga-like"))
+    assert (report.layers[0].mapping, report.layers[0].extrapolated_from) == ("found (seed 1)", "float32")
+    assert "\nmapping found (seed 1): 1 calls\nextrapolated: the profile lists no float64; " in str(report)
+    plain = price_workload(workload(linear("fc", 12, 20, 2)), load_profile("generic-cpu"))
+    assert (plain.layers[0].mapping, plain.layers[0].extrapolated_from) == ("", "")
+    assert "mapping" not in str(plain) and "extrapolated" not in str(plain)
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_the_table_of_a_profile_has_every_number(name: str) -> None:
+    profile = load_profile(name)
+    data = json.loads(profile.to_json())
+    rows = profile_rows(profile)
+    with_interval = [values for _, values in _numbers(data)]
+    for values in with_interval:
+        assert any((row.value, row.low, row.high) == (values["value"], values["low"], values["high"]) for row in rows)
+    assert len(rows) >= len(with_interval)
+    assert all(row.kind in ("published", "measured", "fitted", "memory", "assumed") and row.source for row in rows)
