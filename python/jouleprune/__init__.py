@@ -7,6 +7,7 @@ keep it.
 
 from . import (
     _library,  # loads the compiled ops; must come first
+    criteria,
     energy,
     nn,
     ops,
@@ -39,6 +40,7 @@ __all__ = [
     "__version__",
     "cmake_prefix_path",
     "convert",
+    "criteria",
     "energy",
     "estimate",
     "explain",

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from .criteria import Loss
 from .energy import EnergyReport, Profile, price_workload
 from .errors import BudgetError, ProfileError
 from .estimate import ActivationDensity, as_profile
-from .importance import CRITERIA, Importance
+from .importance import NAMES, Importance
 from .masks import MaskSet
 from .plan import Plan
 from .pruner_state import read_state
@@ -60,8 +61,9 @@ class Pruner:
             then. With the weights that the plan was made on the masks are the plan's. ``profile`` is needed again only
             when the plan's profile is not built in, ``importance`` only when it was a callable.
         schedule: ``Constant()`` (all at the first step) unless given; see :class:`jouleprune.PolynomialDecay`.
-        pattern, importance, ignored_layers, min_density, activation_density, dtype, batch, per, count: as in
-            :func:`jouleprune.plan`. With "auto" each layer's pattern is chosen once, at the first update.
+        pattern, importance, data, loss, ignored_layers, min_density, activation_density, dtype, batch, per, count: as
+            in :func:`jouleprune.plan`. With "auto" each layer's pattern is chosen once, at the first update. Criteria
+            that look at data go through it at each update, with the weights of that time.
     Raises:
         BudgetError: the budget is malformed, above the dense energy, or below the least that can be reached; nothing
         has changed.
@@ -78,6 +80,8 @@ class Pruner:
         plan: Plan | None = None,
         pattern: str = "unstructured",
         importance: Importance = "lamp",
+        data: Iterable[Any] | None = None,
+        loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
         schedule: Schedule | None = None,
         ignored_layers: Sequence[torch.nn.Module | str] = (),
         min_density: float | Mapping[str, float] = 0.0,
@@ -108,8 +112,8 @@ class Pruner:
         self._frozen: tuple[bool, ...] | None = None
         if plan is not None:
             _check_same_profile(plan, self._profile)
-            criterion = plan.importance if importance == "lamp" and plan.importance in CRITERIA else importance
-            self._selector = Selector.of_plan(model, example_inputs, plan, self._profile, criterion)
+            criterion = plan.importance if importance == "lamp" and plan.importance in NAMES else importance
+            self._selector = Selector.of_plan(model, example_inputs, plan, self._profile, criterion, data, loss)
             self._energy, self._frozen = plan.budget_j, plan.decided or None
         else:
             self._selector = Selector.record(
@@ -118,6 +122,8 @@ class Pruner:
                 profile=self._profile,
                 pattern=pattern,
                 importance=importance,
+                data=data,
+                loss=loss,
                 ignored_layers=ignored_layers,
                 min_density=min_density,
                 activation_density=activation_density,

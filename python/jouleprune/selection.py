@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .criteria import Context, Loss
 from .energy import Profile
 from .errors import BudgetError, PatternError, ProfileError
 from .estimate import ActivationDensity
-from .importance import Importance, importance_name, score
+from .importance import Importance, check_given, importance_name, scores_of
 from .layers import SPARSE_DTYPES, layer_of, why_not_convertible
 from .patterns import Freedom, check_pattern, checked_dtypes, freedom_of
 from .record import record, unwrapped
@@ -46,6 +47,10 @@ class Selector:
     """Of the tuning table of this machine, as JSON: looked up once, so that every step of a schedule sees the same."""
     unable: tuple[str, ...]
     """Sentences: layers with weights that cannot be pruned, and why."""
+    example_inputs: Any = field(default=None, repr=False)
+    data: Iterable[Any] | None = field(default=None, repr=False)
+    loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = field(default=None, repr=False)
+    """The last three are for criteria that look at more than weights."""
 
     @classmethod
     def record(
@@ -56,6 +61,8 @@ class Selector:
         profile: Profile,
         pattern: str,
         importance: Importance,
+        data: Iterable[Any] | None = None,
+        loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
         ignored_layers: Sequence[torch.nn.Module | str],
         min_density: float | Mapping[str, float],
         activation_density: ActivationDensity,
@@ -67,7 +74,7 @@ class Selector:
         """Runs the model once, without a trace, and finds what can be pruned in it."""
         check_pattern(pattern)
         dtypes = checked_dtypes(dtype)
-        importance_name(importance)
+        check_given(importance, data, loss)
         ignored = _ignored_weights(model, ignored_layers)
         recorded = record(
             model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count
@@ -77,17 +84,28 @@ class Selector:
         freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
         floors = _floors(weights, min_density)
         measured = measured_limits(recorded, weights, profile)
-        return cls(workload, profile, pattern, importance, weights, floors, freedoms, measured, unable)
+        return cls(
+            workload, profile, pattern, importance, weights, floors, freedoms, measured, unable,
+            example_inputs, data, loss,
+        )  # fmt: skip
 
     @classmethod
     def of_plan(
-        cls, model: torch.nn.Module, example_inputs: Any, plan: Plan, profile: Profile, importance: Importance
+        cls,
+        model: torch.nn.Module,
+        example_inputs: Any,
+        plan: Plan,
+        profile: Profile,
+        importance: Importance,
+        data: Iterable[Any] | None = None,
+        loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
     ) -> Selector:
         """What made the plan, for the same model on inputs of the same sizes.
 
         Raises:
             ValueError: the plan belongs to another model, to other inputs, or to a criterion that was not given.
         """
+        check_given(importance, data, loss)
         planned = json.loads(plan.workload)
         workload = json.loads(record(model, example_inputs, batch=plan.batch, per=plan.per, count=plan.count))
         if len(planned["entries"]) != len(workload["entries"]):
@@ -117,7 +135,10 @@ class Selector:
         own = {entry["weight"]: entry["dtype"] for entry in workload["entries"]}
         dtypes = sorted({layer.dtype for layer in plan.layers if layer.dtype != own.get(layer.weight)})
         freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
-        selector = cls(workload, profile, plan.pattern, importance, weights, floors, freedoms, plan.measured, ())
+        selector = cls(
+            workload, profile, plan.pattern, importance, weights, floors, freedoms, plan.measured, (),
+            example_inputs, data, loss,
+        )  # fmt: skip
         return selector.settled(plan)
 
     def settled(self, plan: Plan) -> Selector:
@@ -153,8 +174,11 @@ class Selector:
             request["relaxed_j"] = relaxed_j
         if frozen is not None:
             request["frozen"] = list(frozen)
-        parameters = dict(model.named_parameters())
-        scores = [score(self.importance, name, parameters[name]) for name in self.weights]
+        patterns = {
+            name: freedom.pattern or self.pattern for name, freedom in zip(self.weights, self.freedoms, strict=True)
+        }
+        context = Context(model, self.weights, patterns, self.workload, self.example_inputs, self.data, self.loss)
+        scores = scores_of(self.importance, context)
         masks, text = self._ask(scores, request)
         kept = {name: mask for name, mask in zip(self.weights, masks, strict=True) if mask.numel() > 0}
         return Plan.from_json(text, kept)
