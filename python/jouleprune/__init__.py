@@ -19,6 +19,7 @@ from .errors import BudgetError, MeterError, PatternError, ProfileError
 from .estimate import estimate
 from .plan import LayerPlan, Plan, plan
 from .pruner import Pruner, PruneReport
+from .reconstruct import Reconstruction, reconstruct
 from .schedule import Constant, PolynomialDecay
 from .sweep import SweepPoint, sweep
 from .utils import cmake_prefix_path, get_include, get_library
@@ -36,6 +37,7 @@ __all__ = [
     "ProfileError",
     "PruneReport",
     "Pruner",
+    "Reconstruction",
     "SweepPoint",
     "__version__",
     "cmake_prefix_path",
@@ -51,6 +53,7 @@ __all__ = [
     "ops",
     "plan",
     "prune",
+    "reconstruct",
     "save",
     "sweep",
 ]
