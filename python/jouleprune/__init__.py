@@ -15,12 +15,16 @@ from . import (
 )
 from .checkpoint import load, save
 from .convert import convert, explain
+from .distil import distillation_loss
 from .errors import BudgetError, MeterError, PatternError, ProfileError
 from .estimate import estimate
 from .plan import LayerPlan, Plan, plan
+from .proximal import Proximal
 from .pruner import Pruner, PruneReport
 from .reconstruct import Reconstruction, reconstruct
-from .schedule import Constant, PolynomialDecay
+from .rewind import Rewind
+from .rounds import FloorResult, Round, iterative, prune_to_floor
+from .schedule import Constant, CosineDecay, ExponentialDecay, LinearDecay, MultiStep, OneShot, PolynomialDecay
 from .sweep import SweepPoint, sweep
 from .utils import cmake_prefix_path, get_include, get_library
 
@@ -29,30 +33,42 @@ __version__: str = _library.version
 __all__ = [
     "BudgetError",
     "Constant",
+    "CosineDecay",
+    "ExponentialDecay",
+    "FloorResult",
     "LayerPlan",
+    "LinearDecay",
     "MeterError",
+    "MultiStep",
+    "OneShot",
     "PatternError",
     "Plan",
     "PolynomialDecay",
     "ProfileError",
+    "Proximal",
     "PruneReport",
     "Pruner",
     "Reconstruction",
+    "Rewind",
+    "Round",
     "SweepPoint",
     "__version__",
     "cmake_prefix_path",
     "convert",
     "criteria",
+    "distillation_loss",
     "energy",
     "estimate",
     "explain",
     "get_include",
     "get_library",
+    "iterative",
     "load",
     "nn",
     "ops",
     "plan",
     "prune",
+    "prune_to_floor",
     "reconstruct",
     "save",
     "sweep",

@@ -157,6 +157,11 @@ class Pruner:
         return self._dense_j
 
     @property
+    def minimum_j(self) -> float:
+        """The least joules per count that can be reached."""
+        return self._minimum_j
+
+    @property
     def plan(self) -> Plan:
         """The present plan, with its masks.
 
@@ -194,6 +199,26 @@ class Pruner:
         """Goes to the final budget at once, whatever the schedule."""
         self._update(None)
         return self.plan
+
+    def prune_to(self, share: float) -> Plan:
+        """Does the share of the removal now, whatever the schedule: ``E = budget + (dense - budget) * (1 - share)``; 1
+        is :meth:`prune_now`.
+
+        Raises:
+            ValueError: no share in [0, 1].
+        """
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
+            raise ValueError(f"share: expected a number in [0, 1], got {share!r}")
+        self._update(None if share == 1 else self._budget_j + (self._dense_j - self._budget_j) * (1.0 - share))
+        return self.plan
+
+    def keep(self) -> None:
+        """Zeroes pruned weights (and their gradients) again, outside of any schedule."""
+        self._masks.apply()
+
+    def prunes(self, model: torch.nn.Module) -> bool:
+        """Whether ``model`` is the one that is pruned here."""
+        return plain_module(model) is self._model
 
     def report(self) -> PruneReport:
         """Joules before and after, layer by layer, each labelled."""

@@ -177,7 +177,7 @@ def test_inputs_that_are_never_there():
 
 @pytest.mark.parametrize("shape", [(0, 4), (3, 0)])
 def test_empty_weights(shape):
-    weight, hessian = torch.zeros(shape), torch.zeros(1, *[shape[1] if shape[0] else 0] * 2, dtype=torch.float64)
+    weight, hessian = torch.zeros(shape), torch.zeros(1, shape[1], shape[1], dtype=torch.float64)
     for method in ("sparsegpt", "alps"):
         changed, mask = getattr(jp.ops, method)(weight, hessian, sparsity=0.5)
         assert changed.shape == mask.shape == weight.shape
