@@ -14,6 +14,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/core/SymIntArrayRef.h>
+#include <c10/util/accumulate.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -175,7 +176,7 @@ Layer checked_layer(const char* op, const Tensor& weight, const Tensor& hessian,
   TORCH_CHECK_VALUE(weight.dim() >= 2, op, ": weight: expected [rows, cols] or more dimensions, got ", weight.sizes());
   TORCH_CHECK_VALUE(at::isfinite(weight).all().item<bool>(), op, ": weight: expected finite numbers, got NaN or inf");
   TORCH_CHECK_TYPE(hessian.scalar_type() == at::kDouble, op, ": hessian: expected float64, got ", hessian.scalar_type());
-  const int64_t rows = weight.size(0), cols = rows == 0 ? 0 : weight.numel() / rows;
+  const int64_t rows = weight.size(0), cols = c10::multiply_integers(weight.sizes().slice(1));
   TORCH_CHECK_VALUE(hessian.dim() == 3 && hessian.size(0) >= 1 && rows % hessian.size(0) == 0 && hessian.size(1) == cols &&
                         hessian.size(2) == cols,
                     op, ": hessian: expected [groups, ", cols, ", ", cols, "], groups dividing the ", rows,

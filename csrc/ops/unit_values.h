@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/repeat_interleave.h>
 #include <c10/util/Exception.h>
+#include <c10/util/accumulate.h>
 
 #include <algorithm>
 #include <array>
@@ -11,8 +12,7 @@ namespace jouleprune::ops {
 
 /// The weight [rows, ...] flattened to [rows, cols].
 inline at::Tensor matrix_of(const at::Tensor& weight) {
-  const int64_t rows = weight.size(0);
-  return weight.reshape({rows, rows == 0 ? 0 : weight.numel() / rows});
+  return weight.reshape({weight.size(0), c10::multiply_integers(weight.sizes().slice(1))});
 }
 
 /// A block no larger than the weight: beyond it a larger one is the same. Throws ValueError for sizes below 1.
