@@ -22,6 +22,7 @@ from .plan import LayerPlan, Plan, plan
 from .proximal import Proximal
 from .pruner import Pruner, PruneReport
 from .reconstruct import Reconstruction, reconstruct
+from .regrow import Regrow
 from .rewind import Rewind
 from .rounds import FloorResult, Round, iterative, prune_to_floor
 from .schedule import Constant, CosineDecay, ExponentialDecay, LinearDecay, MultiStep, OneShot, PolynomialDecay
@@ -49,6 +50,7 @@ __all__ = [
     "PruneReport",
     "Pruner",
     "Reconstruction",
+    "Regrow",
     "Rewind",
     "Round",
     "SweepPoint",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from . import ops
 from .criteria import Loss
 from .energy import EnergyReport, Profile, price_workload
 from .errors import BudgetError, ProfileError
@@ -215,6 +216,34 @@ class Pruner:
     def keep(self) -> None:
         """Zeroes pruned weights (and their gradients) again, outside of any schedule."""
         self._masks.apply()
+
+    def parameter(self, name: str) -> torch.nn.Parameter:
+        """The parameter that a mask of the plan belongs to.
+
+        Raises:
+            ValueError: the plan has no mask of that name.
+        """
+        if name not in self.plan.masks:
+            raise ValueError(f"name: expected a pruned weight ({', '.join(self.plan.masks)}), got {name!r}")
+        return self._model.get_parameter(name)
+
+    def move_masks(self, masks: Mapping[str, torch.Tensor]) -> None:
+        """Takes other masks (bits, as of ``ops.pack_mask``) for pruned weights, which keep as many as before.
+
+        The joules stay those of the plan. Weights that come back start at zero. ``importance_lost`` and ``next_unit``
+        of the plan remain those of the selection.
+
+        Raises:
+            ValueError: a weight that is not pruned, or another number of kept weights; nothing has changed.
+        """
+        for name, bits in masks.items():
+            size = self.parameter(name).shape
+            before = ops.unpack_mask(self.plan.masks[name].to(bits.device), size)
+            kept, expected = int(ops.unpack_mask(bits, size).sum()), int(before.sum())
+            if kept != expected:
+                raise ValueError(f"masks: {name!r}: expected {expected} kept weights, got {kept}")
+        self._plan = replace(self.plan, masks={**self.plan.masks, **masks})
+        self._masks.replace(self._plan.masks)
 
     def prunes(self, model: torch.nn.Module) -> bool:
         """Whether ``model`` is the one that is pruned here."""
