@@ -1,5 +1,6 @@
 #include "prune/schedule.h"
 
+#include <c10/util/ArrayRef.h>
 #include <c10/util/Exception.h>
 
 #include <algorithm>
@@ -44,13 +45,15 @@ struct Check {
     const auto& milestones = steps.milestones;
     TORCH_CHECK_VALUE(!milestones.empty() && milestones.front() >= 0 &&
                           std::adjacent_find(milestones.begin(), milestones.end(), std::greater_equal<>()) == milestones.end(),
-                      "MultiStep: milestones: expected ascending numbers >= 0, got ", milestones);
+                      "MultiStep: milestones: expected ascending numbers >= 0, got ",
+                      c10::ArrayRef<int64_t>(milestones));
     const auto& values = steps.values;
     if (values.empty()) return;
     TORCH_CHECK_VALUE(values.size() == milestones.size(), "MultiStep: values: expected one per milestone, ", milestones.size(),
                       ", got ", values.size());
     TORCH_CHECK_VALUE(values.front() >= 0 && std::is_sorted(values.begin(), values.end()) && values.back() == 1,
-                      "MultiStep: values: expected shares that do not fall and end at 1, got ", values);
+                      "MultiStep: values: expected shares that do not fall and end at 1, got ",
+                      c10::ArrayRef<double>(values));
   }
   template <class Decay>
   void operator()(const Decay& decay) const {
