@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from . import ops
+from ._pruner_checks import check_left_out, check_same_profile, dense_workload, given, profile_of
 from .criteria import Loss
 from .energy import EnergyReport, Profile, price_workload
-from .errors import BudgetError, ProfileError
+from .errors import BudgetError
 from .estimate import ActivationDensity, as_profile
 from .importance import NAMES, Importance
 from .masks import MaskSet
@@ -97,7 +98,7 @@ class Pruner:
         model = plain_module(model)
         if plan is not None:
             check_plan("plan", plan)
-            _check_left_out(
+            check_left_out(
                 pattern=pattern != "unstructured",
                 ignored_layers=bool(ignored_layers),
                 min_density=min_density != 0.0,
@@ -108,11 +109,11 @@ class Pruner:
                 count=count is not None,
             )
         self._schedule = Constant() if schedule is None else checked_schedule(schedule)
-        self._profile = _profile_of(plan) if profile is None and plan is not None else as_profile(_given(profile))
+        self._profile = profile_of(plan) if profile is None and plan is not None else as_profile(given(profile))
         self._energy: str | float
         self._frozen: tuple[bool, ...] | None = None
         if plan is not None:
-            _check_same_profile(plan, self._profile)
+            check_same_profile(plan, self._profile)
             criterion = plan.importance if importance == "lamp" and plan.importance in NAMES else importance
             self._selector = Selector.of_plan(model, example_inputs, plan, self._profile, criterion, data, loss)
             self._energy, self._frozen = plan.budget_j, plan.decided or None
@@ -133,7 +134,7 @@ class Pruner:
                 per=per,
                 count=count,
             )
-            self._energy = _given(energy)
+            self._energy = given(energy)
         self._dense_j, self._minimum_j, self._budget_j = self._selector.probe(self._energy)
         self._model = model
         self._masks = MaskSet(model)
@@ -251,7 +252,7 @@ class Pruner:
 
     def report(self) -> PruneReport:
         """Joules before and after, layer by layer, each labelled."""
-        before = price_workload(_dense_workload(self._selector.workload, self._selector.weights), self._profile)
+        before = price_workload(dense_workload(self._selector.workload, self._selector.weights), self._profile)
         after = before if self._plan is None else price_workload(self._plan.workload, self._profile)
         return PruneReport(before, after, self._plan)
 
@@ -313,42 +314,3 @@ class Pruner:
         other._masks = MaskSet(other._model)
         other._masks.replace(self._masks.bits)
         return other
-
-
-def _check_left_out(**given: bool) -> None:
-    """What a plan decides is not decided again."""
-    for name, is_given in given.items():
-        if is_given:
-            raise ValueError(f"{name}: comes from the plan: leave it out, or make another plan with it")
-
-
-def _given(value: Any) -> Any:
-    if value is None:
-        raise ProfileError("profile: expected a Profile, a built-in name, a path or a dict, got None")
-    return value
-
-
-def _profile_of(plan: Plan) -> Profile:
-    try:
-        return as_profile(plan.profile)
-    except ProfileError as error:
-        raise ProfileError(f"plan: its profile {plan.profile!r} is not built in: pass profile= as well") from error
-
-
-def _check_same_profile(plan: Plan, profile: Profile) -> None:
-    if profile.hash != plan.profile_hash:
-        raise ProfileError(
-            f"plan: made with profile {plan.profile!r} ({plan.profile_hash[:8]}), "
-            f"but profile= is {profile.name!r} ({profile.hash[:8]})"
-        )
-
-
-def _dense_workload(workload: Mapping[str, Any], weights: Sequence[str]) -> str:
-    """The workload with every prunable weight unmasked: what percentages refer to."""
-    import json
-
-    entries = [
-        {**entry, "nnz": entry["weight_elements"]} if entry["weight"] in weights else entry
-        for entry in workload["entries"]
-    ]
-    return json.dumps({**workload, "entries": entries})

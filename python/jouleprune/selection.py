@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ._layer_options import floors_of, ignored_weights
 from .criteria import Context, Loss
 from .energy import Profile
 from .errors import BudgetError, PatternError, ProfileError
@@ -75,14 +76,14 @@ class Selector:
         check_pattern(pattern)
         dtypes = checked_dtypes(dtype)
         check_given(importance, data, loss)
-        ignored = _ignored_weights(model, ignored_layers)
+        ignored = ignored_weights(model, ignored_layers)
         recorded = record(
             model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count
         )
         workload = json.loads(recorded)
         weights, unable = _prunable_weights(model, workload, profile, ignored)
         freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
-        floors = _floors(weights, min_density)
+        floors = floors_of(weights, min_density)
         measured = measured_limits(recorded, weights, profile)
         return cls(
             workload, profile, pattern, importance, weights, floors, freedoms, measured, unable,
@@ -247,30 +248,6 @@ def _raise_named(text: str, unable: str) -> None:
     raise kinds.get(error["type"], ValueError)(error["message"])
 
 
-def _ignored_weights(model: torch.nn.Module, ignored_layers: Sequence[torch.nn.Module | str]) -> set[str]:
-    """Names of all parameters of the ignored modules."""
-    modules = dict(model.named_modules())
-    names = {id(module): name for name, module in modules.items()}
-    parameters = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    ignored: set[str] = set()
-    if isinstance(ignored_layers, str | torch.nn.Module) or not isinstance(ignored_layers, Iterable):
-        raise ValueError(f"ignored_layers: expected a list of modules or names, got {type(ignored_layers).__name__}")
-    for layer in ignored_layers:
-        if isinstance(layer, torch.nn.Module):
-            if id(layer) not in names:
-                raise ValueError(f"ignored_layers: {type(layer).__name__} is no module of the model")
-            prefix = names[id(layer)]
-        elif isinstance(layer, str) and layer in parameters:
-            ignored.add(layer)
-            continue
-        elif isinstance(layer, str) and layer in modules:
-            prefix = layer
-        else:
-            raise ValueError(f"ignored_layers: expected names of modules or parameters of the model, got {layer!r}")
-        ignored |= {name for name in parameters if not prefix or name.startswith(prefix + ".")}
-    return ignored
-
-
 def _prunable_weights(
     model: torch.nn.Module, workload: Mapping[str, Any], profile: Profile, ignored: set[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -305,21 +282,3 @@ def _computed_weights(model: torch.nn.Module) -> list[str]:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear | torch.nn.modules.conv._ConvNd) and "weight" not in module._parameters
     ]
-
-
-def _floors(weights: Sequence[str], min_density: float | Mapping[str, float]) -> tuple[float, ...]:
-    if isinstance(min_density, Mapping):
-        layers = {layer_of(name): name for name in weights}
-        by_weight = {}
-        for layer, floor in min_density.items():
-            name = layers.get(layer, layer)
-            if name not in weights:
-                raise ValueError(f"min_density: expected prunable layers ({', '.join(layers)}), got {layer!r}")
-            by_weight[name] = floor
-        floors = tuple(by_weight.get(name, 0.0) for name in weights)
-    else:
-        floors = tuple(min_density for _ in weights)
-    for floor in floors:
-        if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0.0 <= floor <= 1.0:
-            raise ValueError(f"min_density: expected shares in [0, 1], got {floor!r}")
-    return tuple(float(floor) for floor in floors)
