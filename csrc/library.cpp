@@ -56,6 +56,24 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("apply_mask_(Tensor(a!) self, Tensor bits) -> ()");
   m.def("importance(Tensor weight, Tensor? grad, str criterion) -> Tensor");
 
+  // Criteria beyond those of op importance; a unit's score is that of each of its entries.
+  m.def("norm_importance(Tensor weight, int[2] block_size, float norm) -> Tensor");
+  m.def("random_importance(Tensor weight, int[2] block_size, int seed, int stream) -> Tensor");
+  m.def("fpgm_importance(Tensor weight) -> Tensor");
+  m.def("input_importance(Tensor weight, Tensor inputs, float scale) -> Tensor");
+  m.def("mask_threshold(Tensor values, float amount, str rule) -> (Tensor mask, Tensor theta)");
+  // Significance of units over n measurements, from their sums and sums of squares.
+  m.def("t_test(Tensor sums, Tensor square_sums, int n) -> (Tensor t, Tensor p)");
+  m.def("f_test(Tensor sums, Tensor square_sums, int n) -> (Tensor f, Tensor p)");
+  m.def("benjamini_hochberg(Tensor p, float alpha) -> Tensor");
+  // Proximal step of the L1 or group-lasso penalty.
+  m.def("shrink_units_(Tensor(a!) self, Tensor amounts, int[2] block_size) -> ()");
+  // Layer-wise reconstruction: hessian [groups, cols, cols] = sum of x x^T, float64. n_of_m: empty, or [n, m].
+  m.def("add_hessian_(Tensor(a!) self, Tensor inputs) -> ()");
+  m.def("refit(Tensor weight, Tensor hessian, Tensor mask, float damp) -> Tensor");
+  m.def("sparsegpt(Tensor weight, Tensor hessian, Tensor? mask, float sparsity, int[2] block_size, int[] n_of_m, float damp) -> (Tensor weight, Tensor mask)");
+  m.def("alps(Tensor weight, Tensor hessian, float sparsity, int[2] block_size, int[] n_of_m, float damp, int iterations) -> (Tensor weight, Tensor mask)");
+
   // Masks of units: what is smallest goes. `left`: what earlier masks kept; none = everything.
   m.def("mask_smallest(Tensor[] scores, Tensor[] left, int amount) -> Tensor[]");
   m.def("mask_n_of_m(Tensor scores, Tensor? left, int n, int m, int dim) -> Tensor");

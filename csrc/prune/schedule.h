@@ -4,7 +4,8 @@
 
 namespace jouleprune::prune {
 
-/// Throws c10::ValueError: negative steps, steps out of order, frequency below 1, power not above 0.
+/// Throws c10::ValueError: negative steps, steps out of order, frequency below 1, power or rate not above 0, shares out
+/// of order.
 void check_schedule(const Schedule& schedule);
 /// Whether masks are chosen anew at this step.
 bool updates_at(const Schedule& schedule, int64_t step);

@@ -7,6 +7,7 @@ keep it.
 
 from . import (
     _library,  # loads the compiled ops; must come first
+    criteria,
     energy,
     nn,
     ops,
@@ -15,14 +16,20 @@ from . import (
 from .checkpoint import load, save
 from .compare import Comparison, ComparisonRow, compare
 from .convert import convert, explain
+from .distil import distillation_loss
 from .errors import BudgetError, MeterError, PatternError, ProfileError
 from .estimate import estimate
 from .metrics import Metrics, metrics
 from .network_report import NetworkReport, report
 from .plan import LayerPlan, Plan, plan
+from .proximal import Proximal
 from .pruner import Pruner, PruneReport
+from .reconstruct import Reconstruction, reconstruct
+from .regrow import Regrow
+from .rewind import Rewind
+from .rounds import FloorResult, Round, iterative, prune_to_floor
 from .savings import Savings, assert_saves
-from .schedule import Constant, PolynomialDecay
+from .schedule import Constant, CosineDecay, ExponentialDecay, LinearDecay, MultiStep, OneShot, PolynomialDecay
 from .sweep import Sweep, SweepPoint, sweep
 from .utils import cmake_prefix_path, get_include, get_library
 
@@ -33,16 +40,27 @@ __all__ = [
     "Comparison",
     "ComparisonRow",
     "Constant",
+    "CosineDecay",
+    "ExponentialDecay",
+    "FloorResult",
     "LayerPlan",
+    "LinearDecay",
     "MeterError",
     "Metrics",
+    "MultiStep",
     "NetworkReport",
+    "OneShot",
     "PatternError",
     "Plan",
     "PolynomialDecay",
     "ProfileError",
+    "Proximal",
     "PruneReport",
     "Pruner",
+    "Reconstruction",
+    "Regrow",
+    "Rewind",
+    "Round",
     "Savings",
     "Sweep",
     "SweepPoint",
@@ -51,17 +69,22 @@ __all__ = [
     "cmake_prefix_path",
     "compare",
     "convert",
+    "criteria",
+    "distillation_loss",
     "energy",
     "estimate",
     "explain",
     "get_include",
     "get_library",
+    "iterative",
     "load",
     "metrics",
     "nn",
     "ops",
     "plan",
     "prune",
+    "prune_to_floor",
+    "reconstruct",
     "report",
     "save",
     "sweep",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._criteria_fakes import CRITERIA_FAKES
 from ._fake_checks import (
     check_alike,
     check_bits,
@@ -340,42 +341,46 @@ def _map_the_input(name: str) -> Callable[..., tuple[Tensor, int]]:
 
 
 #: Registered by ops.py, the module that the library names as the home of its fakes.
-FAKES: dict[str, Callable[..., Any]] = {
-    fake.__name__: fake
-    for fake in (
-        pack_csr,
-        unpack_csr,
-        prepack_csr,
-        linear_csr,
-        linear_csr_backward_input,
-        linear_csr_backward_values,
-        conv2d_csr,
-        conv2d_csr_backward_input,
-        conv2d_csr_backward_values,
-        pack_bsr,
-        unpack_bsr,
-        prepack_bsr,
-        linear_bsr,
-        linear_bsr_backward_input,
-        linear_bsr_backward_values,
-        pack_bsr_int8,
-        unpack_bsr_int8,
-        quantize_bytes,
-        linear_bsr_int8,
-        linear_bsr_int8_to_bytes,
-        conv2d_bsr_int8,
-        conv2d_bsr_int8_to_bytes,
-        pack_nm,
-        unpack_nm,
-        linear_nm,
-        linear_nm_backward_input,
-        linear_nm_backward_values,
-        pack_mask,
-        unpack_mask,
-        apply_mask_,
-        importance,
-    )
-} | UNIT_FAKES
+FAKES: dict[str, Callable[..., Any]] = (
+    {
+        fake.__name__: fake
+        for fake in (
+            pack_csr,
+            unpack_csr,
+            prepack_csr,
+            linear_csr,
+            linear_csr_backward_input,
+            linear_csr_backward_values,
+            conv2d_csr,
+            conv2d_csr_backward_input,
+            conv2d_csr_backward_values,
+            pack_bsr,
+            unpack_bsr,
+            prepack_bsr,
+            linear_bsr,
+            linear_bsr_backward_input,
+            linear_bsr_backward_values,
+            pack_bsr_int8,
+            unpack_bsr_int8,
+            quantize_bytes,
+            linear_bsr_int8,
+            linear_bsr_int8_to_bytes,
+            conv2d_bsr_int8,
+            conv2d_bsr_int8_to_bytes,
+            pack_nm,
+            unpack_nm,
+            linear_nm,
+            linear_nm_backward_input,
+            linear_nm_backward_values,
+            pack_mask,
+            unpack_mask,
+            apply_mask_,
+            importance,
+        )
+    }
+    | UNIT_FAKES
+    | CRITERIA_FAKES
+)
 VMAPS: dict[str, Callable[..., Any]] = {
     name: _map_the_input(name)
     for name in ("linear_csr", "conv2d_csr", "linear_bsr", "linear_bsr_int8", "conv2d_bsr_int8", "linear_nm")

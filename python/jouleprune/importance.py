@@ -1,27 +1,33 @@
 """Importance criteria: scores per weight, higher = keep.
 
-The built-in criteria run in C++ (op ``jouleprune::importance``); any callable ``(name, weight, grad) -> scores`` is a
-criterion too.
+The built-in criteria run in C++ (op ``jouleprune::importance``, and those of ``jouleprune.criteria``); any callable
+``(name, weight, grad) -> scores`` and any object with ``name`` and ``scores(context)`` is a criterion too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeGuard
 
 import torch
+from torch import Tensor
 
+from .criteria import NAMED, NEEDS_DATA, NEEDS_LOSS, Context, Criterion, Gradient
 from .errors import PatternError
 from .ops import importance as importance_op
 
-__all__ = ["CRITERIA", "Importance", "importance_name", "score"]
+__all__ = ["CRITERIA", "NAMES", "Importance", "check_given", "importance_name", "raw_scores", "scores_of"]
 
-#: Built-in criteria. "lamp": w^2 over the sum of squares not smaller (Lee et al., ICLR 2021); "magnitude": w^2;
-#: "gradient": |g|; "taylor": |w g| (first order).
+#: Criteria of a weight and its gradient alone. "lamp": w^2 over the sum of squares not smaller (Lee et al., ICLR 2021);
+#: "magnitude": w^2; "gradient": |g|; "taylor": |w g| (first order).
 CRITERIA = ("lamp", "magnitude", "gradient", "taylor")
 
-#: A criterion by name, or ``(name, weight, grad) -> scores`` with scores of the weight's shape, finite and not
-#: negative.
-Importance = str | Callable[[str, torch.Tensor, torch.Tensor | None], torch.Tensor]
+#: All names that ``importance=`` takes.
+NAMES = (*CRITERIA, *NAMED)
+
+#: A criterion by name; ``(name, weight, grad) -> scores`` with scores of the weight's shape, finite and not negative;
+#: or an object that scores all weights together.
+Importance = str | Callable[[str, Tensor, Tensor | None], Tensor] | Criterion
 
 
 def importance_name(importance: Importance) -> str:
@@ -31,31 +37,77 @@ def importance_name(importance: Importance) -> str:
         PatternError: an unknown name.
     """
     if isinstance(importance, str):
-        if importance not in CRITERIA:
-            raise PatternError(f"importance: expected one of {', '.join(CRITERIA)} or a callable, got {importance!r}")
+        if importance not in NAMES:
+            raise PatternError(
+                f"importance: expected one of {', '.join(NAMES)}, a criterion or a callable, got {importance!r}"
+            )
         return importance
-    if not callable(importance):
-        raise PatternError(f"importance: expected a name or a callable, got {type(importance).__name__}")
+    if _is_criterion(importance):
+        return importance.name
+    if isinstance(importance, type) or not callable(importance):
+        what = importance.__name__ + ": write " + importance.__name__ + "()" if isinstance(importance, type) else ""
+        raise PatternError(
+            f"importance: expected a name, a criterion or a callable, got {what or type(importance).__name__}"
+        )
     return getattr(importance, "__name__", type(importance).__name__)
 
 
-@torch.no_grad()
-def score(importance: Importance, name: str, weight: torch.Tensor) -> torch.Tensor:
-    """Scores of one weight, float32, flattened.
+def check_given(importance: Importance, data: object, loss: object) -> None:
+    """Refuses a criterion by name that lacks what it looks at, before anything runs."""
+    importance_name(importance)
+    if isinstance(importance, str) and importance in NEEDS_DATA and data is None:
+        raise ValueError(f"data: importance {importance!r} needs calibration data: data=<batches>, got None")
+    if isinstance(importance, str) and importance in NEEDS_LOSS and loss is None:
+        raise ValueError(f"loss: importance {importance!r} needs a callable (outputs, target) -> scalar, got None")
+
+
+def raw_scores(importance: Importance, context: Context) -> Mapping[str, Tensor]:
+    """What the criterion says, by weight, unchecked.
 
     Raises:
-        ValueError: NaN or infinite weights or scores, a missing gradient, or scores of another shape; the message
-        names the weight.
+        ValueError: NaN or infinite weights, a missing gradient, no data; the message names the weight or the argument.
     """
-    grad = weight.grad
+    if isinstance(importance, str) and importance in NAMED:
+        return NAMED[importance]().scores(context)
+    if importance in ("gradient", "taylor") and context.data is not None:
+        return Gradient(times_weight=importance == "taylor").scores(context)
+    if _is_criterion(importance):
+        return importance.scores(context)
+    return {name: _of_one(importance, name, context.model.get_parameter(name)) for name in context.weights}
+
+
+@torch.no_grad()
+def scores_of(importance: Importance, context: Context) -> list[Tensor]:
+    """Scores of each weight, float32, flattened, on the CPU.
+
+    Raises:
+        ValueError: as :func:`raw_scores`, and scores that are missing or of another shape.
+    """
+    found = raw_scores(importance, context)
+    result = []
+    for name in context.weights:
+        scores, shape = found.get(name), context.model.get_parameter(name).shape
+        if not isinstance(scores, Tensor) or scores.shape != shape:
+            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise ValueError(f"importance of {name!r}: expected scores of shape {tuple(shape)}, got {got}")
+        largest = torch.finfo(torch.float32).max  # what float32 cannot hold saturates; NaN goes on to be refused
+        single = scores.detach().to(device="cpu").clamp_max(largest).to(torch.float32)
+        result.append(single.reshape(-1).contiguous())
+    return result
+
+
+def _is_criterion(importance: object) -> TypeGuard[Criterion]:
+    scores, name = getattr(importance, "scores", None), getattr(importance, "name", None)
+    return callable(scores) and isinstance(name, str) and not isinstance(importance, type)
+
+
+@torch.no_grad()
+def _of_one(importance: Importance, name: str, weight: Tensor) -> Tensor:
     try:
         if isinstance(importance, str):
-            scores = importance_op(weight.detach(), grad, importance)
-        else:
-            scores = importance(name, weight.detach(), grad)
+            return importance_op(weight.detach(), weight.grad, importance)
+        assert callable(importance)
+        scores: Tensor = importance(name, weight.detach(), weight.grad)
+        return scores
     except ValueError as error:
         raise type(error)(f"importance of {name!r}: {error}") from error
-    if not isinstance(scores, torch.Tensor) or scores.shape != weight.shape:
-        got = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
-        raise ValueError(f"importance of {name!r}: expected scores of shape {tuple(weight.shape)}, got {got}")
-    return scores.detach().to(device="cpu", dtype=torch.float32).reshape(-1).contiguous()

@@ -56,6 +56,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ._criteria_ops import (
+    add_hessian_,
+    alps,
+    benjamini_hochberg,
+    f_test,
+    fpgm_importance,
+    input_importance,
+    mask_threshold,
+    norm_importance,
+    random_importance,
+    refit,
+    shrink_units_,
+    sparsegpt,
+    t_test,
+)
 from ._fakes import FAKES, VMAPS
 from ._ops_bytes import conv2d_bsr_int8_to_bytes, linear_bsr_int8_to_bytes, quantize_bytes
 from ._ops_chain import linear_csr_chain
@@ -63,11 +78,17 @@ from ._ops_nm import linear_nm, pack_nm, unpack_nm
 from ._unit_ops import mask_n_of_m, mask_smallest, spread_units, unit_norms
 
 __all__ = [
+    "add_hessian_",
+    "alps",
     "apply_mask_",
+    "benjamini_hochberg",
     "conv2d_bsr_int8",
     "conv2d_bsr_int8_to_bytes",
     "conv2d_csr",
+    "f_test",
+    "fpgm_importance",
     "importance",
+    "input_importance",
     "linear_bsr",
     "linear_bsr_int8",
     "linear_bsr_int8_to_bytes",
@@ -76,6 +97,8 @@ __all__ = [
     "linear_nm",
     "mask_n_of_m",
     "mask_smallest",
+    "mask_threshold",
+    "norm_importance",
     "pack_bsr",
     "pack_bsr_int8",
     "pack_csr",
@@ -84,7 +107,12 @@ __all__ = [
     "prepack_bsr",
     "prepack_csr",
     "quantize_bytes",
+    "random_importance",
+    "refit",
+    "shrink_units_",
+    "sparsegpt",
     "spread_units",
+    "t_test",
     "unit_norms",
     "unpack_bsr",
     "unpack_bsr_int8",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from ._fields import array_of_objects, checked, fields_of, object_of, text_of
+from .criteria import Loss
 from .energy import Profile
 from .estimate import ActivationDensity, as_profile
 from .importance import Importance
@@ -171,6 +172,8 @@ def plan(
     profile: Profile | str | Mapping[str, Any],
     pattern: str = "unstructured",
     importance: Importance = "lamp",
+    data: Iterable[Any] | None = None,
+    loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
     ignored_layers: Sequence[torch.nn.Module | str] = (),
     min_density: float | Mapping[str, float] = 0.0,
     activation_density: ActivationDensity = 1.0,
@@ -191,8 +194,14 @@ def plan(
             C channels at one tap of its kernel); "N:M", at most N of M neighbouring inputs ("2:4"; of a convolution in
             the order channel, row, column); "auto", for each layer the one of unstructured, 1x4, 16x1, 16x4, 16x16 and
             dense that loses least importance within the budget.
-        importance: "lamp" (default), "magnitude" (w^2), "gradient" (|g|), "taylor" (|w g|), or a callable
-            ``(name, weight, grad) -> scores``; higher scores are kept.
+        importance: "lamp" (default), "magnitude" (w^2), "gradient" (|g|), "taylor" (|w g|), one of
+            ``jouleprune.criteria`` by name ("wanda", "fisher", "l1", "random", ...) or as an instance, or a callable
+            ``(name, weight, grad) -> scores``; higher scores are kept. docs/methods.md lists them.
+        data: calibration batches, for criteria that look at activations or at gradients of a loss: tensors,
+            ``(inputs, target)``, or dicts of keyword arguments; iterated once per selection, so no generator. With it
+            "gradient" and "taylor" are means over the batches; without it they take the present ``.grad``.
+        loss: ``(outputs, target) -> scalar``, for criteria that look at gradients; several of them, in a list or by
+            name, for "multi_task".
         ignored_layers: modules, or names of modules or weights, that stay dense.
         min_density: least share of weights to keep, for all layers or by layer name.
         dtype: number types that layers may run in beside their own: "int8", for Linear and Conv2d layers on the CPU in
@@ -214,6 +223,8 @@ def plan(
         profile=as_profile(profile),
         pattern=pattern,
         importance=importance,
+        data=data,
+        loss=loss,
         ignored_layers=ignored_layers,
         min_density=min_density,
         activation_density=activation_density,

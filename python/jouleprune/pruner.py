@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from . import ops
+from ._pruner_checks import check_left_out, check_same_profile, dense_workload, given, profile_of
+from .criteria import Loss
 from .energy import EnergyReport, Profile, price_workload
-from .errors import BudgetError, ProfileError
+from .errors import BudgetError
 from .estimate import ActivationDensity, as_profile
-from .importance import CRITERIA, Importance
+from .importance import NAMES, Importance
 from .masks import MaskSet
 from .plan import Plan
 from .pruner_state import read_state
@@ -60,8 +63,9 @@ class Pruner:
             then. With the weights that the plan was made on the masks are the plan's. ``profile`` is needed again only
             when the plan's profile is not built in, ``importance`` only when it was a callable.
         schedule: ``Constant()`` (all at the first step) unless given; see :class:`jouleprune.PolynomialDecay`.
-        pattern, importance, ignored_layers, min_density, activation_density, dtype, batch, per, count: as in
-            :func:`jouleprune.plan`. With "auto" each layer's pattern is chosen once, at the first update.
+        pattern, importance, data, loss, ignored_layers, min_density, activation_density, dtype, batch, per, count: as
+            in :func:`jouleprune.plan`. With "auto" each layer's pattern is chosen once, at the first update. Criteria
+            that look at data go through it at each update, with the weights of that time.
     Raises:
         BudgetError: the budget is malformed, above the dense energy, or below the least that can be reached; nothing
         has changed.
@@ -78,6 +82,8 @@ class Pruner:
         plan: Plan | None = None,
         pattern: str = "unstructured",
         importance: Importance = "lamp",
+        data: Iterable[Any] | None = None,
+        loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
         schedule: Schedule | None = None,
         ignored_layers: Sequence[torch.nn.Module | str] = (),
         min_density: float | Mapping[str, float] = 0.0,
@@ -92,7 +98,7 @@ class Pruner:
         model = plain_module(model)
         if plan is not None:
             check_plan("plan", plan)
-            _check_left_out(
+            check_left_out(
                 pattern=pattern != "unstructured",
                 ignored_layers=bool(ignored_layers),
                 min_density=min_density != 0.0,
@@ -103,13 +109,13 @@ class Pruner:
                 count=count is not None,
             )
         self._schedule = Constant() if schedule is None else checked_schedule(schedule)
-        self._profile = _profile_of(plan) if profile is None and plan is not None else as_profile(_given(profile))
+        self._profile = profile_of(plan) if profile is None and plan is not None else as_profile(given(profile))
         self._energy: str | float
         self._frozen: tuple[bool, ...] | None = None
         if plan is not None:
-            _check_same_profile(plan, self._profile)
-            criterion = plan.importance if importance == "lamp" and plan.importance in CRITERIA else importance
-            self._selector = Selector.of_plan(model, example_inputs, plan, self._profile, criterion)
+            check_same_profile(plan, self._profile)
+            criterion = plan.importance if importance == "lamp" and plan.importance in NAMES else importance
+            self._selector = Selector.of_plan(model, example_inputs, plan, self._profile, criterion, data, loss)
             self._energy, self._frozen = plan.budget_j, plan.decided or None
         else:
             self._selector = Selector.record(
@@ -118,6 +124,8 @@ class Pruner:
                 profile=self._profile,
                 pattern=pattern,
                 importance=importance,
+                data=data,
+                loss=loss,
                 ignored_layers=ignored_layers,
                 min_density=min_density,
                 activation_density=activation_density,
@@ -126,7 +134,7 @@ class Pruner:
                 per=per,
                 count=count,
             )
-            self._energy = _given(energy)
+            self._energy = given(energy)
         self._dense_j, self._minimum_j, self._budget_j = self._selector.probe(self._energy)
         self._model = model
         self._masks = MaskSet(model)
@@ -149,6 +157,11 @@ class Pruner:
     def dense_j(self) -> float:
         """Joules per count of the unmasked network."""
         return self._dense_j
+
+    @property
+    def minimum_j(self) -> float:
+        """The least joules per count that can be reached."""
+        return self._minimum_j
 
     @property
     def plan(self) -> Plan:
@@ -189,9 +202,57 @@ class Pruner:
         self._update(None)
         return self.plan
 
+    def prune_to(self, share: float) -> Plan:
+        """Does the share of the removal now, whatever the schedule: ``E = budget + (dense - budget) * (1 - share)``; 1
+        is :meth:`prune_now`.
+
+        Raises:
+            ValueError: no share in [0, 1].
+        """
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
+            raise ValueError(f"share: expected a number in [0, 1], got {share!r}")
+        self._update(None if share == 1 else self._budget_j + (self._dense_j - self._budget_j) * (1.0 - share))
+        return self.plan
+
+    def keep(self) -> None:
+        """Zeroes pruned weights (and their gradients) again, outside of any schedule."""
+        self._masks.apply()
+
+    def parameter(self, name: str) -> torch.nn.Parameter:
+        """The parameter that a mask of the plan belongs to.
+
+        Raises:
+            ValueError: the plan has no mask of that name.
+        """
+        if name not in self.plan.masks:
+            raise ValueError(f"name: expected a pruned weight ({', '.join(self.plan.masks)}), got {name!r}")
+        return self._model.get_parameter(name)
+
+    def move_masks(self, masks: Mapping[str, torch.Tensor]) -> None:
+        """Takes other masks (bits, as of ``ops.pack_mask``) for pruned weights, which keep as many as before.
+
+        The joules stay those of the plan. Weights that come back start at zero. ``importance_lost`` and ``next_unit``
+        of the plan remain those of the selection.
+
+        Raises:
+            ValueError: a weight that is not pruned, or another number of kept weights; nothing has changed.
+        """
+        for name, bits in masks.items():
+            size = self.parameter(name).shape
+            before = ops.unpack_mask(self.plan.masks[name].to(bits.device), size)
+            kept, expected = int(ops.unpack_mask(bits, size).sum()), int(before.sum())
+            if kept != expected:
+                raise ValueError(f"masks: {name!r}: expected {expected} kept weights, got {kept}")
+        self._plan = replace(self.plan, masks={**self.plan.masks, **masks})
+        self._masks.replace(self._plan.masks)
+
+    def prunes(self, model: torch.nn.Module) -> bool:
+        """Whether ``model`` is the one that is pruned here."""
+        return plain_module(model) is self._model
+
     def report(self) -> PruneReport:
         """Joules before and after, layer by layer, each labelled."""
-        before = price_workload(_dense_workload(self._selector.workload, self._selector.weights), self._profile)
+        before = price_workload(dense_workload(self._selector.workload, self._selector.weights), self._profile)
         after = before if self._plan is None else price_workload(self._plan.workload, self._profile)
         return PruneReport(before, after, self._plan)
 
@@ -253,42 +314,3 @@ class Pruner:
         other._masks = MaskSet(other._model)
         other._masks.replace(self._masks.bits)
         return other
-
-
-def _check_left_out(**given: bool) -> None:
-    """What a plan decides is not decided again."""
-    for name, is_given in given.items():
-        if is_given:
-            raise ValueError(f"{name}: comes from the plan: leave it out, or make another plan with it")
-
-
-def _given(value: Any) -> Any:
-    if value is None:
-        raise ProfileError("profile: expected a Profile, a built-in name, a path or a dict, got None")
-    return value
-
-
-def _profile_of(plan: Plan) -> Profile:
-    try:
-        return as_profile(plan.profile)
-    except ProfileError as error:
-        raise ProfileError(f"plan: its profile {plan.profile!r} is not built in: pass profile= as well") from error
-
-
-def _check_same_profile(plan: Plan, profile: Profile) -> None:
-    if profile.hash != plan.profile_hash:
-        raise ProfileError(
-            f"plan: made with profile {plan.profile!r} ({plan.profile_hash[:8]}), "
-            f"but profile= is {profile.name!r} ({profile.hash[:8]})"
-        )
-
-
-def _dense_workload(workload: Mapping[str, Any], weights: Sequence[str]) -> str:
-    """The workload with every prunable weight unmasked: what percentages refer to."""
-    import json
-
-    entries = [
-        {**entry, "nnz": entry["weight_elements"]} if entry["weight"] in weights else entry
-        for entry in workload["entries"]
-    ]
-    return json.dumps({**workload, "entries": entries})

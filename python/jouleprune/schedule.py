@@ -8,10 +8,22 @@ ends the budget holds.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, TypeGuard
 
-__all__ = ["Constant", "PolynomialDecay", "Schedule", "checked_schedule"]
+__all__ = [
+    "Constant",
+    "CosineDecay",
+    "ExponentialDecay",
+    "LinearDecay",
+    "MultiStep",
+    "OneShot",
+    "PolynomialDecay",
+    "Schedule",
+    "checked_schedule",
+]
 
 _METHODS = ("updates_at", "value", "is_final")
 
@@ -55,37 +67,29 @@ class Constant:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolynomialDecay:
-    """``value = final + (initial - final) * (1 - t) ** power`` with ``t`` from 0 at ``begin_step`` to 1 at
-    ``end_step``.
+class _Decay:
+    """``value = final + (initial - final) * left(t)`` with ``t`` from 0 at ``begin_step`` to 1 at ``end_step``.
 
     Masks are chosen every ``frequency`` steps from ``begin_step`` on, and at ``end_step``. Under a budget ``initial``
     is the share of the removal that the first update does.
-    Source: Zhu and Gupta, "To prune, or not to prune", 2017, section 3 (there with power 3).
-
-    Raises:
-        ValueError: steps are negative or out of order, ``frequency`` is below 1, ``power`` is not positive and finite,
-            ``initial`` or ``final`` is no share, or ``initial`` is above ``final``.
     """
 
     begin_step: int = 0
     end_step: int
     frequency: int = 1
-    power: float = 3.0
     initial: float = 0.0
     final: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_step("PolynomialDecay", "begin_step", self.begin_step, 0)
-        _check_step("PolynomialDecay", "end_step", self.end_step, self.begin_step)
-        _check_step("PolynomialDecay", "frequency", self.frequency, 1)
-        if not _is_number(self.power) or not 0.0 < self.power < math.inf:
-            raise ValueError(f"PolynomialDecay: power: expected a finite number above 0, got {self.power!r}")
-        _check_share("PolynomialDecay", "initial", self.initial)
-        _check_share("PolynomialDecay", "final", self.final)
+        name = type(self).__name__
+        _check_step(name, "begin_step", self.begin_step, 0)
+        _check_step(name, "end_step", self.end_step, self.begin_step)
+        _check_step(name, "frequency", self.frequency, 1)
+        _check_share(name, "initial", self.initial)
+        _check_share(name, "final", self.final)
         if self.initial > self.final:
             raise ValueError(
-                f"PolynomialDecay: initial: expected at most final = {self.final!r}, got {self.initial!r}: "
+                f"{name}: initial: expected at most final = {self.final!r}, got {self.initial!r}: "
                 "what was removed does not come back"
             )
 
@@ -98,10 +102,122 @@ class PolynomialDecay:
         if self.is_final(step):
             return self.final
         t = max(0.0, (step - self.begin_step) / (self.end_step - self.begin_step))
-        return float(self.final + (self.initial - self.final) * (1.0 - t) ** self.power)
+        return float(self.final + (self.initial - self.final) * self._left(t))
 
     def is_final(self, step: int) -> bool:
         return step >= self.end_step
+
+    def _left(self, t: float) -> float:
+        """Of what is to do, at t in [0, 1)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolynomialDecay(_Decay):
+    """``value = final + (initial - final) * (1 - t) ** power`` with ``t`` from 0 at ``begin_step`` to 1 at
+    ``end_step``.
+
+    Masks are chosen every ``frequency`` steps from ``begin_step`` on, and at ``end_step``. Under a budget ``initial``
+    is the share of the removal that the first update does.
+    Source: Zhu and Gupta, "To prune, or not to prune", 2017, section 3 (there with power 3).
+
+    Raises:
+        ValueError: steps are negative or out of order, ``frequency`` is below 1, ``power`` is not positive and finite,
+            ``initial`` or ``final`` is no share, or ``initial`` is above ``final``.
+    """
+
+    power: float = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive("PolynomialDecay", "power", self.power)
+
+    def _left(self, t: float) -> float:
+        return float((1.0 - t) ** self.power)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearDecay(_Decay):
+    """As :class:`PolynomialDecay` with power 1."""
+
+    def _left(self, t: float) -> float:
+        return 1.0 - t
+
+
+@dataclass(frozen=True, kw_only=True)
+class CosineDecay(_Decay):
+    """As :class:`PolynomialDecay` with ``(1 + cos(pi t)) / 2`` in place of ``(1 - t) ** power``: slow at both ends."""
+
+    def _left(self, t: float) -> float:
+        return (1.0 + math.cos(math.pi * t)) / 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExponentialDecay(_Decay):
+    """As :class:`PolynomialDecay` with ``(exp(-rate t) - exp(-rate)) / (1 - exp(-rate))`` in place of
+    ``(1 - t) ** power``: most goes early.
+
+    Raises:
+        ValueError: as there, and a ``rate`` that is not positive and finite.
+    """
+
+    rate: float = 5.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive("ExponentialDecay", "rate", self.rate)
+
+    def _left(self, t: float) -> float:
+        last = math.exp(-self.rate)
+        return (math.exp(-self.rate * t) - last) / (1.0 - last)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiStep:
+    """``values[i]`` from step ``milestones[i]`` on; equal parts up to 1 unless ``values`` are given.
+
+    Raises:
+        ValueError: milestones that do not ascend from 0 on, or values that are no shares, fall, or are not as many.
+    """
+
+    milestones: Sequence[int]
+    values: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        if not self.milestones:
+            raise ValueError("MultiStep: milestones: expected at least one step, got none")
+        least = 0
+        for step in self.milestones:
+            _check_step("MultiStep", "milestones", step, least)
+            least = step + 1
+        if self.values and len(self.values) != len(self.milestones):
+            raise ValueError(
+                f"MultiStep: values: expected one per milestone, {len(self.milestones)}, got {len(self.values)}"
+            )
+        for value in self.values:
+            _check_share("MultiStep", "values", value)
+        if any(after < before for before, after in pairwise(self.values)):
+            raise ValueError(f"MultiStep: values: expected shares that do not fall, got {self.values!r}")
+
+    @property
+    def final(self) -> float:
+        return float(self.values[-1]) if self.values else 1.0
+
+    def updates_at(self, step: int) -> bool:
+        return step in self.milestones
+
+    def value(self, step: int) -> float:
+        passed = sum(1 for milestone in self.milestones if milestone <= step)
+        if passed == 0:
+            return 0.0
+        return float(self.values[passed - 1]) if self.values else passed / len(self.milestones)
+
+    def is_final(self, step: int) -> bool:
+        return step >= self.milestones[-1]
+
+
+#: :class:`Constant`, by the name that others use.
+OneShot = Constant
 
 
 def checked_schedule(schedule: Schedule) -> Schedule:
@@ -125,6 +241,11 @@ def checked_schedule(schedule: Schedule) -> Schedule:
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_positive(schedule: str, name: str, value: object) -> None:
+    if not _is_number(value) or not 0.0 < value < math.inf:
+        raise ValueError(f"{schedule}: {name}: expected a finite number above 0, got {value!r}")
 
 
 def _check_share(schedule: str, name: str, value: object) -> None:

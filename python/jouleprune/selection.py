@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ._layer_options import floors_of, ignored_weights
+from .criteria import Context, Loss
 from .energy import Profile
 from .errors import BudgetError, PatternError, ProfileError
 from .estimate import ActivationDensity
-from .importance import Importance, importance_name, score
+from .importance import Importance, check_given, importance_name, scores_of
 from .layers import SPARSE_DTYPES, layer_of, why_not_convertible
 from .patterns import Freedom, check_pattern, checked_dtypes, freedom_of
 from .record import record, unwrapped
@@ -46,6 +48,10 @@ class Selector:
     """Of the tuning table of this machine, as JSON: looked up once, so that every step of a schedule sees the same."""
     unable: tuple[str, ...]
     """Sentences: layers with weights that cannot be pruned, and why."""
+    example_inputs: Any = field(default=None, repr=False)
+    data: Iterable[Any] | None = field(default=None, repr=False)
+    loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = field(default=None, repr=False)
+    """The last three are for criteria that look at more than weights."""
 
     @classmethod
     def record(
@@ -56,6 +62,8 @@ class Selector:
         profile: Profile,
         pattern: str,
         importance: Importance,
+        data: Iterable[Any] | None = None,
+        loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
         ignored_layers: Sequence[torch.nn.Module | str],
         min_density: float | Mapping[str, float],
         activation_density: ActivationDensity,
@@ -67,27 +75,38 @@ class Selector:
         """Runs the model once, without a trace, and finds what can be pruned in it."""
         check_pattern(pattern)
         dtypes = checked_dtypes(dtype)
-        importance_name(importance)
-        ignored = _ignored_weights(model, ignored_layers)
+        check_given(importance, data, loss)
+        ignored = ignored_weights(model, ignored_layers)
         recorded = record(
             model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count
         )
         workload = json.loads(recorded)
         weights, unable = _prunable_weights(model, workload, profile, ignored)
         freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
-        floors = _floors(weights, min_density)
+        floors = floors_of(weights, min_density)
         measured = measured_limits(recorded, weights, profile)
-        return cls(workload, profile, pattern, importance, weights, floors, freedoms, measured, unable)
+        return cls(
+            workload, profile, pattern, importance, weights, floors, freedoms, measured, unable,
+            example_inputs, data, loss,
+        )  # fmt: skip
 
     @classmethod
     def of_plan(
-        cls, model: torch.nn.Module, example_inputs: Any, plan: Plan, profile: Profile, importance: Importance
+        cls,
+        model: torch.nn.Module,
+        example_inputs: Any,
+        plan: Plan,
+        profile: Profile,
+        importance: Importance,
+        data: Iterable[Any] | None = None,
+        loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
     ) -> Selector:
         """What made the plan, for the same model on inputs of the same sizes.
 
         Raises:
             ValueError: the plan belongs to another model, to other inputs, or to a criterion that was not given.
         """
+        check_given(importance, data, loss)
         planned = json.loads(plan.workload)
         workload = json.loads(record(model, example_inputs, batch=plan.batch, per=plan.per, count=plan.count))
         if len(planned["entries"]) != len(workload["entries"]):
@@ -117,7 +136,10 @@ class Selector:
         own = {entry["weight"]: entry["dtype"] for entry in workload["entries"]}
         dtypes = sorted({layer.dtype for layer in plan.layers if layer.dtype != own.get(layer.weight)})
         freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
-        selector = cls(workload, profile, plan.pattern, importance, weights, floors, freedoms, plan.measured, ())
+        selector = cls(
+            workload, profile, plan.pattern, importance, weights, floors, freedoms, plan.measured, (),
+            example_inputs, data, loss,
+        )  # fmt: skip
         return selector.settled(plan)
 
     def settled(self, plan: Plan) -> Selector:
@@ -153,8 +175,11 @@ class Selector:
             request["relaxed_j"] = relaxed_j
         if frozen is not None:
             request["frozen"] = list(frozen)
-        parameters = dict(model.named_parameters())
-        scores = [score(self.importance, name, parameters[name]) for name in self.weights]
+        patterns = {
+            name: freedom.pattern or self.pattern for name, freedom in zip(self.weights, self.freedoms, strict=True)
+        }
+        context = Context(model, self.weights, patterns, self.workload, self.example_inputs, self.data, self.loss)
+        scores = scores_of(self.importance, context)
         masks, text = self._ask(scores, request)
         kept = {name: mask for name, mask in zip(self.weights, masks, strict=True) if mask.numel() > 0}
         return Plan.from_json(text, kept)
@@ -223,30 +248,6 @@ def _raise_named(text: str, unable: str) -> None:
     raise kinds.get(error["type"], ValueError)(error["message"])
 
 
-def _ignored_weights(model: torch.nn.Module, ignored_layers: Sequence[torch.nn.Module | str]) -> set[str]:
-    """Names of all parameters of the ignored modules."""
-    modules = dict(model.named_modules())
-    names = {id(module): name for name, module in modules.items()}
-    parameters = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    ignored: set[str] = set()
-    if isinstance(ignored_layers, str | torch.nn.Module) or not isinstance(ignored_layers, Iterable):
-        raise ValueError(f"ignored_layers: expected a list of modules or names, got {type(ignored_layers).__name__}")
-    for layer in ignored_layers:
-        if isinstance(layer, torch.nn.Module):
-            if id(layer) not in names:
-                raise ValueError(f"ignored_layers: {type(layer).__name__} is no module of the model")
-            prefix = names[id(layer)]
-        elif isinstance(layer, str) and layer in parameters:
-            ignored.add(layer)
-            continue
-        elif isinstance(layer, str) and layer in modules:
-            prefix = layer
-        else:
-            raise ValueError(f"ignored_layers: expected names of modules or parameters of the model, got {layer!r}")
-        ignored |= {name for name in parameters if not prefix or name.startswith(prefix + ".")}
-    return ignored
-
-
 def _prunable_weights(
     model: torch.nn.Module, workload: Mapping[str, Any], profile: Profile, ignored: set[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -281,21 +282,3 @@ def _computed_weights(model: torch.nn.Module) -> list[str]:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear | torch.nn.modules.conv._ConvNd) and "weight" not in module._parameters
     ]
-
-
-def _floors(weights: Sequence[str], min_density: float | Mapping[str, float]) -> tuple[float, ...]:
-    if isinstance(min_density, Mapping):
-        layers = {layer_of(name): name for name in weights}
-        by_weight = {}
-        for layer, floor in min_density.items():
-            name = layers.get(layer, layer)
-            if name not in weights:
-                raise ValueError(f"min_density: expected prunable layers ({', '.join(layers)}), got {layer!r}")
-            by_weight[name] = floor
-        floors = tuple(by_weight.get(name, 0.0) for name in weights)
-    else:
-        floors = tuple(min_density for _ in weights)
-    for floor in floors:
-        if isinstance(floor, bool) or not isinstance(floor, int | float) or not 0.0 <= floor <= 1.0:
-            raise ValueError(f"min_density: expected shares in [0, 1], got {floor!r}")
-    return tuple(float(floor) for floor in floors)

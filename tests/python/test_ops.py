@@ -433,7 +433,40 @@ CASES = {
         (torch.randn(5, 7).bfloat16(), None, "lamp"),
         (torch.randn(7, 5).t(), None, "magnitude"),
     ],
+    "norm_importance": lambda: [(torch.randn(5, 7), [2, 3], 1.0), (torch.randn(7, 5).t().bfloat16(), [1, 1], 2.0)],
+    "random_importance": lambda: [(torch.randn(5, 7), [2, 3], 1, 0), (torch.randn(4, 3, 2, 2), [16, 1], -1, 3)],
+    "fpgm_importance": lambda: [(torch.randn(5, 7),), (torch.randn(4, 3, 2, 2).half(),), (torch.zeros(0, 3),)],
+    "input_importance": lambda: [
+        (torch.randn(5, 7), torch.rand(1, 7), 1.0),
+        (torch.randn(6, 2, 3, 3).double(), torch.rand(3, 2).double(), 2.5),
+    ],
+    "mask_threshold": lambda: [
+        *((torch.randn(5, 7), 0.5, rule) for rule in ("absolute", "quantile", "std", "max")),
+        (torch.zeros(0, 7), 0.5, "quantile"),
+    ],
+    "t_test": lambda: [(torch.randn(5, 7).double(), torch.rand(5, 7).double() + 9, 4)],
+    "f_test": lambda: [(torch.randn(5, 7).double(), torch.rand(5, 7).double() + 9, 4)],
+    "benjamini_hochberg": lambda: [(torch.rand(5, 7).double(), 0.3), (torch.zeros(0).double(), 0.3)],
+    "shrink_units_": lambda: [
+        (torch.randn(5, 7), torch.rand(3, 3), [2, 3]),
+        (torch.randn(4, 3, 2, 2), torch.rand(1, 12), [16, 1]),
+    ],
+    "add_hessian_": lambda: [(torch.zeros(2, 3, 3).double(), torch.randn(2, 5, 3))],
+    "refit": lambda: [(torch.randn(5, 7), hessian(7), odd_mask(), 0.01)],
+    "sparsegpt": lambda: [
+        (torch.randn(5, 7), hessian(7), odd_mask(), 0.0, [1, 1], [], 0.01),
+        (torch.randn(5, 7), hessian(7), None, 0.5, [2, 3], [], 0.01),
+        (torch.randn(5, 7).half(), hessian(7), None, 0.0, [1, 1], [2, 4], 0.01),
+    ],
+    "alps": lambda: [(torch.randn(5, 7), hessian(7), 0.5, [1, 1], [], 0.01, 30)],
 }
+
+
+def hessian(cols: int) -> torch.Tensor:
+    x = torch.randn(1, 3 * cols, cols, dtype=torch.float64)
+    return x.transpose(1, 2) @ x
+
+
 #: JSON in, JSON out, or thread-local state: nothing to trace. Their tests are test_contract.py and test_record.py.
 NOT_TRACED = {"select_masks", "record_begin", "record_end"}
 

@@ -22,17 +22,53 @@ struct Constant {
   int64_t begin_step = 0;
 };
 
-/// E(t) = budget + (dense - budget) (1 - t)^power, t from 0 at `begin_step` to 1 at `end_step`; masks are chosen anew every
-/// `frequency` steps, and at `end_step` the budget holds. Source: Zhu and Gupta, "To prune, or not to prune", 2017, section 3.
+/// E(t) = budget + (dense - budget) (1 - initial) (1 - t)^power, t from 0 at `begin_step` to 1 at `end_step`; masks are chosen anew every
+/// `frequency` steps, and at `end_step` the budget holds. `initial`: share of the removal that the first update does, 0..1.
+/// Source: Zhu and Gupta, "To prune, or not to prune", 2017, section 3.
 struct PolynomialDecay {
   int64_t begin_step = 0;
   int64_t end_step = 0;
   int64_t frequency = 1;
   double power = 3.0;
+  double initial = 0.0;
 };
 
+/// As PolynomialDecay with power 1.
+struct LinearDecay {
+  int64_t begin_step = 0;
+  int64_t end_step = 0;
+  int64_t frequency = 1;
+  double initial = 0.0;
+};
+
+/// As PolynomialDecay with (1 + cos(pi t)) / 2 in place of (1 - t)^power: slow at both ends.
+struct CosineDecay {
+  int64_t begin_step = 0;
+  int64_t end_step = 0;
+  int64_t frequency = 1;
+  double initial = 0.0;
+};
+
+/// As PolynomialDecay with (exp(-rate t) - exp(-rate)) / (1 - exp(-rate)) in place of (1 - t)^power: most goes early.
+struct ExponentialDecay {
+  int64_t begin_step = 0;
+  int64_t end_step = 0;
+  int64_t frequency = 1;
+  double rate = 5.0;
+  double initial = 0.0;
+};
+
+/// At milestones[i] the share values[i] of the removal is done; the last value is 1. Without values each milestone does an equal part.
+struct MultiStep {
+  std::vector<int64_t> milestones;
+  std::vector<double> values{};
+};
+
+/// The name that others use.
+using OneShot = Constant;
+
 /// Steps count Pruner::step() calls from 0.
-using Schedule = std::variant<Constant, PolynomialDecay>;
+using Schedule = std::variant<Constant, PolynomialDecay, LinearDecay, CosineDecay, ExponentialDecay, MultiStep>;
 
 /// Count the zeros of the activations in the recorded pass.
 struct MeasuredActivations {};

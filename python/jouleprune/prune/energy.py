@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..criteria import Context
 from ..energy import Profile
 from ..estimate import ActivationDensity, as_profile
-from ..importance import Importance, importance_name
+from ..importance import Importance, importance_name, raw_scores
 from ..layers import layer_of, owners
-from ..ops import importance as importance_op
 from ..ops import unpack_mask
 from ..plan import Plan
 from ..selection import Selector, plain_module
@@ -144,14 +145,24 @@ def _criterion(
     if not given and not masks:
         return importance
 
-    def criterion(name: str, weight: Tensor, grad: Tensor | None) -> Tensor:
-        if name in given:
-            scores = given[name].detach().abs()
-        elif isinstance(importance, str):
-            scores = importance_op(weight, grad, importance)
-        else:
-            scores = importance(name, weight, grad)
-        return scores if name not in masks or scores.shape != weight.shape else scores * masks[name].to(scores.device)
+    return _Left(importance, given, masks, "importance_scores" if given else name_of_criterion)
 
-    criterion.__name__ = "importance_scores" if given else name_of_criterion
-    return criterion
+
+@dataclass(frozen=True)
+class _Left:
+    """A criterion with given scores in its place for some weights, and with nothing to lose where masks are zero."""
+
+    importance: Importance
+    given: Mapping[str, Tensor]
+    masks: Mapping[str, Tensor]
+    name: str
+
+    def scores(self, context: Context) -> Mapping[str, Tensor]:
+        others = tuple(name for name in context.weights if name not in self.given)
+        found = dict(raw_scores(self.importance, replace(context, weights=others))) if others else {}
+        found |= {name: self.given[name].detach().abs() for name in context.weights if name in self.given}
+        return {
+            name: scores if name not in self.masks or scores.shape != self.masks[name].shape
+            else scores * self.masks[name].to(scores.device)
+            for name, scores in found.items()
+        }  # fmt: skip

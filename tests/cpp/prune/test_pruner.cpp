@@ -50,6 +50,46 @@ TEST(Schedule, PolynomialFollowsItsFormula) {
   EXPECT_EQ(prune::share_at(PolynomialDecay{.begin_step = 4, .end_step = 4}, 4), 1);
 }
 
+// The same numbers stand in tests/python/test_schedule.py.
+TEST(Schedule, EachFollowsItsFormulaAsInPython) {
+  const auto expect_shares = [](const Schedule& schedule, const std::vector<double>& shares) {
+    prune::check_schedule(schedule);
+    for (size_t i = 0; i < shares.size(); ++i) {
+      EXPECT_NEAR(prune::share_at(schedule, static_cast<int64_t>(5 * i)), shares[i], 1e-12) << i;
+    }
+  };
+  expect_shares(LinearDecay{.begin_step = 5, .end_step = 25, .frequency = 5}, {0, 0, 0.25, 0.5, 0.75, 1, 1});
+  expect_shares(LinearDecay{.begin_step = 5, .end_step = 25, .initial = 0.2}, {0.2, 0.2, 0.4, 0.6, 0.8, 1, 1});
+  expect_shares(PolynomialDecay{.begin_step = 5, .end_step = 25, .initial = 0.2}, {0.2, 0.2, 0.6625, 0.9, 0.9875, 1, 1});
+  expect_shares(CosineDecay{.begin_step = 5, .end_step = 25},
+                {0, 0, 0.14644660940672627, 0.5, 0.8535533905932737, 1, 1});
+  expect_shares(ExponentialDecay{.begin_step = 5, .end_step = 25, .rate = 2},
+                {0, 0, 0.45505423392341127, 0.7310585786300049, 0.8984636759084482, 1, 1});
+  expect_shares(MultiStep{.milestones = {5, 12, 25}}, {0, 1 / 3.0, 1 / 3.0, 2 / 3.0, 2 / 3.0, 1, 1});
+  expect_shares(MultiStep{.milestones = {5, 12, 25}, .values = {0.5, 0.9, 1}}, {0, 0.5, 0.5, 0.9, 0.9, 1, 1});
+  expect_shares(OneShot{.begin_step = 10}, {0, 0, 1, 1});
+}
+
+TEST(Schedule, UpdatesAndEnds) {
+  const Schedule steps = MultiStep{.milestones = {3, 8}};
+  for (int64_t step = 0; step < 12; ++step) {
+    EXPECT_EQ(prune::updates_at(steps, step), step == 3 || step == 8);
+    EXPECT_EQ(prune::is_final(steps, step), step >= 8);
+    EXPECT_EQ(prune::updates_at(CosineDecay{.begin_step = 1, .end_step = 9, .frequency = 3}, step),
+              step == 1 || step == 4 || step == 7 || step == 9);
+  }
+}
+
+TEST(Schedule, RefusesWhatIsOutOfOrder) {
+  for (const Schedule& bad : std::vector<Schedule>{
+           LinearDecay{.begin_step = 3, .end_step = 2}, CosineDecay{.begin_step = -1}, CosineDecay{.frequency = 0},
+           ExponentialDecay{.rate = 0}, LinearDecay{.initial = 1.5}, PolynomialDecay{.initial = -0.1}, MultiStep{},
+           MultiStep{.milestones = {3, 3}}, MultiStep{.milestones = {1, 2}, .values = {1}},
+           MultiStep{.milestones = {1, 2}, .values = {0.5, 0.9}}, MultiStep{.milestones = {1, 2}, .values = {1.5, 1}}}) {
+    EXPECT_THROW(prune::check_schedule(bad), c10::ValueError);
+  }
+}
+
 TEST(Pruner, ConstantPrunesAtTheFirstStep) {
   auto network = make_mlp();
   Pruner pruner(*network.net, network.forward(), {.energy = Budget::percent(50), .profile = eyeriss()});

@@ -1,0 +1,92 @@
+"""The Hessian of a layer's reconstruction: the sum of x x^T over what the layer reads, streamed batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import ops
+from .criteria import Context
+from .untouched import untouched
+
+__all__ = ["calls_of", "hessian_of"]
+
+_WHO = "reconstruct"
+
+
+class _Stop(Exception):
+    """The layer has seen its input; what comes after it is not needed."""
+
+
+def calls_of(context: Context, layers: Mapping[str, nn.Module]) -> dict[str, int]:
+    """How often each layer is called in one forward pass, in the order of the first calls.
+
+    Raises:
+        ValueError: a layer is not called, or there is no data.
+    """
+    calls: dict[str, int] = {}
+
+    def counter(name: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            calls[name] = calls.get(name, 0) + 1
+
+        return hook
+
+    hooks = [module.register_forward_pre_hook(counter(name)) for name, module in layers.items()]
+    try:
+        with untouched([context.model]), torch.no_grad():
+            for args, kwargs, _ in context.batches(_WHO):
+                context.model(*args, **kwargs)
+                break
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for name in layers:
+        if name not in calls:
+            raise ValueError(f"model: the layer of {name!r} is not called on its own: name it in ignored_layers")
+    return calls
+
+
+def hessian_of(context: Context, name: str, calls: int) -> Tensor:
+    """[groups, cols, cols] float64 over all data; a forward pass ends at the layer's last call."""
+    module, weight = context.model.get_submodule(name.rpartition(".")[0]), context.weight(name)
+    groups, cols, seen = int(getattr(module, "groups", 1)), weight[0].numel(), 0
+    total = torch.zeros(groups, cols, cols, dtype=torch.float64, device=weight.device)
+
+    def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+        nonlocal seen
+        ops.add_hessian_(total, _patches(module, args[0].detach(), groups))
+        seen += 1
+        if seen == calls:
+            raise _Stop
+
+    with untouched([context.model]), torch.no_grad():
+        handle = module.register_forward_pre_hook(hook)
+        try:
+            for args, kwargs, _ in context.batches(_WHO):
+                seen = 0
+                with suppress(_Stop):
+                    context.model(*args, **kwargs)
+        finally:
+            handle.remove()
+    return total
+
+
+def _patches(module: nn.Module, x: Tensor, groups: int) -> Tensor:
+    """[groups, rows, cols]: what one output pixel of a convolution reads, or one row of a batch."""
+    if isinstance(module, nn.Linear):
+        return x.reshape(1, -1, x.shape[-1])
+    assert isinstance(module, nn.Conv1d | nn.Conv2d)
+    spatial = len(module.kernel_size)
+    x = x[None] if x.dim() == spatial + 1 else x
+    mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
+    x = torch.nn.functional.pad(x, module._reversed_padding_repeated_twice, mode=mode)
+    x = x.unsqueeze(2) if spatial == 1 else x
+    sizes = [(1, *each)[-2:] for each in (module.kernel_size, module.dilation, module.stride)]
+    columns = torch.nn.functional.unfold(x, sizes[0], dilation=sizes[1], stride=sizes[2])
+    rows: Tensor = columns.unflatten(1, (groups, -1)).permute(1, 0, 3, 2)  # from [batch, cols, pixels]
+    return rows.flatten(1, 2)

@@ -1,0 +1,119 @@
+"""Dynamic masks at constant joules: weights are dropped by magnitude and others grown in their place while training."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from . import ops
+
+if TYPE_CHECKING:
+    from .pruner import Pruner
+
+__all__ = ["Regrow"]
+
+_WAYS = ("gradient", "random")
+
+
+class Regrow:
+    """Every ``frequency`` steps each pruned layer drops the share of its kept weights that are smallest and grows as
+    many where the gradient of the whole layer is largest (RigL), or at random (SET). Grown weights start at zero; as
+    many are kept as before, so the joules stay those of the plan.
+
+    Call :meth:`step` after ``optimizer.step()`` in place of the pruner's, once the pruner is done. The share falls from
+    ``share`` to 0 at ``end_step`` along half a cosine (RigL, section 3), and masks stay from then on.
+
+    Args:
+        pruner: done, with the pattern "unstructured".
+        end_step, frequency: in calls of :meth:`step`, from 0; the first masks change at ``frequency``.
+        share: of the kept weights that move at the beginning, in (0, 1).
+        grow: "gradient" or "random".
+        seed: of "random".
+    Raises:
+        ValueError: the message names the argument.
+    Sources: Evci et al., Rigging the Lottery, ICML 2020, algorithm 1; Mocanu et al., SET, Nature Communications 2018.
+    """
+
+    def __init__(
+        self,
+        pruner: Pruner,
+        *,
+        end_step: int,
+        frequency: int = 100,
+        share: float = 0.3,
+        grow: str = "gradient",
+        seed: int = 0,
+    ) -> None:
+        if not pruner.done:
+            raise ValueError("pruner: expected one that is done: call prune_now() or let its schedule end")
+        if pruner.plan.pattern != "unstructured":
+            raise ValueError(f"pruner: expected the pattern 'unstructured', got {pruner.plan.pattern!r}")
+        for name, value in (("end_step", end_step), ("frequency", frequency)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+            raise ValueError(f"share: expected a number in (0, 1), got {share!r}")
+        if grow not in _WAYS:
+            raise ValueError(f"grow: expected one of {', '.join(_WAYS)}, got {grow!r}")
+        self._pruner, self._end, self._frequency = pruner, end_step, frequency
+        self._share, self._grow, self._seed, self._steps = float(share), grow, seed, 0
+        self._dense: dict[str, Tensor] = {}
+        self._hooks = [
+            pruner.parameter(name).register_hook(self._watch(name)) for name in pruner.plan.masks if grow == "gradient"
+        ]
+
+    def step(self) -> None:
+        """Keeps pruned weights at zero; moves masks when it is time.
+
+        Raises:
+            ValueError: it is time to grow by gradient, and no backward pass reached a pruned layer since.
+        """
+        step, self._steps = self._steps, self._steps + 1
+        if self._moves_at(step):
+            share = self._share / 2 * (1 + math.cos(math.pi * step / self._end))
+            self._pruner.move_masks(
+                {name: self._moved(place, name, bits, share) for place, (name, bits) in self._masks().items()}
+            )
+        else:
+            self._pruner.keep()
+        self._dense.clear()
+
+    def remove(self) -> None:
+        """Stops watching gradients; masks stay as they are."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+
+    def _moves_at(self, step: int) -> bool:
+        return 0 < step < self._end and step % self._frequency == 0
+
+    def _masks(self) -> dict[int, tuple[str, Tensor]]:
+        return dict(enumerate(self._pruner.plan.masks.items()))
+
+    def _watch(self, name: str):  # type: ignore[no-untyped-def]
+        def hook(grad: Tensor) -> None:  # before the pruner's own hook masks it
+            if self._moves_at(self._steps):
+                dense = grad.detach()
+                self._dense[name] = self._dense[name] + dense if name in self._dense else dense.clone()
+
+        return hook
+
+    @torch.no_grad()
+    def _moved(self, place: int, name: str, bits: Tensor, share: float) -> Tensor:
+        weight = self._pruner.parameter(name)
+        kept = ops.unpack_mask(bits.to(weight.device), weight.shape)
+        removed = ~kept
+        amount = min(int(share * int(kept.sum())), int(removed.sum()))
+        (stay,) = ops.mask_smallest([weight], amount, left=[kept])
+        if self._grow == "gradient":
+            if name not in self._dense:
+                raise ValueError(f"Regrow: {name!r} had no backward pass in the step that moves masks")
+            worth = self._dense[name]
+        else:
+            scores = ops.random_importance(weight, seed=self._seed, stream=self._steps * len(self._masks()) + place)
+            worth = scores
+        (grown,) = ops.mask_smallest([worth], int(removed.sum()) - amount, left=[removed])
+        return ops.pack_mask(stay | grown)
