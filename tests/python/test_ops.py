@@ -83,6 +83,17 @@ def conv_arguments(
     return (x, values, *structure, None, b, channels, *lists, groups, activation)
 
 
+def chain_arguments(n=12, bias=True, grad=True, dtype=torch.float32):
+    """Layers from 7 features to 5 to 9."""
+    weights, counts = [], []
+    for rows, cols in ((5, 7), (9, 5)):
+        parts = list(jp.ops.pack_csr(masked(rows, cols, dtype=dtype)))
+        parts[0].requires_grad_(grad)
+        weights += [*parts, torch.randn(rows, dtype=dtype, requires_grad=grad)] if bias else parts
+        counts.append(len(parts) + bias)
+    return (torch.randn(n, 7, dtype=dtype, requires_grad=grad), weights, counts, ["silu", "relu"])
+
+
 def recurrent_arguments(gates: int, dense=False, bias=True, layers=1, bidirectional=False, grad=True):
     """3 features, 4 hidden values, 2 sequences of 5 steps; an LSTM has 4 gates, a GRU 3."""
     matrices, counts = [], []
@@ -258,6 +269,12 @@ CASES = {
         ]
         for op, gates in (("lstm_csr", 4), ("gru_csr", 3))
     },
+    "linear_csr_chain": lambda: [
+        chain_arguments(),
+        chain_arguments(bias=False, grad=False),
+        chain_arguments(n=40, grad=False),
+        chain_arguments(dtype=torch.bfloat16, grad=False),
+    ],
     "linear_bsr": lambda: [
         bsr_arguments(),
         bsr_arguments(bias=False, activation="relu"),
