@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,10 @@ def _report(options: argparse.Namespace) -> str:
     from . import compare, report
     from .model_spec import load_model
 
+    if not 0 <= options.measure < math.inf:
+        raise ValueError(f"--measure: expected seconds of at least 0, got {options.measure!r}")
+    if options.pattern != "unstructured" and options.energy is None:
+        raise ValueError("--pattern: goes with --energy, which asks for pruning")
     loaded = [load_model(spec, options.input) for spec in options.model]
     if len(set(options.model)) < len(options.model):
         raise ValueError(f"model: expected different ones, got {', '.join(options.model)}")

@@ -14,7 +14,7 @@ import torch
 from torch import fx, nn
 
 from .fuse_rewrite import as_module, graph_of, rewrite_modules
-from .fuse_trace import activation_of, plain
+from .fuse_trace import ACTIVATIONS, METHODS, activation_of, plain
 from .nn import SparseLinearCSR
 
 __all__ = ["with_chains"]
@@ -82,12 +82,22 @@ def _link(module: nn.Module, node: fx.Node) -> _Link | None:
         after = _called(module, user)
         if type(after) is nn.Identity and plain(after):
             calls.append(user)
-        elif after is not None and activation == "none" and activation_of(after) and plain(after):
+        elif activation == "none" and (found := _activation(after, user)):
             calls.append(user)
-            activation = activation_of(after)
+            activation = found
         else:
             break
     return _Link(str(node.target), calls, activation)
+
+
+def _activation(after: Any, user: fx.Node) -> str:
+    """How the op calls what ``user`` computes, a module or a function; "" where it has nothing like it."""
+    if after is not None:
+        return activation_of(after) if plain(after) else ""
+    arguments = [value for name, value in user.kwargs.items() if name != "inplace"]
+    if len(user.args) != 1 or arguments:
+        return ""
+    return METHODS.get(str(user.target), "") if user.op == "call_method" else ACTIVATIONS.get(user.target, "")
 
 
 def _called(module: nn.Module, node: fx.Node) -> Any:

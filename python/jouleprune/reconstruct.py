@@ -71,6 +71,12 @@ def reconstruct(
     masks = _masks_of(model, plan)
     chosen = _Wish.checked(plan, sparsity, pattern, method, damp)
     layers = _layers(model, masks, ignored_layers, plan)
+    if not layers:
+        raise ValueError("model: expected Linear, Conv1d or Conv2d layers to change, got none")
+    if plan is not None and all(_applied(model, name, masks[name]) for name in layers):
+        raise ValueError(
+            "model: the plan's masks are applied already, and what they took is gone: give the dense model"
+        )
     before = {name: model.get_parameter(name).detach().clone() for name in layers}
     context = Context(model, tuple(layers), dict.fromkeys(layers, pattern), {}, data=data)
     try:
@@ -149,6 +155,10 @@ def _layers(
         if name not in found:
             raise PatternError(f"plan: prunes {name!r}: expected weights of Linear, Conv1d and Conv2d alone")
     return {name: module for name, module in found.items() if name in masks}
+
+
+def _applied(model: nn.Module, name: str, mask: Tensor) -> bool:
+    return not mask.all() and not model.get_parameter(name).detach()[~mask].any()
 
 
 def _one(context: Context, name: str, calls: int, wish: _Wish, mask: Tensor | None) -> Reconstruction:

@@ -13,7 +13,7 @@ import torch
 from .energy import Profile
 from .plan import Plan
 from .pruner import Pruner
-from .schedule import Schedule
+from .schedule import Schedule, checked_schedule
 from .selection import plain_module
 
 __all__ = ["FloorResult", "Round", "iterative", "prune_to_floor"]
@@ -63,7 +63,7 @@ def iterative(
     """
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
         raise ValueError(f"rounds: expected a whole number of at least 1, got {rounds!r}")
-    if schedule is not None and not schedule.is_final(rounds - 1):
+    if schedule is not None and not checked_schedule(schedule).is_final(rounds - 1):
         raise ValueError(f"rounds: expected enough for the schedule to end, got {rounds}")
     pruner = Pruner(model, example_inputs, energy=energy, profile=profile, schedule=schedule, **options)
     done = []
@@ -153,6 +153,8 @@ def prune_to_floor(
             if high <= low or high - low <= tolerance * dense_j:
                 break
             asked = (low + high) / 2
+            if asked in (low, high):  # neighbouring numbers: there is no budget between
+                break
     except BaseException:
         inner.load_state_dict(start)
         raise

@@ -8,7 +8,7 @@ ends the budget holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol, TypeGuard
@@ -184,6 +184,11 @@ class MultiStep:
     values: Sequence[float] = ()
 
     def __post_init__(self) -> None:
+        for name in ("milestones", "values"):
+            given = getattr(self, name)
+            if not isinstance(given, Iterable):
+                raise ValueError(f"MultiStep: {name}: expected a list, got {given!r}")
+            object.__setattr__(self, name, tuple(given))
         if not self.milestones:
             raise ValueError("MultiStep: milestones: expected at least one step, got none")
         least = 0

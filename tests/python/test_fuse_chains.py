@@ -155,6 +155,24 @@ def test_layers_in_a_row_become_a_chain(tmp_path):
     assert layers == ["body.0", "body.2", "head"]
 
 
+class Functional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = (pruned_linear(16, 16) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.c(self.b(torch.nn.functional.relu(self.a(x))).relu())
+
+
+def test_functions_between_layers_are_part_of_the_chain():
+    torch.manual_seed(0)
+    model, x = Functional().eval(), torch.randn(40, 16)
+    fused = jp.convert(model, x, force=True, fuse=True)
+    assert calls(fused) == ["['relu', 'relu', 'none']"]
+    with torch.no_grad():
+        assert torch.equal(fused(x), jp.convert(model, x, force=True)(x))
+
+
 def test_what_is_read_elsewhere_is_no_chain():
     class Twice(nn.Module):
         def __init__(self) -> None:

@@ -159,6 +159,16 @@ def test_what_fails_halfway_changes_nothing():
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items() if "bias" not in name)
 
 
+def test_networks_that_cannot_change_are_refused():
+    model, x = mlp()
+    pruner = jp.Pruner(model, x, energy="50%", profile="eyeriss-65nm")
+    pruner.prune_now()
+    with pytest.raises(ValueError, match="model: the plan's masks are applied already"):
+        jp.reconstruct(model, [x], plan=pruner.plan)
+    with pytest.raises(ValueError, match="model: expected Linear, Conv1d or Conv2d layers to change, got none"):
+        jp.reconstruct(nn.Sequential(nn.ReLU()), [x], sparsity=0.5)
+
+
 def test_plans_of_other_layers_are_refused():
     model = nn.Sequential(nn.LSTM(16, 16, batch_first=True))
     x = torch.randn(2, 5, 16)

@@ -116,6 +116,19 @@ def test_a_floor_that_all_hold_is_the_minimum(digits):
     assert len(result.trials) == 1 and result.energy_j <= result.plan.minimum_j * (1 + 1e-9)
 
 
+def test_a_tolerance_below_what_numbers_resolve_ends():
+    torch.manual_seed(0)
+    model, x = torch.nn.Linear(8, 8), torch.randn(2, 8)
+    trials = []
+
+    def evaluate(m):
+        trials.append(1)
+        return float((m.weight != 0).float().mean())
+
+    jp.prune_to_floor(model, x, profile=EYERISS, evaluate=evaluate, max_drop=0.5, tolerance=1e-30)
+    assert len(trials) < 120
+
+
 def test_rewind_brings_kept_weights_back():
     model, x = mlp()
     early = jp.Rewind(model)

@@ -78,6 +78,7 @@ def test_the_budget_holds_in_the_end(schedule):
         ("LinearDecay: initial: expected a share", lambda: jp.LinearDecay(end_step=2, initial=1.5)),
         ("LinearDecay: initial: expected at most final", lambda: jp.LinearDecay(end_step=2, initial=0.5, final=0.4)),
         ("MultiStep: milestones: expected at least one", lambda: jp.MultiStep(milestones=[])),
+        ("MultiStep: milestones: expected a list, got 5", lambda: jp.MultiStep(milestones=5)),
         ("MultiStep: milestones: expected a whole number >= 4", lambda: jp.MultiStep(milestones=[3, 3])),
         (
             "MultiStep: values: expected one per milestone, 2, got 1",
@@ -100,3 +101,7 @@ def test_schedules_that_end_short_of_the_budget_are_refused():
     for schedule in (jp.MultiStep(milestones=[1], values=[0.5]), jp.CosineDecay(end_step=3, final=0.5)):
         with pytest.raises(ValueError, match=r"schedule: final: .* expected 1\.0, got 0\.5"):
             jp.Pruner(model, x, energy="30%", profile="eyeriss-65nm", schedule=schedule)
+
+
+def test_milestones_may_be_generated():
+    assert jp.MultiStep(milestones=(step for step in (1, 2))).is_final(2)
