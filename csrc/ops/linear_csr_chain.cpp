@@ -18,9 +18,12 @@
 #include <utility>
 #include <vector>
 
+#include "formats/ceil_div.h"
 #include "kernels/caches.h"
 #include "kernels/csr/linear_chain.h"
 #include "kernels/csr/linear_code.h"
+#include "kernels/csr/small/kernels.h"
+#include "kernels/jit/pattern_code.h"
 #include "ops/csr_checks.h"
 #include "ops/parallel.h"
 #include "ops/signatures.h"
@@ -73,9 +76,7 @@ bool runs_plainly(const Tensor& input, at::TensorList weights) {
 
 /// Whether the batch fills all threads: the chain is cut by batch rows alone.
 bool fills_threads(int64_t n, kernels::Isa isa) {
-  constexpr int64_t kSmallBatch = 8;  // up to which linear_csr has kernels of its own
-  const int64_t lanes = isa == kernels::Isa::kAvx512 ? 16 : 8;
-  return n > kSmallBatch && (n + lanes - 1) / lanes >= at::get_num_threads();
+  return n > csr::small::kMaxBatch && ceil_div(n, kernels::jit::lanes_of(isa)) >= at::get_num_threads();
 }
 
 /// Nothing where a layer alone would run by another kernel.

@@ -1,9 +1,5 @@
 #include "kernels/bsr/tile_kernels.h"
 
-#include <cstdlib>
-#include <stdexcept>
-#include <string>
-#include <string_view>
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
 #include <sys/syscall.h>
@@ -11,18 +7,10 @@
 #endif
 
 #include "kernels/isa.h"
+#include "kernels/switches.h"
 
 namespace jouleprune::kernels::bsr {
 namespace {
-
-bool wanted() {
-  const char* value = std::getenv("JOULEPRUNE_AMX");
-  const std::string_view text = value == nullptr ? "" : value;
-  if (text != "" && text != "0" && text != "1") {
-    throw std::invalid_argument("JOULEPRUNE_AMX: expected 0, 1 or nothing, got '" + std::string(text) + "'");
-  }
-  return text == "1";
-}
 
 /// Linux gives the large tile state only to processes that ask for it.
 bool usable() {
@@ -44,7 +32,7 @@ extern const TileKernels amx_tiles;
 #endif
 
 const TileKernels* tile_kernels() {
-  static const bool serve = wanted() && usable();
+  static const bool serve = switched_on("JOULEPRUNE_AMX", false) && usable();
 #if defined(__x86_64__)
   return serve ? &amx_tiles : nullptr;
 #else

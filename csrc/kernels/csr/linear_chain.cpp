@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/caches.h"
+#include "kernels/csr/code_sums.h"
 #include "kernels/csr/code_tiles.h"
 #include "kernels/csr/linear_code.h"
 #include "kernels/csr/panels.h"
@@ -15,8 +16,6 @@
 
 namespace jouleprune::kernels::csr {
 namespace {
-
-constexpr int64_t kMaxGroupRows = 32;  // room for the sums of one group, whole vectors
 
 /// A layer, ready to run.
 struct Link {
@@ -85,11 +84,7 @@ struct Chain {
       if (last) tiles.prefetch(to, block.rows, this->count(first + panel), rows);
       block.run(x + panel * width * lanes, link.form->values.get(), group, start_of(link, block));
       if (!last) return;
-      const bool relu = link.p.activation == Activation::kRelu;
-      if (!relu && link.p.activation != Activation::kNone) {
-        kernels.activate(link.p.activation, group, block.rows * lanes);
-      }
-      tiles.finish(group, block.rows, this->count(first + panel), relu, to, rows);
+      finish_block(block, link.p.activation, kernels, tiles, lanes, this->count(first + panel), group, to, rows);
     });
   }
 

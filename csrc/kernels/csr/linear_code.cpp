@@ -5,6 +5,7 @@
 #include <memory>
 #include <type_traits>
 
+#include "kernels/csr/code_sums.h"
 #include "kernels/csr/code_tiles.h"
 #include "kernels/csr/code_form.h"
 #include "kernels/csr/panels.h"
@@ -15,8 +16,6 @@
 
 namespace jouleprune::kernels::csr {
 namespace {
-
-constexpr int64_t kMaxGroupRows = 32;  // room for the sums of one group, whole vectors
 
 /// The parts of one call.
 template <class T>
@@ -47,11 +46,7 @@ struct Call {
     tiles.prefetch(output(panel, block.row_begin), block.rows, count(panel), csr.rows);
   }
   void finish(const jit::PatternBlock& block, int64_t panel, float* sums) const {
-    const bool relu = p.activation == Activation::kRelu;
-    if (!relu && p.activation != Activation::kNone) {
-      kernels.activate(p.activation, sums, block.rows * lanes);
-    }
-    tiles.finish(sums, block.rows, count(panel), relu, output(panel, block.row_begin), csr.rows);
+    finish_block(block, p.activation, kernels, tiles, lanes, count(panel), sums, output(panel, block.row_begin), csr.rows);
     add_residual(p, kernels, Tile{panel * lanes, count(panel), block.row_begin, block.row_begin + block.rows});
   }
 };

@@ -4,14 +4,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <new>
-#include <stdexcept>
-#include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
+
+#include "kernels/switches.h"
 
 namespace jouleprune::kernels::jit {
 namespace {
@@ -46,14 +45,6 @@ void* map_through_file(std::span<const uint8_t> code, size_t bytes) {
   return mapping;
 }
 
-bool read_variable() {
-  const char* value = std::getenv("JOULEPRUNE_JIT");
-  const std::string_view text = value == nullptr ? "" : value;
-  if (text != "" && text != "0" && text != "1") {
-    throw std::invalid_argument("JOULEPRUNE_JIT: expected 0, 1 or nothing, got '" + std::string(text) + "'");
-  }
-  return text != "0";
-}
 
 bool can_execute() {
   if (!wanted()) {
@@ -78,7 +69,7 @@ bool can_execute() {
 }  // namespace
 
 bool wanted() {
-  static const bool value = read_variable();
+  static const bool value = switched_on("JOULEPRUNE_JIT", true);
   return value;
 }
 
