@@ -87,8 +87,9 @@ class Namer {
     const std::pair<const std::string, Provenance>* best = nullptr;
     for (const auto& source : profile_.provenance) {
       const std::string& covered = source.first;
+      if (!pointer.starts_with(covered)) continue;
       const bool whole = pointer.size() == covered.size() || pointer[covered.size()] == '/';
-      if (pointer.starts_with(covered) && whole && (best == nullptr || covered.size() > best->first.size())) best = &source;
+      if (whole && (best == nullptr || covered.size() > best->first.size())) best = &source;
     }
     if (best != nullptr) {
       found.kind = best->second.kind;
