@@ -39,6 +39,7 @@ class CMakeBuild(build_ext):
             f"-DCMAKE_INSTALL_PREFIX={self.package_folder()}",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DJOULEPRUNE_TORCH_DIR={torch.submodule_search_locations[0]}",
+            "-DCMAKE_UNITY_BUILD=ON",  # torch's headers are read once for eight files: a build in half the time
             "-DJOULEPRUNE_CUDA=AUTO",  # else an earlier choice would stick in CMake's cache
             *shlex.split(os.getenv("CMAKE_ARGS", "")),
         ]  # fmt: skip

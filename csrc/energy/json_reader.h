@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,9 @@ using Json = nlohmann::json;
 
 /// Throws the error type of the document that is read; the message is complete.
 using Fail = void (*)(const std::string& message);
+
+/// The Fail of documents that an argument names.
+[[noreturn]] inline void throw_invalid_argument(const std::string& message) { throw std::invalid_argument(message); }
 
 struct Document {
   std::string origin;  ///< named first in errors: "profile 'x.json'"

@@ -12,7 +12,7 @@ namespace {
 using energy::Json;
 using energy::Node;
 
-constexpr size_t kMaxBytes = size_t{256} << 20, kMaxEntries = 1 << 20, kMaxDims = 64, kMaxImageAxes = 3;
+constexpr size_t kMaxWorkloadBytes = size_t{256} << 20, kMaxEntries = 1 << 20, kMaxDims = 64, kMaxImageAxes = 3;
 constexpr size_t kMaxUnknownOps = 1 << 16;
 
 [[noreturn]] void throw_invalid(const std::string& message) { throw std::invalid_argument(message); }
@@ -111,7 +111,7 @@ std::string Workload::to_json() const {
 
 Workload Workload::parse(std::string_view text) {
   const energy::Document document{"workload", throw_invalid};
-  if (text.size() > kMaxBytes)
+  if (text.size() > kMaxWorkloadBytes)
     throw_invalid("workload: /: expected at most 256 MiB, got " + std::to_string(text.size()) + " bytes");
   const Json json = energy::parse_json(text, document);
   const Node root(json, document);

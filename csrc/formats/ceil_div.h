@@ -1,4 +1,4 @@
-// Division that rounds up. Torch-free.
+// Division and multiples that round up. Torch-free.
 #pragma once
 #include <cstdint>
 
@@ -6,5 +6,8 @@ namespace jouleprune {
 
 /// Smallest integer not below a / b, for a >= 0 and b >= 1.
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// Smallest multiple of b not below a, for a >= 0 and b >= 1.
+constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 }  // namespace jouleprune

@@ -13,7 +13,7 @@
 namespace jouleprune::nn {
 namespace {
 
-constexpr const char* kLoad = "SparseConv2d::load";
+constexpr const char* kLoadConv = "SparseConv2d::load";
 constexpr const char* kFromDense = "SparseConv2d::from_dense";
 
 int64_t channels_of(const SparseConv2dImpl& layer) { return layer.options.in_channels() / layer.options.groups(); }
@@ -102,11 +102,11 @@ void SparseConv2dImpl::load(torch::serialize::InputArchive& archive) {
   SparseConv2dImpl read(options, archive.try_read("blocks", found) ? "int8" : "");
   if (read.is_int8()) {
     const at::NoGradGuard no_grad;
-    read_int8(kLoad, read, archive);
+    read_int8(kLoadConv, read, archive);
     probe(read);
-    read.bias = read_bias(kLoad, archive, options.out_channels(), options.bias());
+    read.bias = read_bias(kLoadConv, archive, options.out_channels(), options.bias());
   } else {
-    load_members(kLoad, read, archive, options.out_channels(), conv_cols(options), options.bias());
+    load_members(kLoadConv, read, archive, options.out_channels(), conv_cols(options), options.bias());
   }
   take_over(read);
 }

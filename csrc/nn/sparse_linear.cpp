@@ -14,7 +14,7 @@
 namespace jouleprune::nn {
 namespace {
 
-constexpr const char* kLoad = "SparseLinear::load";
+constexpr const char* kLoadLinear = "SparseLinear::load";
 
 const LinearLayout& layout_of(const SparseLinearImpl& layer) { return layout_of("SparseLinear", layer.options); }
 
@@ -27,7 +27,7 @@ void check_read(const LinearTensor& kind, const at::Tensor& read, const at::Tens
   const bool dtype = kind.parameter ? read.is_floating_point() : read.scalar_type() == expected.scalar_type();
   const size_t fixed = counted ? 1 : 0;  // the first size of what is counted is the number of kept blocks
   const bool sizes = read.dim() == expected.dim() && read.sizes().slice(fixed) == expected.sizes().slice(fixed);
-  TORCH_CHECK_VALUE(dtype && sizes, kLoad, ": ", kind.name, ": expected ", kind.parameter ? "floating point" : toString(expected.scalar_type()),
+  TORCH_CHECK_VALUE(dtype && sizes, kLoadLinear, ": ", kind.name, ": expected ", kind.parameter ? "floating point" : toString(expected.scalar_type()),
                     " ", expected.sizes(), counted ? " (any first size)" : "", ", got ", read.scalar_type(), " ", read.sizes());
 }
 
@@ -45,14 +45,14 @@ void probe(const SparseLinearImpl& layer) {
 /// The layer of an archive, checked.
 SparseLinear read_layer(torch::serialize::InputArchive& archive, const SparseLinearOptions& sizes) {
   const at::NoGradGuard no_grad;
-  SparseLinear read(layout_in(kLoad, archive, sizes));
+  SparseLinear read(layout_in(kLoadLinear, archive, sizes));
   if (read->options.layout == "csr") {
-    auto csr = read_csr(kLoad, archive, sizes.out_features, sizes.in_features);
+    auto csr = read_csr(kLoadLinear, archive, sizes.out_features, sizes.in_features);
     read->values = csr.values, read->col_indices = csr.col_indices, read->row_offsets = csr.row_offsets, read->key = csr.key;
   } else {
     for (const auto& tensor : layout_of(*read).tensors) {
       at::Tensor found;
-      TORCH_CHECK_VALUE(archive.try_read(tensor.name, found, !tensor.parameter), kLoad, ": expected '", tensor.name,
+      TORCH_CHECK_VALUE(archive.try_read(tensor.name, found, !tensor.parameter), kLoadLinear, ": expected '", tensor.name,
                         "' in the archive, found none");
       const bool counted = tensor.member == &SparseLinearImpl::blocks || tensor.member == &SparseLinearImpl::block_columns;
       check_read(tensor, found, (*read).*tensor.member, counted);
@@ -60,7 +60,7 @@ SparseLinear read_layer(torch::serialize::InputArchive& archive, const SparseLin
     }
     probe(*read);
   }
-  read->bias = read_bias(kLoad, archive, sizes.out_features, sizes.bias);
+  read->bias = read_bias(kLoadLinear, archive, sizes.out_features, sizes.bias);
   return read;
 }
 

@@ -2,16 +2,15 @@
 
 #include <c10/util/Exception.h>
 
-#include <limits>
 #include <string>
 #include <utility>
 
 #include "ops/csr_checks.h"
+#include "ops/limits.h"
 
 namespace jouleprune::ops {
 namespace {
 
-constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
 
 void check_list(const char* op, const char* name, const at::Tensor& tensor, const at::Tensor& like, const char* like_name) {
   check_strided(op, name, tensor);

@@ -5,19 +5,15 @@
 #include <limits>
 #include <string>
 
+#include "ops/csr_checks.h"
+#include "ops/limits.h"
+
 namespace jouleprune::ops {
 namespace {
-
-constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
 
 void check_tensor(const char* op, const char* name, const at::Tensor& tensor, at::ScalarType dtype, const char* dtype_name) {
   TORCH_CHECK_VALUE(tensor.defined() && tensor.layout() == at::kStrided, op, ": ", name, ": expected a dense (strided) tensor");
   TORCH_CHECK_TYPE(tensor.scalar_type() == dtype, op, ": ", name, ": expected ", dtype_name, ", got ", tensor.scalar_type());
-}
-
-void check_device(const char* op, const char* name, const at::Tensor& tensor, const at::Tensor& like, const char* like_name) {
-  TORCH_CHECK_VALUE(tensor.device() == like.device(), op, ": ", name, ": expected the device of ", like_name, ", ",
-                    like.device(), ", got ", tensor.device());
 }
 
 bool is_scale(float x) { return x >= std::numeric_limits<float>::min() && x <= std::numeric_limits<float>::max(); }

@@ -32,7 +32,7 @@ int64_t int8_conv_cols(const char* op, const Tensor& input, const Geometry& g) {
 }
 
 /// Checked arguments.
-struct Call {
+struct ConvCall {
   Tensor input, bias;  // contiguous in `format`; [rows] or undefined
   BsrInt8Weight weight;
   kernels::csr::ConvShape shape;
@@ -45,7 +45,7 @@ struct Call {
   }
 };
 
-Call checked(const char* op, const Tensor& input, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
+ConvCall checked(const char* op, const Tensor& input, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
              const Tensor& key, const Tensor& scales, const OptionalTensor& input_scale, const OptionalTensor& prepacked,
              const OptionalTensor& bias, const Geometry& g) {
   const auto isa = active_isa();
@@ -62,7 +62,7 @@ Call checked(const char* op, const Tensor& input, const Tensor& blocks, const Te
 }
 
 template <class In, class Out>
-void run(const Call& call, bool relu, Tensor& output, float output_scale = 0, float* output_scales = nullptr) {
+void run(const ConvCall& call, bool relu, Tensor& output, float output_scale = 0, float* output_scales = nullptr) {
   auto forms = call.weight.forms();
   const bsr_int8::Weight weight{call.weight.quads, call.weight.blocks.const_data_ptr<int8_t>(),
                                 call.weight.scales.const_data_ptr<float>(), data_of<float>(call.bias), relu};

@@ -1,13 +1,13 @@
 // The checks of convolutions; see csr_checks.h.
 #include <array>
-#include <limits>
+
+#include "ops/limits.h"
 
 #include "ops/csr_checks.h"
 
 namespace jouleprune::ops {
 namespace {
 
-constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
 
 /// Columns of the weight; refuses what would overflow (the other sizes are not yet checked).
 int64_t weight_cols(const char* op, int64_t in_channels, at::IntArrayRef kernel_size, int64_t groups) {

@@ -5,13 +5,13 @@
 #include <ATen/ops/relu.h>
 #include <ATen/ops/silu.h>
 
-#include <limits>
 #include <stdexcept>
+
+#include "ops/limits.h"
 
 namespace jouleprune::ops {
 namespace {
 
-constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
 
 void check_indices(const char* op, const at::Tensor& col_indices, const at::Tensor& row_offsets, int64_t cols) {
   check_strided(op, "col_indices", col_indices);

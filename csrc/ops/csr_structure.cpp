@@ -20,7 +20,7 @@ namespace jouleprune::ops {
 namespace {
 
 using Key = std::array<int64_t, 2>;
-using Sizes = std::array<int64_t, 4>;
+using Extents = std::array<int64_t, 4>;
 
 uint64_t hash_of_both(const at::Tensor& indices, const at::Tensor& offsets) {
   return content_hash(indices) * 3 + content_hash(offsets);
@@ -29,7 +29,7 @@ uint64_t hash_of_both(const at::Tensor& indices, const at::Tensor& offsets) {
 /// A structure with where its tensors lie and what they hold; made before they are checked, so that it never holds more than that.
 class Known {
  public:
-  Known(const at::Tensor& indices, const at::Tensor& offsets, const Sizes& sizes) : indices_(indices), offsets_(offsets) {
+  Known(const at::Tensor& indices, const at::Tensor& offsets, const Extents& sizes) : indices_(indices), offsets_(offsets) {
     structure.sizes = sizes;
     if (indices.is_cpu()) {
       samples_.emplace(Samples{Sample(indices), Sample(offsets)});
@@ -37,7 +37,7 @@ class Known {
     }
   }
 
-  bool holds(const at::Tensor& indices, const at::Tensor& offsets, const Sizes& sizes) const {
+  bool holds(const at::Tensor& indices, const at::Tensor& offsets, const Extents& sizes) const {
     return structure.sizes == sizes && indices_.holds(indices) && offsets_.holds(offsets);
   }
   bool holds_contents(const at::Tensor& indices, const at::Tensor& offsets, Compare compare) const {
@@ -61,7 +61,7 @@ class Known {
 /// Thread-safe. Entries are found by the addresses of the two storages and the data within.
 class KnownStructures {
  public:
-  std::optional<CheckedStructure> find(const at::Tensor& indices, const at::Tensor& offsets, const Sizes& sizes,
+  std::optional<CheckedStructure> find(const at::Tensor& indices, const at::Tensor& offsets, const Extents& sizes,
                                        Compare compare) const {
     const std::shared_lock lock(mutex_);
     const auto found = entries_.find(hash(indices, offsets, sizes));
@@ -87,7 +87,7 @@ class KnownStructures {
   }
 
   /// The structure is checked again when it is seen again.
-  void forget(const at::Tensor& indices, const at::Tensor& offsets, const Sizes& sizes) {
+  void forget(const at::Tensor& indices, const at::Tensor& offsets, const Extents& sizes) {
     const std::unique_lock lock(mutex_);
     const size_t where = hash(indices, offsets, sizes);
     if (entries_.erase(where) > 0) {
@@ -96,7 +96,7 @@ class KnownStructures {
   }
 
  private:
-  static size_t hash(const at::Tensor& indices, const at::Tensor& offsets, const Sizes& sizes) {
+  static size_t hash(const at::Tensor& indices, const at::Tensor& offsets, const Extents& sizes) {
     size_t seed = 0;
     const auto mix = [&](size_t word) {
       seed = (seed ^ word) * 0x9e3779b97f4a7c15u;

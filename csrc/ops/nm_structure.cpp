@@ -6,19 +6,18 @@
 #include <c10/util/Exception.h>
 
 #include <algorithm>
-#include <limits>
 #include <list>
 #include <mutex>
 
 #include "formats/csr.h"
 #include "ops/contents.h"
 #include "ops/csr_checks.h"
+#include "ops/limits.h"
 #include "ops/packed_forms.h"
 
 namespace jouleprune::ops {
 namespace {
 
-constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
 constexpr size_t kMostKept = 1024;  // structures; beyond, those that were not used for longest go
 
 at::Tensor key_tensor(const std::array<int64_t, 2>& key) { return at::tensor({key[0], key[1]}, at::kLong); }
@@ -29,7 +28,7 @@ std::array<int64_t, 2> words_of(const at::Tensor& key) {
 }
 
 /// Checked indices, and what was derived of them.
-struct Known {
+struct KnownIndices {
   Place place;
   Sample sample;
   uint64_t hash;  // of inference tensors, whose changes torch does not count
@@ -48,22 +47,22 @@ class Store {
  public:
   std::optional<std::pair<CsrStructure, std::array<int64_t, 2>>> find(const at::Tensor& indices, const formats::NmShape& shape) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = std::find_if(known_.begin(), known_.end(), [&](const Known& known) { return known.is_of(indices, shape); });
+    const auto found = std::find_if(known_.begin(), known_.end(), [&](const KnownIndices& known) { return known.is_of(indices, shape); });
     if (found == known_.end()) return std::nullopt;
     known_.splice(known_.begin(), known_, found);
     return std::pair(found->csr, found->key);
   }
 
-  void put(Known known) {
+  void put(KnownIndices known) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    known_.remove_if([](const Known& old) { return old.place.expired(); });
+    known_.remove_if([](const KnownIndices& old) { return old.place.expired(); });
     if (known_.size() >= kMostKept) known_.pop_back();
     known_.push_front(std::move(known));
   }
 
  private:
   std::mutex mutex_;
-  std::list<Known> known_;  // the last used first
+  std::list<KnownIndices> known_;  // the last used first
 };
 
 Store& store() {

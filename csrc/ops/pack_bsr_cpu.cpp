@@ -6,11 +6,11 @@
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
-#include <limits>
 
 #include "formats/bsr_pack.h"
 #include "ops/bsr_checks.h"
 #include "ops/csr_checks.h"
+#include "ops/limits.h"
 #include "ops/packable.h"
 #include "ops/signatures.h"
 
@@ -21,7 +21,6 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> pack_bsr_cpu(const Tensor& weight, co
                                                         at::IntArrayRef block_size) {
   const at::NoGradGuard no_grad;
   constexpr const char* op = "pack_bsr";
-  constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
   check_block_size(op, block_size);
   const auto [matrix, kept] = check_packable(op, weight, mask);
   const bool* const kept_data = kept.const_data_ptr<bool>();

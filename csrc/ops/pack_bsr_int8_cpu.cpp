@@ -8,17 +8,16 @@
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
-#include <limits>
 
 #include "formats/bsr_int8_pack.h"
 #include "ops/bsr_int8_checks.h"
 #include "ops/csr_checks.h"
+#include "ops/limits.h"
 #include "ops/signatures.h"
 
 namespace jouleprune::ops {
 namespace {
 
-constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
 
 Tensor kept_entries(const char* op, const Tensor& weight, const OptionalTensor& mask, at::IntArrayRef matrix) {
   if (!mask.has_value() || !mask->defined()) {

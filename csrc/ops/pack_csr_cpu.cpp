@@ -7,17 +7,16 @@
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
-#include <limits>
 
 #include "formats/csr_pack.h"
 #include "ops/csr_checks.h"
+#include "ops/limits.h"
 #include "ops/packable.h"
 #include "ops/signatures.h"
 
 namespace jouleprune::ops {
 namespace {
 
-constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> pack_csr_cpu(const Tensor& weight, const OptionalTensor& mask) {
   const at::NoGradGuard no_grad;

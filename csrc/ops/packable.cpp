@@ -3,14 +3,13 @@
 #include <ATen/ops/ne.h>
 #include <c10/util/Exception.h>
 
-#include <limits>
 
 #include "ops/csr_checks.h"
+#include "ops/limits.h"
 
 namespace jouleprune::ops {
 
 Packable check_packable(const char* op, const at::Tensor& weight, const std::optional<at::Tensor>& mask) {
-  constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
   check_element_type(op, "weight", weight);
   TORCH_CHECK_VALUE(weight.dim() >= 2, op, ": weight: expected [rows, cols] or more dimensions, got ", weight.sizes());
   int64_t cols = 1;

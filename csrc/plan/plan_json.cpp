@@ -11,9 +11,7 @@ using energy::Node;
 
 constexpr size_t kMostLayers = 1 << 20;
 
-void fail(const std::string& message) { throw std::invalid_argument(message); }
-
-const energy::Document kDocument{"plan", fail};
+const energy::Document kPlanDocument{"plan", energy::throw_invalid_argument};
 
 /// One number when all layers share it, else by layer; only entries with weights count.
 Json activation_density(const Workload& workload) {
@@ -132,8 +130,8 @@ std::string Plan::to_json() const {
 }
 
 Plan Plan::parse(std::string_view text) {
-  const energy::Json document = energy::parse_json(text, kDocument);
-  const Node in(document, kDocument);
+  const energy::Json document = energy::parse_json(text, kPlanDocument);
+  const Node in(document, kPlanDocument);
   in.expect_keys({"schema",     "profile", "profile_hash", "per",       "batch",   "count",     "pattern",
                   "importance", "budget",  "budget_j",     "energy_j",  "dense_j", "minimum_j", "activation_density",
                   "tuning",     "maximal", "slack_j",      "duality_gap", "measured", "next_unit", "layers",  "decided",   "workload"});

@@ -13,9 +13,7 @@ using energy::Node;
 
 constexpr size_t kMostWeights = 1 << 20, kMostWords = 64;
 
-void fail(const std::string& message) { throw std::invalid_argument(message); }
-
-const energy::Document kDocument{"request", fail};
+const energy::Document kRequestDocument{"request", energy::throw_invalid_argument};
 
 std::optional<Budget> budget_from(const Node& in) {
   if (in.has("budget") && in.has("budget_j")) in.fail_plainly("expected budget or budget_j, got both");
@@ -64,8 +62,8 @@ std::string error_text(const char* type, const std::string& message, double mini
 }  // namespace
 
 SelectRequest parse_select_request(std::string_view text) {
-  const Json document = energy::parse_json(text, kDocument);
-  const Node in(document, kDocument);
+  const Json document = energy::parse_json(text, kRequestDocument);
+  const Node in(document, kRequestDocument);
   in.expect_keys({"schema", "workload", "profile", "pattern", "importance", "weights", "measured", "budget", "budget_j",
                   "relaxed_j", "frozen", "probe"});
   if (in.at("schema").number() != 1) in.at("schema").fail("1");

@@ -28,8 +28,6 @@ using energy::Node;
 
 constexpr int64_t kSchema = 1;
 
-[[noreturn]] void fail(const std::string& message) { throw std::invalid_argument(message); }
-
 std::optional<std::string> read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return std::nullopt;
@@ -38,12 +36,12 @@ std::optional<std::string> read_file(const std::string& path) {
 
 /// machine -> call -> kernel -> seconds, checked.
 Json parse(const std::string& path, const std::string& text) {
-  const Document document{"tuning file '" + path + "'", fail};
+  const Document document{"tuning file '" + path + "'", energy::throw_invalid_argument};
   Json json = energy::parse_json(text, document);
   const Node root(json, document);
   root.expect_keys({"schema", "machines"});
   if (root.at("schema").count() != kSchema) {
-    fail(document.origin + ": /schema: expected " + std::to_string(kSchema) + ", got " + root.at("schema").json().dump());
+    document.fail(document.origin + ": /schema: expected " + std::to_string(kSchema) + ", got " + root.at("schema").json().dump());
   }
   root.at("machines").expect_object();
   for (const auto& [machine, calls] : json["machines"].items()) {
@@ -52,7 +50,7 @@ Json parse(const std::string& path, const std::string& text) {
       root.at("machines").at(machine).at(call).expect_object();
       for (const auto& [kernel, seconds] : kernels.items()) {
         if (!seconds.is_number() || !(seconds.get<double>() > 0) || !std::isfinite(seconds.get<double>())) {
-          fail(document.origin + ": /machines/" + machine + "/" + call + "/" + kernel + ": expected seconds above 0, got " +
+          document.fail(document.origin + ": /machines/" + machine + "/" + call + "/" + kernel + ": expected seconds above 0, got " +
                seconds.dump());
         }
       }

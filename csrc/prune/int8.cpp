@@ -9,14 +9,13 @@
 #include <cstdio>
 
 #include "nn/csr_weight.h"
+#include "prune/race.h"
 #include "prune/races.h"
 #include "prune/recording.h"
 #include "prune/watch.h"
 
 namespace jouleprune::prune {
 namespace {
-
-constexpr double kMargin = 1.03;  // as in a race of two: below this the difference drowns in noise
 
 bool fits(const Candidate& candidate) {
   if (!candidate.obstacle.empty()) return false;

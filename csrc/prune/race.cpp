@@ -20,7 +20,6 @@
 namespace jouleprune::prune {
 namespace {
 
-constexpr double kMargin = 1.03;
 constexpr int kRounds = 7;
 constexpr int kMostRounds = 3 * kRounds;  // on a busy machine: disturbed rounds are taken again, up to so many in all
 constexpr int kEnough = 3;                // undisturbed rounds, for times that are worth keeping

@@ -29,14 +29,16 @@ struct RaceCase {
   at::Tensor input_scale{};        // of bsr-int8; undefined: a scale per row, or image
 };
 
+/// A kernel replaces another when it is this much faster: below that the difference drowns in the noise of a shared machine.
+inline constexpr double kMargin = 1.03;
+
 /// Seconds per forward pass of one layer, all its calls.
 struct Race {
   double dense_s = 0, sparse_s = 0;
   std::string label;  // kMeasured, kNoisy, "measured before" or "modelled, generic-cpu"
   static constexpr const char* kMeasured = "measured";
   static constexpr const char* kNoisy = "measured, noisy";  // other programs were in between; of several calls: at some call
-  /// Sparse must win by 3 %: below that the difference drowns in the noise of a shared machine.
-  bool sparse_wins() const;
+  bool sparse_wins() const;  ///< by kMargin
   std::string sentence() const;
   Race& operator+=(const Race& other);
 };

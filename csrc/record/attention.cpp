@@ -7,8 +7,6 @@
 namespace jouleprune::record {
 namespace {
 
-constexpr int64_t kSoftmaxOps = 4;  // maximum, exponential, sum, division
-
 struct Heads {
   int64_t groups, queries, keys, qk_features, v_features;
 };

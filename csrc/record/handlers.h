@@ -4,6 +4,9 @@
 
 namespace jouleprune::record {
 
+/// Per element: maximum, exponential, sum, division.
+inline constexpr int64_t kSoftmaxOps = 4;
+
 using Handler = void (*)(const Call& call, Recording& recording);
 
 // linear.cpp

@@ -9,13 +9,13 @@
 namespace jouleprune::record {
 namespace {
 
-struct Kind {
+struct Cell {
   const char* op;
   int64_t ops;  ///< operations per hidden value and step that are no MACs: nonlinearities, gates, sums
 };
-constexpr Kind kLstm{"lstm", 13};  // 4 sums of both products, 5 nonlinearities, 3 gates, 1 sum
-constexpr Kind kGru{"gru", 10};    // 3 sums, 3 nonlinearities, the reset gate, the blend of old and new state (3)
-constexpr Kind kRnn{"rnn", 2};     // a sum, a nonlinearity
+constexpr Cell kLstm{"lstm", 13};  // 4 sums of both products, 5 nonlinearities, 3 gates, 1 sum
+constexpr Cell kGru{"gru", 10};    // 3 sums, 3 nonlinearities, the reset gate, the blend of old and new state (3)
+constexpr Cell kRnn{"rnn", 2};     // a sum, a nonlinearity
 
 /// A dense weight, or the values of one in layout csr.
 struct Matrix {
@@ -27,7 +27,7 @@ struct Matrix {
 Matrix dense(const at::Tensor& weight) { return {weight, weight.size(0), weight.size(1), false}; }
 
 /// W[rows, cols] used n times: reads n columns, writes n rows' worth.
-void add(const Kind& kind, const Matrix& matrix, int64_t n, int64_t ops, const at::Tensor& input,
+void add(const Cell& kind, const Matrix& matrix, int64_t n, int64_t ops, const at::Tensor& input,
          const at::Tensor& output, Recording& recording) {
   Entry entry = recording.weighted(kind.op, {matrix.rows, matrix.cols, n, 1}, matrix.weight, input, output);
   if (matrix.csr) mark_csr(entry, matrix.weight, {matrix.rows, matrix.cols});
@@ -38,7 +38,7 @@ void add(const Kind& kind, const Matrix& matrix, int64_t n, int64_t ops, const a
 }
 
 /// Packed and padded sequences alike: n = steps x sequences, which is the data's elements over its features.
-void layers(const Call& call, Recording& recording, const Kind& kind) {
+void layers(const Call& call, Recording& recording, const Cell& kind) {
   size_t params_at = call.inputs.size();
   for (size_t i = 0; i < call.inputs.size(); ++i) {
     if (call.inputs[i].isTensorList()) params_at = i;  // the last list: LSTM's states are one too
@@ -61,7 +61,7 @@ void layers(const Call& call, Recording& recording, const Kind& kind) {
   }
 }
 
-void cell(const Call& call, Recording& recording, const Kind& kind) {
+void cell(const Call& call, Recording& recording, const Cell& kind) {
   const at::Tensor input = call.tensor(0), recurrent = call.tensor(3), output = call.output();
   const std::vector<at::Tensor> state = call.tensors(1);
   const int64_t n = quotient(input.numel(), input.size(-1));
@@ -71,7 +71,7 @@ void cell(const Call& call, Recording& recording, const Kind& kind) {
 }
 
 /// Ours: (input, batch_sizes, states ..., matrices, counts, layers, bidirectional, ...): see csrc/library.cpp.
-void csr_layers(const Call& call, Recording& recording, const Kind& kind, size_t matrices_at, int64_t gates) {
+void csr_layers(const Call& call, Recording& recording, const Cell& kind, size_t matrices_at, int64_t gates) {
   const at::Tensor input = call.tensor(0), state = call.tensor(2), output = call.output();
   const std::vector<at::Tensor> tensors = call.tensors(matrices_at);
   const std::vector<int64_t> counts = call.integers(matrices_at + 1);

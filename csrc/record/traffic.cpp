@@ -9,7 +9,6 @@ namespace {
 // Operations per element that are no MACs.
 constexpr int64_t kBatchNormOps = 2;  // scale, shift: the statistics are known
 constexpr int64_t kNormOps = 4;       // sum, sum of squares, scale, shift
-constexpr int64_t kSoftmaxOps = 4;    // maximum, exponential, sum, division
 
 bool share_memory(const at::Tensor& a, const at::Tensor& b) {
   if (a.is_same(b)) return true;

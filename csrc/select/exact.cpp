@@ -6,7 +6,7 @@ namespace jouleprune::select {
 namespace {
 constexpr size_t kMostOptions = 4096;      // of one weight: counts of all its patterns
 constexpr size_t kMostPairs = 4'000'000;   // looked at for one weight
-constexpr double kRounding = 1e-9;         // sums here are added in another order than the network's total
+constexpr double kOrderRounding = 1e-9;         // sums here are added in another order than the network's total
 
 /// How one weight may run, or how all up to it do.
 struct State {
@@ -73,7 +73,7 @@ std::optional<Selection> choose_exactly(Problem& problem, const std::vector<bool
   std::vector<std::vector<State>> reached = {{{rest, 0, 0, kDense, 0}}};
   for (const std::vector<State>& each : options) {
     least_after -= each.front().joules;
-    reached.push_back(combined(reached.back(), each, problem.budget_j * (1 + kRounding) - least_after));
+    reached.push_back(combined(reached.back(), each, problem.budget_j * (1 + kOrderRounding) - least_after));
     if (reached.back().empty()) return std::nullopt;
   }
   for (size_t end = reached.back().size(); end-- > 0;) {  // the least importance lost comes last

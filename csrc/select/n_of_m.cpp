@@ -7,7 +7,7 @@
 
 namespace jouleprune::select {
 namespace {
-constexpr int64_t kEntriesPerTask = 1 << 13;
+constexpr int64_t kLineEntriesPerTask = 1 << 13;
 
 /// An entry of a group that is left, by its place in memory.
 template <class Score>
@@ -36,7 +36,7 @@ void keep_n_of_m(const Score* scores, const bool* left, const Lines& lines, int6
     throw std::invalid_argument("n, m: expected 0 <= n <= m and m of at least 1, got " + std::to_string(n) + ":" +
                                 std::to_string(m));
   }
-  const int64_t grain = std::max<int64_t>(1, kEntriesPerTask / std::max<int64_t>(1, lines.length));
+  const int64_t grain = std::max<int64_t>(1, kLineEntriesPerTask / std::max<int64_t>(1, lines.length));
   parallel(0, lines.outer * lines.inner, grain, [&](int64_t begin, int64_t end) {
     std::vector<Entry<Score>> group;
     group.reserve(static_cast<size_t>(std::min(m, lines.length)));

@@ -13,7 +13,7 @@
 namespace jouleprune::energy {
 namespace {
 
-constexpr size_t kMaxBytes = size_t{64} << 20;
+constexpr size_t kMaxCaseBytes = size_t{64} << 20;
 
 [[noreturn]] void throw_case_error(const std::string& message) { throw core::ProfileError(message); }
 
@@ -28,7 +28,7 @@ Json evaluate(const Node& root) {
 
 CaseCounts count_case(std::string_view json, const std::string& origin) {
   const Document document{"case '" + origin + "'", throw_case_error};
-  if (json.size() > kMaxBytes) {
+  if (json.size() > kMaxCaseBytes) {
     throw_case_error(document.origin + ": /: expected at most 64 MiB, got " + std::to_string(json.size()) + " bytes");
   }
   const Json parsed = parse_json(json, document);

@@ -13,7 +13,7 @@ using energy::meters::Series;
 using energy::meters::Taken;
 using State = CheckItem::State;
 
-constexpr double kRefreshes = 10;
+constexpr double kUnitRefreshes = 10;
 constexpr double kShortestS = 0.1;
 // Multiples of the shortest window: two mirrored rounds of 1x, 2x, 4x, then six times A B B A.
 constexpr int kLinear[] = {1, 2, 4, 4, 2, 1, 1, 2, 4, 4, 2, 1};
@@ -153,7 +153,7 @@ MeterCheck check_meters(const std::function<void(int64_t)>& run, Meters& meters,
     check.after = check.before;
     return check;
   }
-  const double unit_s = std::max({options.seconds / kUnits, kRefreshes * meters.refresh_s(), kShortestS});
+  const double unit_s = std::max({options.seconds / kUnits, kUnitRefreshes * meters.refresh_s(), kShortestS});
   Series series(run, meters, options.synchronise, unit_s, options.seed);
   const int64_t runs = series.runs_for(unit_s);
   const WindowEnergy idle = series.idle(unit_s);

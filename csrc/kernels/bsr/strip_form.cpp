@@ -47,7 +47,7 @@ BlockOrder order_of(const formats::BsrView& bsr, Side side) {
 
 /// Tiny weights make each multiplication many times slower; below the least normal number they count as zero.
 template <class T>
-T flushed(T value) {
+T flushed_value(T value) {
   using A = Accumulate<T>;
   return std::fabs(widen(value)) < std::numeric_limits<A>::min() ? narrow<T>(A{0}) : value;
 }
@@ -122,7 +122,7 @@ std::shared_ptr<const StripForm<T>> make_form(const formats::BsrView& bsr, const
       for (int64_t i = 0; i < kRows; ++i) {
         for (int64_t d = begin; d < begin + step; ++d) {
           const bool padding = i >= rows || d >= end;
-          *to++ = padding ? narrow<T>(Accumulate<T>{0}) : flushed(entry[i * down + d * across]);
+          *to++ = padding ? narrow<T>(Accumulate<T>{0}) : flushed_value(entry[i * down + d * across]);
         }
       }
     });

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "formats/ceil_div.h"
 #include "kernels/bsr_int8/lost_rows.h"
 #include "kernels/bsr_int8/panel_kernels.h"
 #include "kernels/bsr_int8/quantise.h"
@@ -17,8 +18,6 @@ namespace {
 using csr::Scratch;
 
 #if defined(__x86_64__)
-int64_t round_up(int64_t size, int64_t to) { return (size + to - 1) / to * to; }
-
 void widen_row(const BFloat16* x, int64_t count, float* to) { avx512_vnni_quads.widen_bfloat16(x, count, to); }
 void widen_row(const Half* x, int64_t count, float* to) { avx512_vnni_quads.widen_half(x, count, to); }
 void narrow_row(const float* x, int64_t count, BFloat16* to) { avx512_vnni_quads.narrow_bfloat16(x, count, to); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "formats/ceil_div.h"
 #include "kernels/bsr_int8/quantise.h"
 
 namespace jouleprune::kernels::bsr_int8 {
@@ -42,8 +43,6 @@ void each_sell_block(const formats::CsrView& quads, int64_t group, const Visit& 
     }
   }
 }
-
-int64_t round_up(int64_t size, int64_t to) { return (size + to - 1) / to * to; }
 
 }  // namespace
 

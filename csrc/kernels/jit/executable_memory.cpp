@@ -18,7 +18,7 @@ namespace {
 constexpr size_t kPage = 4096;
 constexpr size_t kHugePage = size_t{2} << 20;
 
-size_t round_up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
+size_t whole_pages(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 
 [[noreturn]] void refuse(const char* what) { throw std::system_error(errno, std::generic_category(), what); }
 
@@ -81,7 +81,7 @@ bool available() {
 ExecutableMemory::ExecutableMemory(std::span<const uint8_t> code) : size_(code.size()) {
   // Huge pages for large code: straight-line code would miss the instruction TLB once per 4 KB.
   const bool huge = code.size() >= kHugePage / 2;
-  mapped_ = huge ? round_up(code.size(), kHugePage) + kHugePage : round_up(code.size(), kPage);
+  mapped_ = huge ? whole_pages(code.size(), kHugePage) + kHugePage : whole_pages(code.size(), kPage);
   mapping_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping_ == MAP_FAILED) {
     mapping_ = nullptr;
@@ -89,14 +89,14 @@ ExecutableMemory::ExecutableMemory(std::span<const uint8_t> code) : size_(code.s
   }
   auto* start = static_cast<uint8_t*>(mapping_);
   if (huge) {
-    start = reinterpret_cast<uint8_t*>(round_up(reinterpret_cast<size_t>(start), kHugePage));
-    madvise(start, round_up(code.size(), kHugePage), MADV_HUGEPAGE);
+    start = reinterpret_cast<uint8_t*>(whole_pages(reinterpret_cast<size_t>(start), kHugePage));
+    madvise(start, whole_pages(code.size(), kHugePage), MADV_HUGEPAGE);
   }
   std::memcpy(start, code.data(), code.size());
   data_ = start;
   if (mprotect(mapping_, mapped_, PROT_READ | PROT_EXEC) != 0) {
     munmap(std::exchange(mapping_, nullptr), mapped_);
-    mapped_ = round_up(code.size(), kPage);
+    mapped_ = whole_pages(code.size(), kPage);
     mapping_ = map_through_file(code, mapped_);
     data_ = static_cast<const uint8_t*>(mapping_);
   }

@@ -6,6 +6,7 @@
 #include <random>
 #include <set>
 
+#include "effort.h"
 #include "energy/cases.h"
 
 namespace jouleprune::test {
@@ -30,7 +31,7 @@ TEST(Explain, TermsAddUpExactlyOnEveryProfile) {
   std::mt19937 random(5);
   for (const std::string& name : Profile::names()) {
     const Profile profile = energy::load_profile(name);
-    for (int draw = 0; draw < 50; ++draw) {
+    for (int draw = 0; draw < jouleprune::test::random_cases(50); ++draw) {
       Entry entry = random_entry(random, draw % 5 == 0 ? "int8" : "float32");
       entry.nnz = std::uniform_int_distribution<int64_t>(0, entry.weight_elements)(random);
       entry.ops = draw;

@@ -3,6 +3,7 @@
 
 #include <cstdlib>
 
+#include "effort.h"
 #include "energy/cases.h"
 
 namespace jouleprune::test {
@@ -10,7 +11,7 @@ namespace {
 
 int mutations() {
   const char* given = std::getenv("JOULEPRUNE_FUZZ");
-  return given ? std::atoi(given) : 20000;
+  return given ? std::atoi(given) : jouleprune::test::random_cases(20000);
 }
 
 std::string mutated(std::string text, std::mt19937& random) {

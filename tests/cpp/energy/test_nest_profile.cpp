@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <jouleprune/marginals.h>
 
+#include "effort.h"
 #include "energy/nest_profiles.h"
 #include "energy/price.h"
 
@@ -150,7 +151,7 @@ TEST(NestProfile, NeverCheaperWithWiderTypes) {
   json["provenance"] = {{"", {{"source", "test"}, {"kind", "assumed"}}}};
   const Profile profile = profile_of(json);
   std::mt19937 random(34);
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < jouleprune::test::random_cases(8); ++i) {
     Entry entry = random_entry(random);
     LayerEnergy before;
     for (const char* dtype : {"int8", "int16", "float32"}) {

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -15,6 +14,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "effort.h"
 #include "kernels/csr/csr_kernels.h"
 
 namespace jouleprune::kernels::csr::testing {
@@ -54,11 +54,7 @@ std::vector<T> random_vector(int64_t size, std::mt19937& random) {
   return out;
 }
 
-/// Random cases that a test draws: `usual`, or that many times JOULEPRUNE_RANDOM_CASES (the first `usual` stay the same).
-inline int random_cases(int usual) {
-  const char* const factor = std::getenv("JOULEPRUNE_RANDOM_CASES");
-  return usual * (factor == nullptr ? 1 : std::max(1, std::atoi(factor)));
-}
+using jouleprune::test::random_cases;
 
 struct Structure {
   int64_t rows = 0, cols = 0;

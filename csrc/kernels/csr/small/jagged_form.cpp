@@ -9,12 +9,12 @@
 namespace jouleprune::kernels::csr::small {
 namespace {
 
-constexpr int64_t kRows = kJaggedRows, kHalf = kRows / 2, kColumns = kJaggedColumns;
+constexpr int64_t kHalf = kJaggedRows / 2;
 
 /// The rows of a strip as they stand at one block of columns: each keeps [begin, end) of the canonical order there.
 struct Block {
-  std::array<int32_t, kRows> begin{}, end{};
-  std::array<int, kRows> sorted{};  ///< rows, those that keep most first
+  std::array<int32_t, kJaggedRows> begin{}, end{};
+  std::array<int, kJaggedRows> sorted{};  ///< rows, those that keep most first
 
   int count(int row) const { return end[static_cast<size_t>(row)] - begin[static_cast<size_t>(row)]; }
   /// How many of the rows at places [first, first + kHalf) keep more than `step` values; sorted, they are the first ones.
@@ -26,7 +26,7 @@ struct Block {
 
 /// Moves on to the block of columns before `limit`.
 void advance(const formats::CsrView& csr, int64_t first_row, int64_t limit, Block& block) {
-  const int64_t rows = std::min(kRows, csr.rows - first_row);
+  const int64_t rows = std::min(kJaggedRows, csr.rows - first_row);
   for (int64_t i = 0; i < rows; ++i) {
     const auto row = static_cast<size_t>(i);
     const int32_t last = csr.row_offsets[first_row + i + 1];
@@ -43,7 +43,7 @@ void advance(const formats::CsrView& csr, int64_t first_row, int64_t limit, Bloc
 
 template <class T>
 JaggedForm<T>::JaggedForm(const formats::CsrView& csr, const T* from)
-    : strips((csr.rows + kRows - 1) / kRows), blocks_per_strip((csr.cols + kColumns - 1) / kColumns), columns(csr.nnz),
+    : strips((csr.rows + kJaggedRows - 1) / kJaggedRows), blocks_per_strip((csr.cols + kJaggedColumns - 1) / kJaggedColumns), columns(csr.nnz),
       values(csr.nnz), starts(strips + 1), heads(strips) {
   std::vector<uint8_t> heads_and_counts;
   int64_t at = 0;
@@ -51,15 +51,15 @@ JaggedForm<T>::JaggedForm(const formats::CsrView& csr, const T* from)
     starts[s] = at;
     heads[s] = static_cast<int64_t>(heads_and_counts.size());
     Block block;
-    for (int64_t i = 0; i < kRows; ++i) {
-      block.end[static_cast<size_t>(i)] = csr.row_offsets[std::min(csr.rows, s * kRows + i)];
+    for (int64_t i = 0; i < kJaggedRows; ++i) {
+      block.end[static_cast<size_t>(i)] = csr.row_offsets[std::min(csr.rows, s * kJaggedRows + i)];
     }
     block.begin = block.end;  // rows past the last one stay empty
     for (int64_t b = 0; b < blocks_per_strip; ++b) {
-      advance(csr, s * kRows, (b + 1) * kColumns, block);
+      advance(csr, s * kJaggedRows, (b + 1) * kJaggedColumns, block);
       const int steps = block.count(block.sorted[0]), paired = block.count(block.sorted[kHalf]);
-      std::array<uint8_t, kRows> place{};
-      for (int64_t i = 0; i < kRows; ++i) {
+      std::array<uint8_t, kJaggedRows> place{};
+      for (int64_t i = 0; i < kJaggedRows; ++i) {
         place[static_cast<size_t>(block.sorted[static_cast<size_t>(i)])] = static_cast<uint8_t>(i);
       }
       heads_and_counts.push_back(static_cast<uint8_t>(steps));
@@ -70,7 +70,7 @@ JaggedForm<T>::JaggedForm(const formats::CsrView& csr, const T* from)
         heads_and_counts.push_back(static_cast<uint8_t>(count));
         for (int64_t lane = 0; lane < (step < paired ? kHalf + count : count); ++lane, ++at) {
           const int32_t k = block.begin[static_cast<size_t>(block.sorted[static_cast<size_t>(lane)])] + step;
-          columns[at] = static_cast<uint8_t>(csr.col_indices[k] - b * kColumns);
+          columns[at] = static_cast<uint8_t>(csr.col_indices[k] - b * kJaggedColumns);
           values[at] = from[k];
         }
       }
