@@ -37,6 +37,13 @@ double peak(const Entry& entry, const ProfileData& profile, const DtypeCost& cos
   return own ? cost.sparse_macs_s.value : cost.macs_s.value;
 }
 
+/// An end of the time. Of a mapping, the one that the call runs in: the ends of its joules may each have another, faster or slower one.
+double seconds_at(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner) {
+  const bool mapped = profile.dataflow == "fixed-nest";
+  const Counts counts = engine_of(profile)(entry, profile, cost, mapped ? Corner::kValue : corner);
+  return mapped && counts.busy_macs > 0 ? seconds_of(counts, profile, cost.macs_s, corner) : counts.seconds;
+}
+
 nlohmann::json or_null(const std::optional<double>& number) {
   return number ? nlohmann::json(*number) : nlohmann::json(nullptr);
 }
@@ -54,9 +61,8 @@ DeviceUse device_use(const Workload& workload, const Profile& profile) {
     const DtypeCost cost = cost_of(data, entry.dtype);
     const double macs_s = peak(entry, data, cost);
     use.latency_s += layer.latency_s;
-    const Engine engine = engine_of(data);
-    use.low_s += engine(entry, data, cost, Corner::kLow).seconds + data.launch_s.low;
-    use.high_s += engine(entry, data, cost, Corner::kHigh).seconds + data.launch_s.high;
+    use.low_s += seconds_at(entry, data, cost, Corner::kLow) + data.launch_s.low;
+    use.high_s += seconds_at(entry, data, cost, Corner::kHigh) + data.launch_s.high;
     use.macs += layer.macs_issued;
     if (macs_s > 0) {
       busy_s += layer.macs_issued / macs_s;

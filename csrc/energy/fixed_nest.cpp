@@ -4,7 +4,10 @@
 #include <limits>
 #include <numeric>
 #include <stdexcept>
+#include <string>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "energy/engine.h"
 #include "energy/nest/tilings.h"
@@ -151,26 +154,46 @@ double picojoules(const Counts& counts, const ProfileData& profile, const DtypeC
   return pj + 1e12 * profile.static_w.at(corner) * seconds_of(counts, profile, cost.macs_s, corner);
 }
 
+/// Counts of every tiling that fits. They do not depend on the corner, and a price asks for three in a row: the last ones of
+/// each thread are kept.
+const std::vector<Counts>& counts_of_tilings(const Entry& entry, const ProfileData& profile, const DtypeCost& cost) {
+  using Pair = std::array<int64_t, 2>;
+  using Key = std::tuple<std::string, int, std::string, nest::Sizes, Pair, Pair, std::array<int64_t, 6>, double>;
+  const nest::Problem problem = nest::problem_of(entry);
+  const std::array<int64_t, 6> amounts = {entry.macs,           entry.ops, entry.weight_elements, entry.nnz,
+                                          entry.input_elements, entry.output_elements};
+  Key key{profile.hash,   cost.bits,        entry.op, problem.sizes,
+          problem.stride, problem.dilation, amounts,  entry.input_density};
+  thread_local Key known;
+  thread_local std::vector<Counts> counts;
+  if (!counts.empty() && key == known) return counts;
+  counts.clear();
+  const auto tilings = nest::tilings_for(problem, entry.op, profile, cost.bits);
+  for (const nest::Tiling& tiling : tilings->choices) {
+    const Run run(entry, profile, cost, problem, tiling);
+    if (run.fits()) counts.push_back(run.counts());
+  }
+  if (counts.empty()) throw std::logic_error("count_nest: expected a tiling that fits, got none");
+  known = std::move(key);
+  return counts;
+}
+
 }  // namespace
 
 Counts count_nest(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner) {
   if (!runs_on_array(entry)) return count_traffic(entry, profile, cost, corner);
-  const nest::Problem problem = nest::problem_of(entry);
-  const auto tilings = nest::tilings_for(problem, entry.op, profile, cost.bits);
-  Counts best;
+  const Counts* best = nullptr;
   double least = std::numeric_limits<double>::infinity();
   // The least of each end of the intervals, so that none of the three falls when there is more to do.
-  for (const nest::Tiling& tiling : tilings->choices) {
-    const Run run(entry, profile, cost, problem, tiling);
-    const double pj = picojoules(run.counts(), profile, cost, corner);
-    if (pj >= least || !run.fits()) continue;
-    best = run.counts();
+  for (const Counts& counts : counts_of_tilings(entry, profile, cost)) {
+    const double pj = picojoules(counts, profile, cost, corner);
+    if (pj >= least && best != nullptr) continue;
+    best = &counts;
     least = pj;
   }
-  if (least == std::numeric_limits<double>::infinity())
-    throw std::logic_error("count_nest: expected a tiling that fits, got none");
-  best.seconds = seconds_of(best, profile, cost.macs_s, corner);
-  return best;
+  Counts chosen = *best;
+  chosen.seconds = seconds_of(chosen, profile, cost.macs_s, corner);
+  return chosen;
 }
 
 std::string mapping_of(const Entry& entry, const ProfileData& profile, const DtypeCost& cost) {

@@ -18,6 +18,17 @@ Workload two_layers(int64_t batch = 4) {
   return workload;
 }
 
+TEST(DeviceUse, TimeLiesBetweenItsEnds) {
+  for (const std::string& name : Profile::names()) {
+    const Profile profile = energy::load_profile(name);
+    for (const int64_t batch : {1, 8, 32, 256}) {
+      const auto use = energy::device_use(two_layers(batch), profile);
+      EXPECT_LE(use.low_s, use.latency_s) << name << " batch " << batch;
+      EXPECT_GE(use.high_s, use.latency_s) << name << " batch " << batch;
+    }
+  }
+}
+
 TEST(DeviceUse, AddsUpTheLayersOfTheReport) {
   for (const std::string& name : Profile::names()) {
     const Profile profile = energy::load_profile(name);
