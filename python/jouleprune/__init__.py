@@ -30,6 +30,7 @@ from .rewind import Rewind
 from .rounds import FloorResult, Round, iterative, prune_to_floor
 from .savings import Savings, assert_saves
 from .schedule import Constant, CosineDecay, ExponentialDecay, LinearDecay, MultiStep, OneShot, PolynomialDecay
+from .structured import Removed, Reordered, Shrunk, StructurePlan, plan_structure, remove_dead_units, reorder, shrink
 from .sweep import Sweep, SweepPoint, sweep
 from .utils import cmake_prefix_path, get_include, get_library
 
@@ -59,9 +60,13 @@ __all__ = [
     "Pruner",
     "Reconstruction",
     "Regrow",
+    "Removed",
+    "Reordered",
     "Rewind",
     "Round",
     "Savings",
+    "Shrunk",
+    "StructurePlan",
     "Sweep",
     "SweepPoint",
     "__version__",
@@ -82,10 +87,14 @@ __all__ = [
     "nn",
     "ops",
     "plan",
+    "plan_structure",
     "prune",
     "prune_to_floor",
     "reconstruct",
+    "remove_dead_units",
+    "reorder",
     "report",
     "save",
+    "shrink",
     "sweep",
 ]
