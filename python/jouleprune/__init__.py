@@ -30,7 +30,19 @@ from .rewind import Rewind
 from .rounds import FloorResult, Round, iterative, prune_to_floor
 from .savings import Savings, assert_saves
 from .schedule import Constant, CosineDecay, ExponentialDecay, LinearDecay, MultiStep, OneShot, PolynomialDecay
-from .structured import Removed, Reordered, Shrunk, StructurePlan, plan_structure, remove_dead_units, reorder, shrink
+from .structured import (
+    Removed,
+    Reordered,
+    Shrunk,
+    ShrunkCheckpoint,
+    StructurePlan,
+    TokenPrices,
+    plan_structure,
+    remove_dead_units,
+    reorder,
+    shrink,
+    shrink_checkpoint,
+)
 from .sweep import Sweep, SweepPoint, sweep
 from .utils import cmake_prefix_path, get_include, get_library
 
@@ -66,9 +78,11 @@ __all__ = [
     "Round",
     "Savings",
     "Shrunk",
+    "ShrunkCheckpoint",
     "StructurePlan",
     "Sweep",
     "SweepPoint",
+    "TokenPrices",
     "__version__",
     "assert_saves",
     "cmake_prefix_path",
@@ -96,5 +110,6 @@ __all__ = [
     "report",
     "save",
     "shrink",
+    "shrink_checkpoint",
     "sweep",
 ]

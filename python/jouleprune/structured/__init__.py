@@ -7,6 +7,8 @@ what belongs together; see docs/structured.md.
 from __future__ import annotations
 
 from .dead import Removed, remove_dead_units
+from .hf_prices import TokenPrices
+from .hf_shrink import ShrunkCheckpoint, shrink_checkpoint
 from .make_plan import plan_structure
 from .plan import ChoicePlan, NextStep, StructurePlan
 from .reorder import Reordered, reorder
@@ -19,10 +21,13 @@ __all__ = [
     "Removed",
     "Reordered",
     "Shrunk",
+    "ShrunkCheckpoint",
     "Structure",
     "StructurePlan",
+    "TokenPrices",
     "plan_structure",
     "remove_dead_units",
     "reorder",
     "shrink",
+    "shrink_checkpoint",
 ]

@@ -25,7 +25,7 @@ from .search import least, search
 from .structure import smaller_copy
 from .units import Choice, choices, kinds_of, structure_of, wanted_of
 
-__all__ = ["plan_structure"]
+__all__ = ["budget_in_joules", "checked_step", "plan_structure"]
 
 
 def _priced_on(
@@ -93,7 +93,7 @@ def plan_structure(
     model = plain_module(model)
     kinds, device = kinds_of(pattern), as_profile(profile)
     check_given(importance, data, loss)
-    step = round_to_of(device, model) if round_to is None else _checked_step(round_to)
+    step = round_to_of(device, model) if round_to is None else checked_step(round_to)
     workload = json.loads(
         record(model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count)
     )
@@ -123,7 +123,7 @@ def plan_structure(
         widths = [choice.widths for choice in options]
         dense_j = prices(full)
         minimum_j = min(dense_j, least(prices, widths))
-        budget_j = _budget_j(energy, dense_j)
+        budget_j = budget_in_joules(energy, dense_j)
         if minimum_j > budget_j:
             raise BudgetError(
                 f"energy: {budget_j:.4g} J is below the least that {', '.join(kinds)} can reach, {minimum_j:.4g} J"
@@ -148,13 +148,13 @@ def plan_structure(
     )  # fmt: skip
 
 
-def _checked_step(round_to: int) -> int:
+def checked_step(round_to: int) -> int:
     if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
         raise ValueError(f"round_to: expected a whole number of at least 1, got {round_to!r}")
     return round_to
 
 
-def _budget_j(energy: str | float, dense_j: float) -> float:
+def budget_in_joules(energy: str | float, dense_j: float) -> float:
     """Joules of "N%" or of a number.
 
     Raises:
