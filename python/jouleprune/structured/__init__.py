@@ -6,6 +6,7 @@ what belongs together; see docs/structured.md.
 
 from __future__ import annotations
 
+from .cascade import Cascade, cascade
 from .dead import Removed, remove_dead_units
 from .hf_prices import TokenPrices
 from .hf_shrink import ShrunkCheckpoint, shrink_checkpoint
@@ -16,6 +17,7 @@ from .shrink import Shrunk, shrink
 from .structure import Structure
 
 __all__ = [
+    "Cascade",
     "ChoicePlan",
     "NextStep",
     "Removed",
@@ -25,6 +27,7 @@ __all__ = [
     "Structure",
     "StructurePlan",
     "TokenPrices",
+    "cascade",
     "plan_structure",
     "remove_dead_units",
     "reorder",
