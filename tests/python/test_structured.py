@@ -22,7 +22,9 @@ def magnitude(name: str, weight: torch.Tensor, grad: torch.Tensor | None) -> tor
     return weight.square()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [name if name in ("cnn", "gru") else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
 def test_the_budget_holds_in_a_fresh_estimate_and_nothing_more_fits(name):
     model, x = network(name)
     before = copy.deepcopy(model.state_dict())
