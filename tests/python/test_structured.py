@@ -269,3 +269,65 @@ def test_ignored_layers_keep_their_shape():
     result = jp.shrink(model, x, energy="80%", profile="eyeriss-65nm", ignored_layers=[model[0]])
     assert result.model[0].weight.shape == model[0].weight.shape
     assert result.model[2].out_channels < 12
+
+
+class Tied(nn.Module):
+    """An embedding whose weight makes the outputs too; the width between may go, and the tie must stay."""
+
+    def __init__(self, tie: bool = True) -> None:
+        super().__init__()
+        self.table, self.inner = nn.Embedding(11, 12), nn.Linear(12, 12, bias=False)
+        self.out = nn.Linear(12, 11, bias=False)
+        if tie:
+            self.out.weight = self.table.weight
+
+    def forward(self, x):
+        hidden = self.table(x)
+        return self.out(hidden + torch.tanh(self.inner(hidden)))
+
+
+def test_tied_weights_stay_tied():
+    model, x = Tied(), torch.arange(8).reshape(2, 4)
+    result = jp.shrink(model, x, energy="70%", profile="eyeriss-65nm")
+    assert result.model.out.weight is result.model.table.weight
+    assert result.model.table.embedding_dim == result.model.out.in_features < 12
+    assert result.model(x).shape == (2, 4, 11)
+
+
+def test_a_tie_that_would_break_is_refused():
+    """The same matrix reads one width and writes another: only one of them can be cut."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.head = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+            self.two.weight = self.one.weight
+
+        def forward(self, x):
+            return self.head(torch.relu(self.two(torch.relu(self.one(x)))))
+
+    groups, refused = channel_groups(Twice(), torch.randn(2, 8))
+    assert not groups and sum("shared" in sentence for sentence in refused) == 2
+
+
+def test_computed_weights_are_refused():
+    model, x = network("mlp")
+    nn.utils.prune.l1_unstructured(model[0], "weight", amount=0.5)
+    with pytest.raises(ValueError, match="its weight is computed"):
+        jp.shrink(model, x, energy="50%", profile="eyeriss-65nm")
+
+
+def test_a_layer_called_twice_stays_whole():
+    layer = nn.Linear(16, 16)
+    model = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), layer, nn.ReLU(), layer, nn.ReLU(), nn.Linear(16, 3))
+    groups, refused = channel_groups(model, torch.randn(2, 5))
+    assert not groups and any(sentence.startswith("2: ") for sentence in refused)
+
+
+def test_a_smaller_network_is_read_back(tmp_path):
+    model, x = network("depthwise")
+    result = jp.shrink(model, x, energy="60%", profile="eyeriss-65nm")
+    torch.save(result.model.state_dict(), tmp_path / "smaller.pt")
+    fresh = jp.convert(type(model)().eval(), x, plan=jp.StructurePlan.from_json(result.plan.to_json()))
+    fresh.load_state_dict(torch.load(tmp_path / "smaller.pt"))
+    torch.testing.assert_close(fresh(x), result.model(x))

@@ -28,6 +28,8 @@ def cut_modules(model: nn.Module, kept: Mapping[str, Kept]) -> dict[str, Cut]:
         ValueError: a module of a class that cannot be cut, or positions that do not fit its groups.
     """
     done: dict[str, Cut] = {}
+    shared = _shared(model)
+    smaller_of: dict[int, nn.Parameter] = {}
     for name, positions in kept.items():
         module = model.get_submodule(name)
         sides = sides_of(module)
@@ -38,15 +40,40 @@ def cut_modules(model: nn.Module, kept: Mapping[str, Kept]) -> dict[str, Cut]:
             if tensor is None:
                 continue
             if attribute in module._parameters:
-                smaller = nn.Parameter(cut(tensor.detach()).clone(), requires_grad=tensor.requires_grad)
-                if tensor.grad is not None:
-                    smaller.grad = cut(tensor.grad).clone()
-                setattr(module, attribute, smaller)
+                smaller = _smaller(tensor, cut)
+                first = smaller_of.setdefault(id(tensor), smaller)
+                shared.get(id(tensor), set()).discard(f"{name}.{attribute}")
+                if first.shape != smaller.shape or not _same(first, smaller):
+                    raise ValueError(f"{name}.{attribute}: is shared, and would be cut in two ways")
+                setattr(module, attribute, first)
                 done[f"{name}.{attribute}"] = cut
-            else:
+            elif attribute in module._buffers:
                 module._buffers[attribute] = cut(tensor).clone()
-        with torch.no_grad():
-            sides.resize(module, positions.out, positions.into)
+            else:
+                raise ValueError(f"{name}.{attribute}: is computed from other parameters, which cannot be cut")
+        sides.resize(module, positions.out, positions.into)
         if isinstance(module, nn.RNNBase):
             module.flatten_parameters()
+    for parameter in smaller_of:
+        if left := shared.get(parameter):
+            raise ValueError(f"{min(left)}: is shared with a weight that would be cut, and would keep its shape")
     return done
+
+
+def _smaller(parameter: nn.Parameter, cut: Cut) -> nn.Parameter:
+    smaller = nn.Parameter(cut(parameter.detach()).clone(), requires_grad=parameter.requires_grad)
+    if parameter.grad is not None:
+        smaller.grad = cut(parameter.grad).clone()
+    return smaller
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one is other or one.device.type == "meta" or bool(torch.equal(one, other))
+
+
+def _shared(model: nn.Module) -> dict[int, set[str]]:
+    """Names of each parameter that has several."""
+    names: dict[int, set[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), set()).add(name)
+    return {key: each for key, each in names.items() if len(each) > 1}

@@ -18,7 +18,7 @@ from ..errors import BudgetError
 from ..estimate import ActivationDensity, as_profile, estimate
 from ..importance import Importance, check_given, importance_name, scores_of
 from ..record import record
-from ..selection import plain_module
+from ..selection import computed_weights, plain_module
 from .plan import ChoicePlan, NextStep, StructurePlan
 from .round_to import round_to_of
 from .search import least, search
@@ -92,6 +92,8 @@ def plan_structure(
     """As :func:`jouleprune.shrink`, but nothing is changed: see there for the arguments."""
     model = plain_module(model)
     kinds, device = kinds_of(pattern), as_profile(profile)
+    for sentence in computed_weights(model):
+        raise ValueError(f"model: {sentence}")
     check_given(importance, data, loss)
     step = round_to_of(device, model) if round_to is None else checked_step(round_to)
     workload = json.loads(
