@@ -68,7 +68,10 @@ class Weights:
                 return {name: each >= threshold(own[name], share) for name, each in scores.items()}
             return {name: each >= threshold(ranked, share) for name, each in scores.items()}
 
-        return chosen(largest(lambda share: self.joules(chosen(share)) <= budget_j))
+        masks = chosen(largest(lambda share: self.joules(chosen(share)) <= budget_j))
+        if self.joules(masks) > budget_j:
+            raise jp.BudgetError(f"energy: {method} does not reach {budget_j:.3g} J")
+        return masks
 
 
 def threshold(ranked: Tensor, share: float) -> float:
@@ -116,7 +119,11 @@ def cells(network: str, seed: int, options: argparse.Namespace) -> dict[tuple[st
     for budget in BUDGETS:
         joules = weights.dense_j * budget / 100
         for method in WEIGHTS:
-            masks = weights.masks(method, joules)
+            try:
+                masks = weights.masks(method, joules)
+            except jp.BudgetError:
+                found["weights", method, budget] = math.nan
+                continue
             assert weights.joules(masks) <= joules
             found["weights", method, budget] = tuned(dense, data, options, seed, masks)
         for method in CHANNELS:
