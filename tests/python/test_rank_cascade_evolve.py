@@ -73,6 +73,17 @@ def test_cascade_meets_the_budget_with_both():
         jp.cascade(model, x, energy="30%", profile=PROFILE, splits=(1.0,))
 
 
+def test_cascade_of_heads_channels_and_weights():
+    pytest.importorskip("torch_pruning")
+    model, x = network("transformer")
+    result = jp.cascade(model, x, energy="30%", profile=PROFILE, splits=(0.6,), pattern="unstructured")
+    assert result.energy_j <= result.plan.budget_j
+    assert any(choice.kind == "head" and choice.kept < choice.units for choice in result.structure.choices)
+    zeros = sum(int((p == 0).sum()) for name, p in result.model.named_parameters() if name in result.plan.masks)
+    assert zeros > 0
+    assert jp.estimate(result.model, x, profile=PROFILE).energy_j == result.energy_j
+
+
 def test_evolution_finds_a_front_and_resumes_to_the_same():
     pytest.importorskip("pymoo")
     model, x = mlp()

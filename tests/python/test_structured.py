@@ -102,6 +102,36 @@ def test_heads_go_and_the_rest_of_attention_is_unchanged():
     assert torch.isfinite(pruned.model(x)).all()
 
 
+def test_fewer_heads_keep_the_interface_of_attention():
+    """Masks, weights, unbatched inputs and other keys: as the whole module with zeros for the absent heads."""
+    torch.manual_seed(0)
+    for options in ({}, {"kdim": 10, "vdim": 14}, {"add_bias_kv": True, "add_zero_attn": True}, {"bias": False}):
+        whole = nn.MultiheadAttention(12, 3, batch_first=True, **options).eval()
+        narrow = jp.nn.NarrowMultiheadAttention(whole, [0, 2]).eval()
+        whole.out_proj.weight.data[:, 4:8] = 0
+        q, k, v = (
+            torch.randn(2, 5, 12),
+            torch.randn(2, 6, options.get("kdim", 12)),
+            torch.randn(2, 6, options.get("vdim", 12)),
+        )
+        mask = torch.rand(5, 6) > 0.7
+        padding = torch.tensor([[False] * 6, [False] * 4 + [True] * 2])
+        for call in (
+            {"need_weights": False},
+            {"attn_mask": mask},
+            {"key_padding_mask": padding, "need_weights": False},
+        ):
+            torch.testing.assert_close(narrow(q, k, v, **call)[0], whole(q, k, v, **call)[0])
+        weights = narrow(q, k, v, average_attn_weights=False)[1]
+        torch.testing.assert_close(weights, whole(q, k, v, average_attn_weights=False)[1][:, [0, 2]])
+        torch.testing.assert_close(narrow(q[0], k[0], v[0])[0], whole(q[0], k[0], v[0])[0])
+        torch.testing.assert_close(torch.export.export(narrow, (q, k, v)).module()(q, k, v), narrow(q, k, v))
+    with pytest.raises(ValueError, match="heads"):
+        jp.nn.NarrowMultiheadAttention(whole, [0, 3])
+    with pytest.raises(jp.PatternError, match="cannot hold"):
+        narrow.to_dense()
+
+
 def test_a_layer_goes_where_a_residual_path_runs_around_it():
     for name, layers in (
         ("residual", ["blocks.0", "blocks.1"]),
