@@ -19,6 +19,7 @@ from .convert import convert, explain
 from .distil import distillation_loss
 from .errors import BudgetError, MeterError, PatternError, ProfileError
 from .estimate import estimate
+from .evolve import Evolution, Individual, evolve
 from .metrics import Metrics, metrics
 from .network_report import NetworkReport, report
 from .plan import LayerPlan, Plan, plan
@@ -30,6 +31,21 @@ from .rewind import Rewind
 from .rounds import FloorResult, Round, iterative, prune_to_floor
 from .savings import Savings, assert_saves
 from .schedule import Constant, CosineDecay, ExponentialDecay, LinearDecay, MultiStep, OneShot, PolynomialDecay
+from .structured import (
+    Cascade,
+    Removed,
+    Reordered,
+    Shrunk,
+    ShrunkCheckpoint,
+    StructurePlan,
+    TokenPrices,
+    cascade,
+    plan_structure,
+    remove_dead_units,
+    reorder,
+    shrink,
+    shrink_checkpoint,
+)
 from .sweep import Sweep, SweepPoint, sweep
 from .utils import cmake_prefix_path, get_include, get_library
 
@@ -37,12 +53,15 @@ __version__: str = _library.version
 
 __all__ = [
     "BudgetError",
+    "Cascade",
     "Comparison",
     "ComparisonRow",
     "Constant",
     "CosineDecay",
+    "Evolution",
     "ExponentialDecay",
     "FloorResult",
+    "Individual",
     "LayerPlan",
     "LinearDecay",
     "MeterError",
@@ -59,13 +78,20 @@ __all__ = [
     "Pruner",
     "Reconstruction",
     "Regrow",
+    "Removed",
+    "Reordered",
     "Rewind",
     "Round",
     "Savings",
+    "Shrunk",
+    "ShrunkCheckpoint",
+    "StructurePlan",
     "Sweep",
     "SweepPoint",
+    "TokenPrices",
     "__version__",
     "assert_saves",
+    "cascade",
     "cmake_prefix_path",
     "compare",
     "convert",
@@ -73,6 +99,7 @@ __all__ = [
     "distillation_loss",
     "energy",
     "estimate",
+    "evolve",
     "explain",
     "get_include",
     "get_library",
@@ -82,10 +109,15 @@ __all__ = [
     "nn",
     "ops",
     "plan",
+    "plan_structure",
     "prune",
     "prune_to_floor",
     "reconstruct",
+    "remove_dead_units",
+    "reorder",
     "report",
     "save",
+    "shrink",
+    "shrink_checkpoint",
     "sweep",
 ]

@@ -22,6 +22,8 @@ from .plan import Plan
 from .quantize import Int8Layer, int8_layers
 from .race import Race, Timer, race, race_by_cost
 from .selection import check_plan, plain_module
+from .structured.plan import StructurePlan
+from .structured.structure import smaller_copy
 
 __all__ = ["Decision", "convert", "decisions", "explain"]
 
@@ -48,7 +50,7 @@ def convert(
     model: torch.nn.Module,
     example_inputs: Any,
     *,
-    plan: Plan | None = None,
+    plan: Plan | StructurePlan | None = None,
     profile: Profile | str | Mapping[str, Any] | None = None,
     force: bool = False,
     fuse: bool = False,
@@ -68,7 +70,8 @@ def convert(
     Args:
         model: a pruned network: zeros in its weights. Of a DDP-wrapped or compiled one the module inside is converted.
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
-        plan: the pruner's plan, replayed with its masks. Without one every layer with zeros is a candidate.
+        plan: the pruner's plan, replayed with its masks. Without one every layer with zeros is a candidate. A
+            ``StructurePlan`` gives the smaller dense network of :func:`jouleprune.shrink`, by itself.
         profile: without a plan: the device that prices the candidates; without either the clock decides.
         force: convert every pruned layer whatever its speed.
         fuse: fold batch norms into the layers before them, and let sparse layers apply the ReLU, GELU (exact) or SiLU
@@ -93,6 +96,8 @@ def convert(
             argument that does not go with another.
     """
     model = plain_module(model)
+    if isinstance(plan, StructurePlan):
+        return smaller_copy(model, plan.structure)[0]
     if plan is not None:
         check_plan("plan", plan)
     _check_dtype(dtype, calibration, plan, profile)

@@ -14,6 +14,7 @@ from .layers import unit_of, why_not_convertible
 __all__ = ["Freedom", "block_size", "check_pattern", "checked_dtypes", "freedom_of"]
 
 _INT8 = "int8"
+_SHRINKS = ("channel", "filter", "neuron", "hidden", "head", "layer", "rank", "structured")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ def check_pattern(pattern: object) -> None:
     """Refuses what is no pattern."""
     if not isinstance(pattern, str):
         raise PatternError(f"pattern: expected a string, got {type(pattern).__name__}")
+    if pattern in _SHRINKS:
+        raise PatternError(f"pattern: {pattern!r} makes the network itself smaller: call jouleprune.shrink with it")
     if pattern != "auto":
         _C.check_pattern(pattern)
 

@@ -24,7 +24,7 @@ from .tuning import measured_limits
 if TYPE_CHECKING:
     from .plan import Plan
 
-__all__ = ["Selector", "check_plan", "plain_module"]
+__all__ = ["Selector", "check_plan", "computed_weights", "plain_module"]
 
 _PRUNABLE_OPS = ("linear", "conv1d", "conv2d", "lstm", "gru")
 #: Of an entry of a workload: what a plan decides. All else tells which network it is, on which inputs.
@@ -258,7 +258,7 @@ def _prunable_weights(
     for entry in workload["entries"]:
         if entry["weight"]:
             used_by.setdefault(entry["weight"], set()).add(entry["op"] if entry["layout"] == "dense" else "sparse")
-    prunable, unable = [], _computed_weights(model)
+    prunable, unable = [], computed_weights(model)
     for name, ops in used_by.items():
         if name in ignored or name not in parameters or not ops <= set(_PRUNABLE_OPS):
             continue
@@ -274,7 +274,7 @@ def _prunable_weights(
     return tuple(prunable), tuple(unable)
 
 
-def _computed_weights(model: torch.nn.Module) -> list[str]:
+def computed_weights(model: torch.nn.Module) -> list[str]:
     """Sentences about layers whose weight is no parameter, but computed from others before each call."""
     return [
         f"{name}: its weight is computed (by torch.nn.utils.prune, weight_norm or a parametrization): make it a "

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from .activations import Apoz, ConnectionEnergy, MeanActivation, Wanda
 from .context import Context, Criterion, Loss
 from .gradients import Fisher, FScore, Gradient, Movement, MultiTask, TScore
+from .paths import RandomPaths
 from .significance import Significance, significance
 from .thresholds import threshold
 from .weights import BatchNormScale, GeometricMedian, Norm, Random
@@ -35,6 +36,7 @@ __all__ = [
     "MultiTask",
     "Norm",
     "Random",
+    "RandomPaths",
     "Significance",
     "TScore",
     "Wanda",
@@ -45,6 +47,7 @@ __all__ = [
 #: Criteria by the names that ``importance=`` takes.
 NAMED: dict[str, Callable[[], Criterion]] = {
     "random": Random,
+    "random_path": RandomPaths,
     "l1": lambda: Norm(p=1),
     "l2": lambda: Norm(p=2),
     "linf": lambda: Norm(p=float("inf")),

@@ -16,6 +16,8 @@ blocks, with the parameter ``blocks`` in place of ``values``.
 ``SparseLinear.from_dense(linear, layout="nm", pattern="2:4")`` gives a ``SparseLinearNM``: n of each m neighbouring
 inputs are kept, with uint8 ``indices`` in place of columns.
 
+``NarrowMultiheadAttention`` is dense: attention that has lost heads (``jouleprune.shrink``).
+
 ``load_state_dict`` accepts another number of kept weights: ``values`` stays the same Parameter with another size, so
 make an optimizer with state (momentum) anew. A module takes a state as a whole or not at all; of a model, torch loads
 the modules before the refused one (``jouleprune.load`` checks all first).
@@ -30,9 +32,11 @@ from .int8 import SparseLinearInt8
 from .int8_conv2d import SparseConv2dInt8
 from .linear import SparseLinear, SparseLinearCSR
 from .lstm import SparseLSTM, SparseLSTMCSR
+from .narrow_attention import NarrowMultiheadAttention
 from .nm import SparseLinearNM
 
 __all__ = [
+    "NarrowMultiheadAttention",
     "SparseConv1d",
     "SparseConv1dCSR",
     "SparseConv2d",

@@ -254,7 +254,7 @@ class SparseMultiheadAttentionCSR(SparseMultiheadAttention):
             weights = F.softmax(weights, dim=-1)
             if dropout > 0.0:
                 weights = F.dropout(weights, p=dropout)
-            out = torch.bmm(weights, v).transpose(0, 1).reshape(length * n, self.embed_dim)
+            out = torch.bmm(weights, v).transpose(0, 1).reshape(length * n, heads * self.head_dim)
             return out, weights.view(n, heads, length, keys)
         if mask is not None:
             mask = mask.unsqueeze(0) if mask.size(0) == 1 else mask.view(n, heads, -1, keys)
@@ -262,7 +262,7 @@ class SparseMultiheadAttentionCSR(SparseMultiheadAttention):
             q.view(n, heads, length, self.head_dim), k.view(n, heads, keys, self.head_dim),
             v.view(n, heads, keys, self.head_dim), mask, dropout, is_causal,
         )  # fmt: skip
-        return out.permute(2, 0, 1, 3).reshape(n * length, self.embed_dim), None
+        return out.permute(2, 0, 1, 3).reshape(n * length, heads * self.head_dim), None
 
 
 def additive(mask: Tensor | None, like: Tensor) -> Tensor | None:

@@ -1,0 +1,177 @@
+"""From a model and a budget to a structure plan."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..criteria import Context, Loss
+from ..energy import EnergyReport, Profile
+from ..errors import BudgetError
+from ..estimate import ActivationDensity, as_profile, estimate
+from ..importance import Importance, check_given, importance_name, scores_of
+from ..record import record
+from ..selection import computed_weights, plain_module
+from .plan import ChoicePlan, NextStep, StructurePlan
+from .round_to import round_to_of
+from .search import least, search
+from .structure import smaller_copy
+from .units import Choice, choices, kinds_of, structure_of, wanted_of
+
+__all__ = ["budget_in_joules", "checked_step", "plan_structure"]
+
+
+def _priced_on(
+    model: nn.Module, example_inputs: Any, kinds: Sequence[str], estimated: Callable[[nn.Module, Any], EnergyReport]
+) -> tuple[nn.Module, Any, Callable[[nn.Module, Any], EnergyReport]]:
+    """What is shrunk and run to be priced: tensors without data where the estimate of the whole network is the same to
+    the last digit, which is quicker; else the network itself."""
+    if "rank" in kinds or "head" in kinds:  # made from numbers
+        return model, example_inputs, estimated
+    try:
+        shapes, inputs = copy.deepcopy(model).to("meta"), _without_data(example_inputs)
+        if estimated(shapes, inputs) == estimated(model, example_inputs):
+            return shapes, inputs, estimated
+    except (RuntimeError, ValueError, TypeError, NotImplementedError):
+        pass  # a network that needs its data to run
+    return model, example_inputs, estimated
+
+
+def _without_data(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to("meta")
+    if isinstance(value, Mapping):
+        return {key: _without_data(item) for key, item in value.items()}
+    return type(value)(_without_data(item) for item in value) if type(value) in (tuple, list) else value
+
+
+@dataclass
+class _Prices:
+    """Joules of the networks that could be left, each estimated once."""
+
+    model: nn.Module
+    shapes: nn.Module
+    """Of the model, without numbers where the estimate does not need any."""
+    inputs: Any
+    estimated: Callable[[nn.Module, Any], EnergyReport]
+    options: Sequence[Choice]
+    known: dict[tuple[int, ...], float] = field(default_factory=dict)
+
+    def __call__(self, kept: tuple[int, ...]) -> float:
+        if kept not in self.known:
+            structure = structure_of(self.model, self.options, kept)
+            self.known[kept] = self.estimated(smaller_copy(self.shapes, structure)[0], self.inputs).energy_j
+        return self.known[kept]
+
+
+def plan_structure(
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    energy: str | float,
+    profile: Profile | str | Mapping[str, Any],
+    pattern: str | Sequence[str] = "channel",
+    importance: Importance = "lamp",
+    data: Iterable[Any] | None = None,
+    loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
+    ignored_layers: Sequence[nn.Module | str] = (),
+    min_density: float | Mapping[str, float] = 0.0,
+    round_to: int | None = None,
+    activation_density: ActivationDensity = 1.0,
+    batch: int | None = None,
+    per: str = "inference",
+    count: int | None = None,
+) -> StructurePlan:
+    """As :func:`jouleprune.shrink`, but nothing is changed: see there for the arguments."""
+    model = plain_module(model)
+    kinds, device = kinds_of(pattern), as_profile(profile)
+    for sentence in computed_weights(model):
+        raise ValueError(f"model: {sentence}")
+    check_given(importance, data, loss)
+    step = round_to_of(device, model) if round_to is None else checked_step(round_to)
+    workload = json.loads(
+        record(model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count)
+    )
+    batch, per, count = workload["batch"], workload["per"], workload["count"]
+
+    def scores(names: tuple[str, ...]) -> dict[str, Tensor]:
+        patterns = dict.fromkeys(names, "unstructured")
+        context = Context(model, names, patterns, workload, example_inputs, data, loss)
+        shapes = [model.get_parameter(name).shape for name in names]
+        return {
+            name: flat.reshape(shape)
+            for name, flat, shape in zip(names, scores_of(importance, context) if names else [], shapes, strict=True)
+        }
+
+    def estimated(network: nn.Module, inputs: Any = example_inputs) -> EnergyReport:
+        density = activation_density
+        if isinstance(density, Mapping):
+            alive = dict(network.named_modules())
+            density = {name: share for name, share in density.items() if name in alive}
+        return estimate(network, inputs, profile=device, batch=batch, activation_density=density, per=per, count=count)
+
+    wanted = wanted_of(model, kinds, ignored_layers, step, min_density)
+    with torch.no_grad():
+        options, whole = choices(model, example_inputs, scores, wanted)
+        prices = _Prices(model, *_priced_on(model, example_inputs, kinds, estimated), options)
+        full = tuple(choice.widths[-1] for choice in options)
+        widths = [choice.widths for choice in options]
+        dense_j = prices(full)
+        minimum_j = min(dense_j, least(prices, widths))
+        budget_j = budget_in_joules(energy, dense_j)
+        if minimum_j > budget_j:
+            raise BudgetError(
+                f"energy: {budget_j:.4g} J is below the least that {', '.join(kinds)} can reach, {minimum_j:.4g} J"
+                + "".join(f"; whole: {sentence}" for sentence in whole),
+                minimum_j,
+            )
+        found = search(prices, widths, [choice.lost for choice in options], budget_j)
+    step_back = None
+    if found.next_choice is not None:
+        choice, stays = options[found.next_choice], found.kept[found.next_choice]
+        step_back = NextStep(choice.name, choice.widths[choice.widths.index(stays) + 1], found.next_j)
+    return StructurePlan(
+        profile=device.name, profile_hash=device.hash, per=per, batch=batch, count=count, pattern=kinds,
+        importance=importance_name(importance), round_to=step, budget_j=budget_j, energy_j=found.energy_j,
+        dense_j=dense_j, minimum_j=minimum_j, maximal=found.maximal, slack_j=budget_j - found.energy_j,
+        next_step=step_back,
+        choices=tuple(
+            ChoicePlan(choice.name, choice.kind, choice.units, stays, choice.lost(stays), choice.weights)
+            for choice, stays in zip(options, found.kept, strict=True)
+        ),
+        whole=tuple(whole), structure=structure_of(model, options, found.kept),
+    )  # fmt: skip
+
+
+def checked_step(round_to: int) -> int:
+    if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
+        raise ValueError(f"round_to: expected a whole number of at least 1, got {round_to!r}")
+    return round_to
+
+
+def budget_in_joules(energy: str | float, dense_j: float) -> float:
+    """Joules of "N%" or of a number.
+
+    Raises:
+        BudgetError: malformed, or above the dense energy.
+    """
+    if isinstance(energy, str):
+        try:
+            share = float(energy.removesuffix("%")) if energy.endswith("%") else math.nan
+        except ValueError:
+            share = math.nan
+        if not 0.0 < share <= 100.0:
+            raise BudgetError(f'energy: expected "N%" with N above 0 and at most 100, or joules, got {energy!r}')
+        return dense_j * share / 100.0
+    if isinstance(energy, bool) or not isinstance(energy, int | float) or not math.isfinite(energy) or energy <= 0:
+        raise BudgetError(f'energy: expected "N%" or joules, got {energy!r}')
+    if energy > dense_j:
+        raise BudgetError(f"energy: {energy:.4g} J is above the dense network's {dense_j:.4g} J", dense_j)
+    return float(energy)
