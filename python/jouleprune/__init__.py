@@ -17,7 +17,7 @@ from .checkpoint import load, save
 from .compare import Comparison, ComparisonRow, compare
 from .convert import convert, explain
 from .distil import distillation_loss
-from .errors import BudgetError, MeterError, PatternError, ProfileError
+from .errors import BudgetError, EmptyLayerWarning, MeterError, PatternError, ProfileError
 from .estimate import estimate
 from .metrics import Metrics, metrics
 from .network_report import NetworkReport, report
@@ -41,6 +41,7 @@ __all__ = [
     "ComparisonRow",
     "Constant",
     "CosineDecay",
+    "EmptyLayerWarning",
     "ExponentialDecay",
     "FloorResult",
     "LayerPlan",

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from . import ops
+from ._plan_notes import emptied_layers, warn_emptied
 from ._pruner_checks import check_left_out, check_same_profile, dense_workload, given, profile_of
 from .criteria import Loss
 from .energy import EnergyReport, Profile, price_workload
 from .errors import BudgetError
 from .estimate import ActivationDensity, as_profile
-from .importance import NAMES, Importance
+from .importance import Importance, is_named
 from .masks import MaskSet
 from .plan import Plan
 from .pruner_state import read_state
@@ -70,6 +71,8 @@ class Pruner:
         BudgetError: the budget is malformed, above the dense energy, or below the least that can be reached; nothing
         has changed.
         ProfileError, PatternError, ValueError: the message names the argument.
+    Warns (when masks are chosen):
+        EmptyLayerWarning: layers that keep nothing, by name.
     """
 
     def __init__(
@@ -114,7 +117,7 @@ class Pruner:
         self._frozen: tuple[bool, ...] | None = None
         if plan is not None:
             check_same_profile(plan, self._profile)
-            criterion = plan.importance if importance == "lamp" and plan.importance in NAMES else importance
+            criterion = plan.importance if importance == "lamp" and is_named(plan.importance) else importance
             self._selector = Selector.of_plan(model, example_inputs, plan, self._profile, criterion, data, loss)
             self._energy, self._frozen = plan.budget_j, plan.decided or None
         else:
@@ -268,6 +271,7 @@ class Pruner:
                 last = self._selector.select(self._model, energy=self._energy)
                 self._frozen, self._selector = last.decided, self._selector.settled(last)
             plan = self._selector.select(self._model, energy=self._energy, relaxed_j=target_j, frozen=self._frozen)
+        warn_emptied(plan, () if self._plan is None else emptied_layers(self._plan), stacklevel=3)
         self._plan = plan
         self._masks.replace(plan.masks)
         self._done = target_j is None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ._already_sparse import refuse_sparse, sentences
 from ._layer_options import floors_of, ignored_weights
 from .criteria import Context, Loss
 from .energy import Profile
@@ -74,7 +75,7 @@ class Selector:
     ) -> Selector:
         """Runs the model once, without a trace, and finds what can be pruned in it."""
         check_pattern(pattern)
-        dtypes = checked_dtypes(dtype)
+        dtypes = checked_dtypes(dtype, profile)
         check_given(importance, data, loss)
         ignored = ignored_weights(model, ignored_layers)
         recorded = record(
@@ -107,6 +108,8 @@ class Selector:
             ValueError: the plan belongs to another model, to other inputs, or to a criterion that was not given.
         """
         check_given(importance, data, loss)
+        for layer in plan.layers:
+            refuse_sparse(model, layer.name, layer.weight)
         planned = json.loads(plan.workload)
         workload = json.loads(record(model, example_inputs, batch=plan.batch, per=plan.per, count=plan.count))
         if len(planned["entries"]) != len(workload["entries"]):
@@ -258,7 +261,7 @@ def _prunable_weights(
     for entry in workload["entries"]:
         if entry["weight"]:
             used_by.setdefault(entry["weight"], set()).add(entry["op"] if entry["layout"] == "dense" else "sparse")
-    prunable, unable = [], _computed_weights(model)
+    prunable, unable = [], [*_computed_weights(model), *sentences(model)]
     for name, ops in used_by.items():
         if name in ignored or name not in parameters or not ops <= set(_PRUNABLE_OPS):
             continue
