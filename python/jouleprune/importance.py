@@ -86,7 +86,7 @@ def raw_scores(importance: Importance, context: Context) -> Mapping[str, Tensor]
         return Gradient(times_weight=importance == "taylor").scores(context)
     if _is_criterion(importance):
         return importance.scores(context)
-    return {name: _of_one(importance, name, context.model.get_parameter(name)) for name in context.weights}
+    return {name: _of_one(importance, name, context.parameter(name)) for name in context.weights}
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ import torch
 
 from ._fields import array_of_objects, checked, fields_of, object_of, text_of
 from ._plan_notes import emptied_layers, sparse_before, warn_emptied
+from ._ranks import Ranks
 from .criteria import Loss
 from .energy import Profile
 from .estimate import ActivationDensity, as_profile
@@ -231,6 +232,7 @@ def plan(
             "Comparing layers" in docs/methods.md.
     Layers that run sparse already stay as they are, and percentages refer to the network with them in it.
     """
+    ranks = Ranks.of(plain_module(model))  # replicas may be planned by one process alone, shards may not
     model = plain_module(model)
     selector = Selector.record(
         model,
@@ -247,6 +249,7 @@ def plan(
         batch=batch,
         per=per,
         count=count,
+        ranks=ranks,
     )
     made = selector.select(model, energy=energy)
     warn_emptied(made, stacklevel=2)

@@ -174,7 +174,7 @@ def prune_to_floor(
         return FloorResult(None, None, dense_metric, dense_metric, dense_j, dense_j, tuple(trials))
     pruner, state, weights, metric = best
     inner.load_state_dict(weights)
-    pruner.load_state_dict(state)
+    pruner.load_state_dict(state, restore_rng=False)
     return FloorResult(pruner, pruner.plan, dense_metric, metric, pruner.energy_j, dense_j, tuple(trials))
 
 
