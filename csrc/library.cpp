@@ -13,7 +13,7 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("linear_csr_backward_input(Tensor grad_output, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt in_features) -> Tensor");
   m.def("linear_csr_backward_values(Tensor grad_output, Tensor input, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt in_features) -> Tensor");
   // Linear layers one after the other: values, col_indices, row_offsets, key and maybe a bias of each; `counts`: tensors of each.
-  m.def("linear_csr_chain(Tensor input, Tensor[] weights, int[] counts, str[] activations) -> Tensor");
+  m.def("linear_csr_chain(Tensor input, Tensor[] weights, int[] counts, SymInt in_features, str activations) -> Tensor");
   m.def("conv2d_csr(Tensor input, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, Tensor? prepacked, Tensor? bias, SymInt in_channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups, str activation, Tensor? residual=None) -> Tensor");
   m.def("conv2d_csr_backward_input(Tensor grad_output, Tensor values, Tensor col_indices, Tensor row_offsets, Tensor key, SymInt[] input_size, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
   m.def("conv2d_csr_backward_values(Tensor grad_output, Tensor input, Tensor col_indices, Tensor row_offsets, Tensor key, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");

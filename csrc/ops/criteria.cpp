@@ -6,12 +6,14 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/stack.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <tuple>
+#include <vector>
 
 #include "ops/criteria_signatures.h"
 #include "ops/signatures.h"
@@ -37,14 +39,27 @@ Tensor as_scores(const Tensor& scores) {
   return scores.clamp_max(std::numeric_limits<float>::max()).to(at::kFloat).contiguous();
 }
 
+/// `scores` of the matrix [rows, channels] of each tap: a block of a convolution is that many channels at one tap, as in plans.
+/// Weights without taps, and single weights, are one matrix.
+template <class Scores>
+Tensor by_taps(const Tensor& weight, at::IntArrayRef block_size, const Scores& scores) {
+  const bool single = std::all_of(block_size.begin(), block_size.end(), [](int64_t size) { return size == 1; });
+  if (weight.dim() == 2 || single) return scores(weight);
+  std::vector<Tensor> taps = weight.flatten(2).unbind(2);
+  for (Tensor& tap : taps) tap = scores(tap);
+  return at::stack(taps, 2).view(weight.sizes());
+}
+
 Tensor norm_importance(const Tensor& weight, at::IntArrayRef block_size, double norm) {
   constexpr const char* kOp = "norm_importance";
   const at::NoGradGuard no_grad;
   check_rows(kOp, weight);
   TORCH_CHECK_VALUE(norm > 0, kOp, ": norm: expected a number above 0, got ", norm);
-  const auto block = checked_block(kOp, weight, block_size);
   static const auto unit_norms = find_op<UnitNorms>("jouleprune::unit_norms");
-  return as_scores(spread_values(std::get<0>(unit_norms.call(weight, {}, block, norm)), weight, block));
+  return by_taps(weight, block_size, [&](const Tensor& matrix) {
+    const auto block = checked_block(kOp, matrix, block_size);
+    return as_scores(spread_values(std::get<0>(unit_norms.call(matrix, {}, block, norm)), matrix, block));
+  });
 }
 
 /// splitmix64 (Steele, Lea and Flood, OOPSLA 2014) of a counter: the same numbers for any device and number of threads.
@@ -59,14 +74,16 @@ Tensor random_importance(const Tensor& weight, at::IntArrayRef block_size, int64
   constexpr const char* kOp = "random_importance";
   const at::NoGradGuard no_grad;
   check_rows(kOp, weight);
-  const auto block = checked_block(kOp, weight, block_size);
-  const Tensor units = at::empty(units_of(weight, block), at::TensorOptions().dtype(at::kFloat));
-  const uint64_t start = mixed(mixed(static_cast<uint64_t>(seed)) ^ static_cast<uint64_t>(stream));
-  float* out = units.mutable_data_ptr<float>();
-  for (int64_t i = 0; i < units.numel(); ++i) {  // (0, 1]: nothing looks like a weight of no importance
-    out[i] = static_cast<float>((mixed(start + static_cast<uint64_t>(i)) >> 40) + 1) * 0x1p-24f;
-  }
-  return spread_values(units.to(weight.device()), weight, block).contiguous();
+  uint64_t next = mixed(mixed(static_cast<uint64_t>(seed)) ^ static_cast<uint64_t>(stream));
+  return by_taps(weight, block_size, [&](const Tensor& matrix) {
+    const auto block = checked_block(kOp, matrix, block_size);
+    const Tensor units = at::empty(units_of(matrix, block), at::TensorOptions().dtype(at::kFloat));
+    float* out = units.mutable_data_ptr<float>();
+    for (int64_t i = 0; i < units.numel(); ++i) {  // (0, 1]: nothing looks like a weight of no importance
+      out[i] = static_cast<float>((mixed(next++) >> 40) + 1) * 0x1p-24f;
+    }
+    return spread_values(units.to(weight.device()), matrix, block).contiguous();
+  });
 }
 
 Tensor fpgm_importance(const Tensor& weight) {

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -39,6 +40,17 @@ struct Layer {
   OptionalTensor bias;
   std::string activation;
 };
+
+/// "relu,none" -> relu, none.
+std::vector<std::string> split(std::string_view names) {
+  std::vector<std::string> found;
+  while (true) {
+    const size_t comma = names.find(',');
+    found.emplace_back(names.substr(0, comma));
+    if (comma == std::string_view::npos) return found;
+    names.remove_prefix(comma + 1);
+  }
+}
 
 std::vector<Layer> read_layers(at::TensorList weights, at::IntArrayRef counts, const std::vector<std::string>& activations) {
   TORCH_CHECK_VALUE(!counts.empty() && counts.size() == activations.size(), kOp, ": activations: expected one for each of the ",
@@ -80,11 +92,11 @@ bool fills_threads(int64_t n, kernels::Isa isa) {
 }
 
 /// Nothing where a layer alone would run by another kernel.
-std::optional<Tensor> fused(const Tensor& input, const std::vector<Layer>& layers, kernels::Isa isa) {
-  const auto rows = as_rows(kOp, "input", input, input.size(-1));
+std::optional<Tensor> fused(const Tensor& input, int64_t in_features, const std::vector<Layer>& layers, kernels::Isa isa) {
+  const auto rows = as_rows(kOp, "input", input, in_features);
   std::vector<CsrWeight> weights;
   std::vector<Tensor> biases;
-  int64_t features = input.size(-1);
+  int64_t features = in_features;
   for (const Layer& layer : layers) {
     weights.push_back(check_weight(kOp, &layer.values, layer.col_indices, layer.row_offsets, layer.key, features, input, "input",
                                    forward_compare(isa)));
@@ -105,20 +117,22 @@ std::optional<Tensor> fused(const Tensor& input, const std::vector<Layer>& layer
   return output;
 }
 
-Tensor linear_csr_chain(const Tensor& input, at::TensorList weights, at::IntArrayRef counts,
-                        const std::vector<std::string>& activations) {
-  const auto layers = read_layers(weights, counts, activations);
+Tensor linear_csr_chain(const Tensor& input, at::TensorList weights, at::IntArrayRef counts, c10::SymInt in_features,
+                        std::string_view activations) {
+  const auto layers = read_layers(weights, counts, split(activations));
   TORCH_CHECK_VALUE(input.dim() >= 1, kOp, ": input: expected [..., in_features], got no dimensions");
   if (runs_plainly(input, weights) && input.size(-1) > 0) {
     const auto isa = active_isa();
     if (csr::has_linear_code<float>(isa) && fills_threads(input.numel() / input.size(-1), isa)) {
-      if (auto output = fused(input, layers, isa)) return *std::move(output);
+      if (auto output = fused(input, in_features.expect_int(), layers, isa)) return *std::move(output);
     }
   }
   Tensor x = input;
+  c10::SymInt features = std::move(in_features);
   for (const Layer& layer : layers) {
     x = jouleprune::linear_csr(x, layer.values, layer.col_indices, layer.row_offsets, layer.key, std::nullopt, layer.bias,
-                               x.sym_size(-1), layer.activation);
+                               features, layer.activation);
+    features = x.sym_size(-1);
   }
   return x;
 }
@@ -128,13 +142,18 @@ Tensor linear_csr_chain(const Tensor& input, at::TensorList weights, at::IntArra
 
 namespace jouleprune {
 
-at::Tensor linear_csr_chain(const at::Tensor& input, at::TensorList weights, at::IntArrayRef counts,
-                            const std::vector<std::string>& activations) {
-  return ops::linear_csr_chain(input, weights, counts, activations);
+at::Tensor linear_csr_chain(const at::Tensor& input, at::TensorList weights, at::IntArrayRef counts, c10::SymInt in_features,
+                            std::string_view activations) {
+  return ops::linear_csr_chain(input, weights, counts, std::move(in_features), activations);
 }
 
 }  // namespace jouleprune
 
 TORCH_LIBRARY_IMPL(jouleprune, CompositeImplicitAutograd, m) {
+  m.impl("linear_csr_chain", TORCH_FN(jouleprune::ops::linear_csr_chain));
+}
+
+// vmap takes ops that are made of others apart only where it is told to.
+TORCH_LIBRARY_IMPL(jouleprune, FuncTorchBatched, m) {
   m.impl("linear_csr_chain", TORCH_FN(jouleprune::ops::linear_csr_chain));
 }

@@ -87,6 +87,7 @@ std::optional<Norm> norm_of(torch::nn::Module* module, const Layer& layer) {
 std::string fuse_item(const std::vector<Place>& items, size_t at) {
   auto layer = fusable(items[at].module);
   if (!layer.has_value()) return "";
+  if (items[at].module->is_training()) return "; not fused: in training mode";
   std::string told;
   const auto take = [&](const Place& place) {
     std::string kind = place.module->name();

@@ -16,8 +16,8 @@ double left_at(const PolynomialDecay& decay, double t) { return std::pow(1 - t, 
 double left_at(const LinearDecay&, double t) { return 1 - t; }
 double left_at(const CosineDecay&, double t) { return (1 + std::cos(std::numbers::pi * t)) / 2; }
 double left_at(const ExponentialDecay& decay, double t) {
-  const double last = std::exp(-decay.rate);
-  return (std::exp(-decay.rate * t) - last) / (1 - last);
+  // Without differences of nearly equal numbers, which vanish for small rates.
+  return std::exp(-decay.rate * t) * std::expm1(-decay.rate * (1 - t)) / std::expm1(-decay.rate);
 }
 
 const char* name_of(const PolynomialDecay&) { return "PolynomialDecay"; }

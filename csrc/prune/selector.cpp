@@ -155,6 +155,9 @@ Selector::Selector(const std::string& op, torch::nn::Module& module, const Forwa
   if (options.pattern != "auto") with_value_errors([&] { jouleprune::select::Pattern::parse(options.pattern); });
   check_one_of(op, "importance", kCriteria, options.importance);
   check_one_of(op, "dtype", kDtypes, options.dtype);
+  TORCH_CHECK_VALUE(options.dtype.empty() || profile.kind() == "cpu", op, ": dtype: '", options.dtype,
+                    "' chooses among kernels for CPUs: expected none for '", profile.name(), "', whose kind is '", profile.kind(),
+                    "': there layers run in the number type of their weights");
   const auto ignored = ignored_parameters(op, module, options.ignored_layers);
   auto workload = record_module(op, module, forward, options.activation_density);
   const auto prunable = find_prunable(module, workload, profile, ignored, options.replace_in_lists);

@@ -17,7 +17,7 @@ from .checkpoint import load, save
 from .compare import Comparison, ComparisonRow, compare
 from .convert import convert, explain
 from .distil import distillation_loss
-from .errors import BudgetError, MeterError, PatternError, ProfileError
+from .errors import BudgetError, EmptyLayerWarning, MeterError, PatternError, ProfileError
 from .estimate import estimate
 from .evolve import Evolution, Individual, evolve
 from .metrics import Metrics, metrics
@@ -58,6 +58,7 @@ __all__ = [
     "ComparisonRow",
     "Constant",
     "CosineDecay",
+    "EmptyLayerWarning",
     "Evolution",
     "ExponentialDecay",
     "FloorResult",

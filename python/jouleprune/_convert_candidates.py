@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ._already_sparse import refuse_sparse
 from .energy import Profile
 from .layers import layer_of, unit_of
 from .ops import unpack_mask
@@ -62,6 +63,7 @@ def planned_candidates(model: torch.nn.Module, plan: Plan) -> list[Candidate]:
     parameters = dict(model.named_parameters())
     for layer in plan.layers:
         if layer.weight not in parameters:
+            refuse_sparse(model, layer.name, layer.weight)
             raise ValueError(f"plan: names the weight {layer.weight!r}, which the model lacks")
         _check_zeros(parameters[layer.weight], layer, plan)
     return [_candidate(layer) for layer in plan.layers if layer.pattern != "dense" or layer.layout != "dense"]

@@ -33,7 +33,7 @@ _ops = torch.ops.jouleprune
 
 def norm_importance(weight: Tensor, *, block_size: Sequence[int] = (1, 1), norm: float = 2.0) -> Tensor:
     """(sum |w|^norm / entries)^(1 / norm) of the unit: a mean, so that units of any size compare; the largest |w| for
-    infinity."""
+    infinity. A unit is a block of rows x cols, of a convolution of filters x channels at one tap."""
     scores: Tensor = _ops.norm_importance(weight, list(block_size), float(norm))
     return scores
 

@@ -27,7 +27,7 @@ def quantize_bytes(input: Tensor, input_scale: Tensor | None = None, *, shared_d
     Raises:
         TypeError: a dtype.
         ValueError: ``shared_dims`` or ``input_scale`` do not fit.
-        RuntimeError: the input requires grad and grad mode is on.
+        RuntimeError (in a backward pass through it): it has no derivative.
     CPU only.
     """
     made: tuple[Tensor, Tensor] = _ops.quantize_bytes(input, input_scale, shared_dims)

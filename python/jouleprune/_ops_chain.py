@@ -11,7 +11,11 @@ __all__ = ["linear_csr_chain"]
 
 
 def linear_csr_chain(
-    input: Tensor, weights: Sequence[Sequence[Tensor]], activations: Sequence[str] | None = None
+    input: Tensor,
+    weights: Sequence[Sequence[Tensor]],
+    activations: Sequence[str] | None = None,
+    *,
+    in_features: int,
 ) -> Tensor:
     """Linear layers one after the other, as :func:`linear_csr` called for each and to the same bits.
 
@@ -19,6 +23,7 @@ def linear_csr_chain(
         input: [..., in_features] of the first layer.
         weights: of each layer (values, col_indices, row_offsets, key) and, if it has one, its bias.
         activations: after each layer; None: none.
+        in_features: columns of the first weight.
     Returns:
         [..., rows of the last weight], contiguous.
     Raises:
@@ -29,5 +34,6 @@ def linear_csr_chain(
     """
     flat = [tensor for weight in weights for tensor in weight]
     names = ["none"] * len(weights) if activations is None else list(activations)
-    out: Tensor = torch.ops.jouleprune.linear_csr_chain(input, flat, [len(weight) for weight in weights], names)
+    counts = [len(weight) for weight in weights]
+    out: Tensor = torch.ops.jouleprune.linear_csr_chain(input, flat, counts, in_features, ",".join(names))
     return out

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .energy import Profile
@@ -11,7 +12,15 @@ from .errors import ProfileError
 from .estimate import as_profile
 from .plan import Plan
 
-__all__ = ["check_left_out", "check_same_profile", "dense_workload", "given", "profile_of"]
+__all__ = [
+    "check_callable",
+    "check_left_out",
+    "check_options",
+    "check_same_profile",
+    "dense_workload",
+    "given",
+    "profile_of",
+]
 
 
 def check_left_out(**options: bool) -> None:
@@ -19,6 +28,31 @@ def check_left_out(**options: bool) -> None:
     for name, is_given in options.items():
         if is_given:
             raise ValueError(f"{name}: comes from the plan: leave it out, or make another plan with it")
+
+
+def check_options(where: str, options: Mapping[str, Any], taker: Callable[..., Any], decided: Sequence[str]) -> None:
+    """Options that are passed on: those of ``taker`` without what ``where`` decides itself.
+
+    Raises:
+        ValueError: an option that is decided there.
+        TypeError: an option that ``taker`` does not have.
+    """
+    known = [
+        name
+        for name, parameter in inspect.signature(taker).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in decided
+    ]
+    for name in options:
+        if name in decided:
+            raise ValueError(f"{name}: {where} decides it: leave it out")
+        if name not in known:
+            raise TypeError(f"{where}: expected options among {', '.join(known)}, got {name!r}")
+
+
+def check_callable(name: str, value: object, signature: str, *, optional: bool = False) -> None:
+    """Refuses what cannot be called; ``signature`` tells how it would be."""
+    if not (callable(value) or (optional and value is None)):
+        raise ValueError(f"{name}: expected a callable {signature}, got {value!r}")
 
 
 def given(value: Any) -> Any:

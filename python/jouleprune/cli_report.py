@@ -89,7 +89,7 @@ def _measured(model: Any, example_inputs: Any, seconds: float) -> Any:
 
 def _batches(text: str) -> list[int]:
     parts = text.split(",")
-    if not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if not all(part.strip().isdecimal() and part.isascii() and int(part) > 0 for part in parts):
         raise ValueError(f"--batches: expected whole numbers as 1,32, got {text!r}")
     return [int(part) for part in parts]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from ._C import device_use as _device_use
 from .energy import EnergyReport, Profile, price_workload
 from .estimate import ActivationDensity, Model, as_profile
-from .record import _batch, record
+from .record import LARGEST_COUNT, _batch, record
 
 __all__ = ["Comparison", "ComparisonRow", "LevelUse", "Models", "Profiles", "compare", "named_models", "profile_list"]
 
@@ -199,9 +199,13 @@ def _row(network: str, workload: str, profile: Profile) -> ComparisonRow:
 
 
 def _checked(batches: Sequence[int]) -> list[int]:
+    if isinstance(batches, str) or not isinstance(batches, Iterable):
+        raise ValueError(f"batches: expected whole numbers of at least 1, as in (1, 32), or None, got {batches!r}")
     found = list(batches)
     if not found or any(isinstance(batch, bool) or not isinstance(batch, int) or batch < 1 for batch in found):
         raise ValueError(f"batches: expected whole numbers of at least 1, got {batches!r}")
+    if max(found) > LARGEST_COUNT:
+        raise ValueError(f"batches: expected whole numbers of at most 2^53, got {batches!r}")
     return found
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from ._already_sparse import kept_decisions
 from ._convert_budget import check_budget
 from ._convert_candidates import Candidate, Recording, density_of, planned_candidates, with_zeros
 from ._convert_modules import INT8_KERNEL, block_module, known_unit, sparse_module, with_sparse_modules
@@ -16,7 +18,7 @@ from .alternatives import alternatives
 from .energy import Profile
 from .errors import ProfileError
 from .estimate import as_profile
-from .fuse import fused
+from .fuse import FUSABLE, fused
 from .layers import layer_of, replace_module, unit_of, why_not_convertible
 from .plan import Plan
 from .quantize import Int8Layer, int8_layers
@@ -65,7 +67,7 @@ def convert(
     whose hardware skips zeros the joules do not depend on the host's layout, so the host's clock decides: dense and
     sparse are timed in turn on the recorded shapes, and sparse must win by 3 %; times are kept in a file and looked
     up next time (``docs/kernels.md``; ``JOULEPRUNE_TUNE=off``: the cost
-    entries of ``generic-cpu`` decide, and nothing is timed).
+    entries of ``generic-cpu`` decide, and nothing is timed). Layers that are sparse already stay as they are.
 
     Args:
         model: a pruned network: zeros in its weights. Of a DDP-wrapped or compiled one the module inside is converted.
@@ -77,9 +79,9 @@ def convert(
         fuse: fold batch norms into the layers before them, and let sparse layers apply the ReLU, GELU (exact) or SiLU
             module that follows, and add what is added to their output; int8 layers round an input that they share
             once, and hand bytes to each other where ``calibration`` fixed the scale of the reader (a module whose code
-            adds or passes bytes becomes a :class:`torch.fx.GraphModule`). Only for a model in eval mode, and kept only
-            if the outputs on ``example_inputs`` stay the same, up to roundings. Off unless asked for: a fused network
-            takes fewer joules than planned.
+            adds or passes bytes becomes a :class:`torch.fx.GraphModule`). Only in eval mode (a warning names
+            layers in training mode), and kept only if the outputs on ``example_inputs`` stay the same, up to roundings.
+            Off unless asked for: a fused network takes fewer joules than planned.
         allow_over_budget: keep a result above the plan's budget instead of raising.
         timer: seconds of one call of a callable; a monotonic clock unless given.
         dtype: "int8" lets pruned Linear and Conv2d layers run in int8 (:class:`jouleprune.nn.SparseLinearInt8`,
@@ -123,13 +125,26 @@ def convert(
         replace_module(converted, layer_of(weight), layer.module)
     if fuse:
         converted, fusions = fused(converted, example_inputs)
+        fusions = {**_told_training(converted), **fusions}
         made = [replace(decision, reason=decision.reason + fusions.get(decision.name, "")) for decision in made]
     told = tuple(made) if force else _with_candidates(model, recording, candidates, made, device)
+    told = (*kept_decisions(model, decisions(model)), *told)
     setattr(converted, _ATTRIBUTE, told)
     if plan is not None and device is not None and not allow_over_budget:
         dense = [decision.name for decision in told if decision.layout == "dense"]
         check_budget(converted, example_inputs, plan, device, ", ".join(dense) or "layers", explain(converted))
     return converted
+
+
+def _told_training(model: torch.nn.Module) -> dict[str, str]:
+    """By layer in training mode that could be fused in eval mode, what to tell; and a warning that names them."""
+    found = [name for name, module in model.named_modules() if type(module) in FUSABLE and module.training]
+    if found:
+        warnings.warn(
+            f"convert: fuse=True: {', '.join(found)}: in training mode, where nothing is fused: call eval() first",
+            stacklevel=3,
+        )
+    return dict.fromkeys(found, "; not fused: in training mode")
 
 
 def decisions(model: torch.nn.Module) -> tuple[Decision, ...]:
@@ -139,11 +154,12 @@ def decisions(model: torch.nn.Module) -> tuple[Decision, ...]:
 
 
 def explain(model: torch.nn.Module) -> str:
-    """One line per pruned layer: what it runs now and why; below it the ways to run it, torch's dense products in
-    bfloat16 and int8 among them, each with the time that cost entries predict and the one that was measured here."""
+    """One line per pruned or sparse layer: what it runs now and why; below it the ways to run it, torch's dense
+    products in bfloat16 and int8 among them, each with the time that cost entries predict and the one that was measured
+    here."""
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    made = decisions(model)
+    made = decisions(model) or tuple(kept_decisions(model, ()))
     if not made and hasattr(model, _ATTRIBUTE):
         return "converted, but no layer holds zeros: every layer runs dense"
     if not made:

@@ -1,8 +1,9 @@
-"""The named errors. All are ``ValueError``s; the message names the argument, what was expected and what came."""
+"""The named errors, and a warning. All errors are ``ValueError``s; the message names the argument, what was expected
+and what came."""
 
 from __future__ import annotations
 
-__all__ = ["BudgetError", "MeterError", "PatternError", "ProfileError"]
+__all__ = ["BudgetError", "EmptyLayerWarning", "MeterError", "PatternError", "ProfileError"]
 
 
 class ProfileError(ValueError):
@@ -28,6 +29,10 @@ class BudgetError(ValueError):
 
     def __reduce__(self) -> tuple[type[BudgetError], tuple[str, float]]:
         return type(self), (str(self), self.minimum_j)
+
+
+class EmptyLayerWarning(UserWarning):
+    """A plan leaves nothing, or next to nothing, of a layer: no signal passes through it any more."""
 
 
 class MeterError(ValueError):

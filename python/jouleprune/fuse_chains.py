@@ -107,7 +107,8 @@ def _called(module: nn.Module, node: fx.Node) -> Any:
 
 
 def _replace(module: nn.Module, graph: fx.Graph, chain: list[_Link]) -> None:
-    last = chain[-1].last
+    last, first = chain[-1].last, module.get_submodule(chain[0].layer)
+    assert isinstance(first, SparseLinearCSR)
     with graph.inserting_before(chain[0].calls[0]):
         weights = [[graph.get_attr(name) for name in _tensors(module, link.layer)] for link in chain]
         call = graph.call_function(
@@ -116,7 +117,8 @@ def _replace(module: nn.Module, graph: fx.Graph, chain: list[_Link]) -> None:
                 chain[0].calls[0].args[0],
                 [tensor for weight in weights for tensor in weight],
                 [len(weight) for weight in weights],
-                [link.activation for link in chain],
+                int(first.in_features),
+                ",".join(link.activation for link in chain),
             ),
         )
     last.replace_all_uses_with(call)

@@ -11,11 +11,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import fx, nn
+from torch.fx.graph_module import reduce_graph_module
 
 from .fuse_trace import plain, traced, unheard
 from .layers import SPARSE
+from .nn import SparseConv2dInt8, SparseLinearInt8
 
-__all__ = ["as_module", "graph_of", "rewrite_modules"]
+__all__ = ["Retracer", "as_module", "graph_of", "rewrite_modules"]
+
+#: What rewritten code calls of int8 layers beside the layers themselves.
+_METHODS_IN_CODE = ("from_bytes", "to_bytes")
 
 
 def rewrite_modules(
@@ -58,8 +63,39 @@ def _foreseeable(module: nn.Module) -> bool:
     return unheard(module) if module._modules else plain(module)
 
 
+class _LayerInCode:
+    """An int8 layer while code that calls its methods is traced again: such calls stay calls."""
+
+    def __init__(self, layer: nn.Module, tracer: fx.Tracer) -> None:
+        self._layer, self._tracer = layer, tracer
+
+    def __call__(self, *args: Any) -> Any:
+        return self._layer(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return self._method(name) if name in _METHODS_IN_CODE else getattr(self._layer, name)
+
+    def _method(self, name: str) -> Callable[..., fx.Proxy]:
+        own = self._tracer.create_proxy("get_attr", self._tracer.path_of_module(self._layer), (), {})
+        return lambda *args: self._tracer.create_proxy("call_method", name, (own, *args), {})
+
+
+class Retracer(fx.Tracer):
+    """Makes the graph again from the code that a pickle holds."""
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, Any]) -> Any:
+        if isinstance(attr_val, SparseLinearInt8 | SparseConv2dInt8):
+            return _LayerInCode(attr_val, self)
+        return super().getattr(attr, attr_val, parameter_proxy_cache)
+
+
 class _Rewritten(fx.GraphModule):
-    """A module with other code, and with everything else that it had; so are its copies."""
+    """A module with other code, and with everything else that it had; so are its copies, also out of a pickle."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _, (body, imports) = super().__reduce__()
+        kind = _RewrittenSequential if isinstance(self, _RewrittenSequential) else _Rewritten
+        return _unpickled, (kind, type(self).__name__, {**body, "_tracer_cls": Retracer}, imports)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> fx.GraphModule:
         copied: fx.GraphModule = super().__deepcopy__(memo)
@@ -84,6 +120,12 @@ def as_module(module: nn.Module, graph: fx.Graph) -> fx.GraphModule:
     """``module`` with the code of ``graph``."""
     kind = _RewrittenSequential if isinstance(module, nn.Sequential | _RewrittenSequential) else _Rewritten
     return _completed(kind(module, graph), module.__dict__, type(module).__name__)
+
+
+def _unpickled(kind: type[_Rewritten], class_name: str, body: dict[str, Any], imports: str) -> fx.GraphModule:
+    made = reduce_graph_module(dict(body), imports)
+    assert isinstance(made, fx.GraphModule)
+    return _completed(kind(made, made.graph), body, class_name)
 
 
 def _completed(result: fx.GraphModule, attributes: dict[str, Any], class_name: str) -> fx.GraphModule:

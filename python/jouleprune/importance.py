@@ -12,17 +12,17 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from .criteria import NAMED, NEEDS_DATA, NEEDS_LOSS, Context, Criterion, Gradient
+from .criteria import NAMED, NEEDS_DATA, NEEDS_LOSS, NORMALISATIONS, Context, Criterion, Gradient, PerLayer
 from .errors import PatternError
 from .ops import importance as importance_op
 
-__all__ = ["CRITERIA", "NAMES", "Importance", "check_given", "importance_name", "raw_scores", "scores_of"]
+__all__ = ["CRITERIA", "NAMES", "Importance", "check_given", "importance_name", "is_named", "raw_scores", "scores_of"]
 
 #: Criteria of a weight and its gradient alone. "lamp": w^2 over the sum of squares not smaller (Lee et al., ICLR 2021);
 #: "magnitude": w^2; "gradient": |g|; "taylor": |w g| (first order).
 CRITERIA = ("lamp", "magnitude", "gradient", "taylor")
 
-#: All names that ``importance=`` takes.
+#: All names that ``importance=`` takes, alone or followed by "/sum" or "/lamp" (:class:`jouleprune.criteria.PerLayer`).
 NAMES = (*CRITERIA, *NAMED)
 
 #: A criterion by name; ``(name, weight, grad) -> scores`` with scores of the weight's shape, finite and not negative;
@@ -37,9 +37,10 @@ def importance_name(importance: Importance) -> str:
         PatternError: an unknown name.
     """
     if isinstance(importance, str):
-        if importance not in NAMES:
+        if not is_named(importance):
             raise PatternError(
-                f"importance: expected one of {', '.join(NAMES)}, a criterion or a callable, got {importance!r}"
+                f"importance: expected one of {', '.join(NAMES)}, alone or followed by "
+                f"{' or '.join(f'/{word}' for word in NORMALISATIONS)}, a criterion or a callable, got {importance!r}"
             )
         return importance
     if _is_criterion(importance):
@@ -52,12 +53,21 @@ def importance_name(importance: Importance) -> str:
     return getattr(importance, "__name__", type(importance).__name__)
 
 
+def is_named(importance: object) -> bool:
+    """Whether it is a name that ``importance=`` takes."""
+    name, mark, normalise = importance.partition("/") if isinstance(importance, str) else ("", "", "")
+    return name in NAMES and (not mark or normalise in NORMALISATIONS)
+
+
 def check_given(importance: Importance, data: object, loss: object) -> None:
     """Refuses a criterion by name that lacks what it looks at, before anything runs."""
     importance_name(importance)
-    if isinstance(importance, str) and importance in NEEDS_DATA and data is None:
+    while isinstance(importance, PerLayer):
+        importance = importance.importance
+    name = importance.partition("/")[0] if isinstance(importance, str) else ""
+    if name in NEEDS_DATA and data is None:
         raise ValueError(f"data: importance {importance!r} needs calibration data: data=<batches>, got None")
-    if isinstance(importance, str) and importance in NEEDS_LOSS and loss is None:
+    if name in NEEDS_LOSS and loss is None:
         raise ValueError(f"loss: importance {importance!r} needs a callable (outputs, target) -> scalar, got None")
 
 
@@ -67,13 +77,16 @@ def raw_scores(importance: Importance, context: Context) -> Mapping[str, Tensor]
     Raises:
         ValueError: NaN or infinite weights, a missing gradient, no data; the message names the weight or the argument.
     """
+    if isinstance(importance, str) and "/" in importance:
+        name, _, normalise = importance.partition("/")
+        return PerLayer(name, normalise).scores(context)
     if isinstance(importance, str) and importance in NAMED:
         return NAMED[importance]().scores(context)
     if importance in ("gradient", "taylor") and context.data is not None:
         return Gradient(times_weight=importance == "taylor").scores(context)
     if _is_criterion(importance):
         return importance.scores(context)
-    return {name: _of_one(importance, name, context.model.get_parameter(name)) for name in context.weights}
+    return {name: _of_one(importance, name, context.parameter(name)) for name in context.weights}
 
 
 @torch.no_grad()

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch.utils.hooks import RemovableHandle
 
-from .ops import apply_mask_
+from ._ranks import is_sharded, shard_of
+from .ops import apply_mask_, pack_mask, unpack_mask
 
 __all__ = ["MaskSet"]
 
@@ -19,12 +20,14 @@ class MaskSet:
         self._model = model
         self.bits: dict[str, torch.Tensor] = {}
         self._hooked: dict[str, tuple[torch.nn.Parameter, RemovableHandle]] = {}
+        self._shards: dict[str, torch.Tensor] = {}  # bits of what lies here of sharded parameters
 
     def replace(self, bits: Mapping[str, torch.Tensor]) -> None:
         """Takes new masks for old; weights that are free again keep their (zero) values."""
         for name in set(self._hooked) - set(bits):
             self._unhook(name)
         self.bits = {name: mask.clone() for name, mask in bits.items()}
+        self._shards.clear()
         self.apply()
 
     @torch.no_grad()
@@ -34,17 +37,29 @@ class MaskSet:
         for name, mask in self.bits.items():
             parameter = self._model.get_parameter(name)
             if mask.device != parameter.device:
-                mask = self.bits[name] = mask.to(parameter.device)
+                self.bits[name] = mask.to(parameter.device)
             self._hook(name, parameter)
-            apply_mask_(parameter, mask)
+            self._mask(name, parameter)
             if parameter.grad is not None:
-                apply_mask_(parameter.grad, mask)
+                self._mask(name, parameter.grad)
 
     def clear(self) -> None:
         """Drops all masks and hooks; zeros stay zeros until something changes them."""
         for name in list(self._hooked):
             self._unhook(name)
         self.bits = {}
+        self._shards.clear()
+
+    def _mask(self, name: str, tensor: torch.Tensor) -> None:
+        """Zeroes what is pruned in a parameter or its gradient: in the shard of it that lies here."""
+        bits = self.bits[name].to(tensor.device)
+        if not is_sharded(tensor):
+            apply_mask_(tensor, bits)
+            return
+        local: torch.Tensor = tensor.to_local()  # type: ignore[attr-defined]
+        if name not in self._shards:
+            self._shards[name] = pack_mask(shard_of(unpack_mask(bits, tensor.shape), tensor))
+        apply_mask_(local, self._shards[name])
 
     def _hook(self, name: str, parameter: torch.nn.Parameter) -> None:
         hooked = self._hooked.get(name)
@@ -62,8 +77,7 @@ class MaskSet:
     def _gradient_hook(self, name: str):  # type: ignore[no-untyped-def]
         @torch.no_grad()
         def mask_gradient(parameter: torch.Tensor) -> None:
-            mask = self.bits.get(name)
-            if mask is not None and parameter.grad is not None:
-                apply_mask_(parameter.grad, mask.to(parameter.grad.device))
+            if name in self.bits and parameter.grad is not None:
+                self._mask(name, parameter.grad)
 
         return mask_gradient

@@ -133,8 +133,9 @@ def metrics(
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
-    if not (isinstance(seconds, int | float) and 0 <= seconds < math.inf):
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
         raise ValueError(f"seconds: expected a number from 0 on, got {seconds!r}")
+    _check_data(data, loss)
     report = price_workload(record(model, example_inputs), as_profile(profile))
     single = batch = None
     if seconds > 0:
@@ -167,8 +168,12 @@ def classification(
     Raises:
         ValueError: outputs and classes do not fit, or there is no example.
     """
+    _check_data(data, loss)
     confusion, total_loss, examples = torch.zeros(0, 0, dtype=torch.int64), 0.0, 0
-    for inputs, classes in data:
+    for pair in data:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise ValueError(f"data: expected batches (inputs, classes), got {_told(pair)}")
+        inputs, classes = pair
         outputs = _outputs(model, inputs)
         _check_batch(outputs, classes)
         classes = classes.to(outputs.device).long()
@@ -178,11 +183,33 @@ def classification(
         pairs = classes * count + outputs.argmax(1)
         found = torch.bincount(pairs, minlength=count * count).view(count, count).cpu()
         confusion = found if confusion.numel() == 0 else confusion + found
-        total_loss += float(loss(outputs, classes)) * len(classes)
+        total_loss += _loss_of(loss(outputs, classes)) * len(classes)
         examples += len(classes)
     if examples == 0:
         raise ValueError("data: expected at least one example, got none")
     return Classification(*_of_confusion(confusion.double()), loss=total_loss / examples, examples=examples)
+
+
+def _check_data(data: object, loss: object) -> None:
+    if data is not None and (isinstance(data, Tensor | Mapping | str) or not isinstance(data, Iterable)):
+        raise ValueError(f"data: expected batches (inputs, classes), as of a DataLoader, got {_told(data)}")
+    if not callable(loss):
+        raise ValueError(f"loss: expected a callable (outputs, classes) -> mean loss, got {loss!r}")
+
+
+def _told(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {list(value.shape)}"
+    return f"{type(value).__name__} of {len(value)}" if isinstance(value, tuple | list) else type(value).__name__
+
+
+def _loss_of(value: Any) -> float:
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise ValueError(f"loss: expected one number for a batch, got a tensor {list(value.shape)}")
+    try:
+        return float(value)
+    except TypeError as error:
+        raise ValueError(f"loss: expected one number for a batch, got {type(value).__name__}") from error
 
 
 def _outputs(model: nn.Module, inputs: Any) -> Tensor:

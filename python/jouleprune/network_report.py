@@ -146,6 +146,10 @@ def report(
         ValueError: an argument does not fit; the message names it.
     """
     networks, devices = named_models(models, example_inputs), profile_list(profiles)
+    if not isinstance(plans, Sequence) or not all(isinstance(plan, Plan) for plan in plans):
+        raise ValueError(f"plans: expected a list of plans, as in plans=[plan], got {type(plans).__name__}")
+    if explain is not None and (isinstance(explain, str) or not isinstance(explain, Sequence)):
+        raise ValueError(f"explain: expected a list of layers, as in explain=['fc'], got {explain!r}")
     if plans and (energy is not None or len(networks) > 1):
         raise ValueError("plans: expected for one network and without energy")
     measured = _by_network(measurements, [name for name, _, _ in networks])
@@ -224,6 +228,8 @@ def _by_network(
         if len(names) > 1:
             raise ValueError(f"measurements: expected a dict by network ({', '.join(names)}), got one")
         return {names[0]: measurements}
+    if not isinstance(measurements, Mapping):
+        raise ValueError(f"measurements: expected what measure found, or a dict of it, got {measurements!r}")
     for name in measurements:
         if name not in names:
             raise ValueError(f"measurements: expected names among {', '.join(names)}, got {name!r}")

@@ -326,7 +326,7 @@ def linear_bsr_int8(
     Raises:
         TypeError: a dtype.
         ValueError: shapes or devices disagree, the structure is unsound, or the key belongs to another one.
-        RuntimeError: a tensor requires grad and grad mode is on: int8 layers are for inference.
+        RuntimeError (in a backward pass through it): it has no derivative; int8 layers are for inference.
     A row of the input with a NaN gives NaN in all its outputs; so does one with an infinity unless ``input_scale`` is
     given, when it counts as 127 steps. CPU only.
     """

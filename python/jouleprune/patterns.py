@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from . import _C
+from .energy import Profile
 from .errors import PatternError
 from .layers import unit_of, why_not_convertible
 
@@ -44,12 +45,14 @@ def block_size(pattern: str) -> tuple[int, int] | None:
     return (int(rows), int(cols)) if mark else None
 
 
-def checked_dtypes(dtype: str | Sequence[str] | None) -> tuple[str, ...]:
+def checked_dtypes(dtype: str | Sequence[str] | None, profile: Profile) -> tuple[str, ...]:
     """Number types that layers may run in beside their own.
 
     Raises:
-        ValueError: a type that the library cannot bring in by itself.
+        ValueError: a type that the library cannot bring in by itself, or a device for which it has no such kernels.
     """
+    if not (dtype is None or isinstance(dtype, str | list | tuple)):
+        raise ValueError(f"dtype: expected None, 'int8' or ['int8'], got {dtype!r}")
     asked = () if dtype is None else (dtype,) if isinstance(dtype, str) else tuple(dtype)
     for each in asked:
         if each != _INT8:
@@ -57,6 +60,11 @@ def checked_dtypes(dtype: str | Sequence[str] | None) -> tuple[str, ...]:
                 f"dtype: expected None, 'int8' or ['int8'], got {each!r}: activations are converted for int8 alone; "
                 "for others cast the model first (model.to(torch.bfloat16)), its layers then run in their own type"
             )
+    if asked and profile.kind != "cpu":
+        raise ValueError(
+            f"dtype: {asked[0]!r} chooses among kernels for CPUs: expected None for {profile.name!r}, whose kind is "
+            f"{profile.kind!r}: there layers run in the number type of their weights"
+        )
     return tuple(dict.fromkeys(asked))
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 
 from ._fields import array_of_objects, checked, fields_of, object_of, text_of
+from ._plan_notes import emptied_layers, sparse_before, warn_emptied
+from ._ranks import Ranks
 from .criteria import Loss
 from .energy import Profile
 from .estimate import ActivationDensity, as_profile
@@ -128,6 +130,16 @@ class Plan:
         """The plan as JSON (``"schema": 1``), without masks."""
         return self.text
 
+    @property
+    def emptied(self) -> tuple[str, ...]:
+        """Layers that keep no weight, or fewer than one for ten outputs: nothing passes through them any more."""
+        return emptied_layers(self)
+
+    @property
+    def sparse_before(self) -> tuple[str, ...]:
+        """Layers that ran sparse already when the plan was made: it leaves them as they are."""
+        return sparse_before(self)
+
     def __str__(self) -> str:
         from .report import plan_table
 
@@ -195,7 +207,7 @@ def plan(
             the order channel, row, column); "auto", for each layer the one of unstructured, 1x4, 16x1, 16x4, 16x16 and
             dense that loses least importance within the budget.
         importance: "lamp" (default), "magnitude" (w^2), "gradient" (|g|), "taylor" (|w g|), one of
-            ``jouleprune.criteria`` by name ("wanda", "fisher", "l1", "random", ...) or as an instance, or a callable
+            ``jouleprune.criteria`` by name ("wanda", "fisher", "l1/sum", ...) or as an instance, or a callable
             ``(name, weight, grad) -> scores``; higher scores are kept. docs/methods.md lists them.
         data: calibration batches, for criteria that look at activations or at gradients of a loss: tensors,
             ``(inputs, target)``, or dicts of keyword arguments; iterated once per selection, so no generator. With it
@@ -205,8 +217,8 @@ def plan(
         ignored_layers: modules, or names of modules or weights, that stay dense.
         min_density: least share of weights to keep, for all layers or by layer name.
         dtype: number types that layers may run in beside their own: "int8", for Linear and Conv2d layers on the CPU in
-            patterns of quads ("1x4", "16x4", ...) or whole. Outputs are then close, not equal: see
-            ``convert(dtype="int8")``.
+            patterns of quads ("1x4", "16x4", ...) or whole, with the profile of a CPU. Outputs are then close, not
+            equal: see ``convert(dtype="int8")``.
         activation_density, batch, per, count: as in :func:`jouleprune.estimate`.
     Returns:
         Plan with ``energy_j <= budget_j``, and above 99 % of it or maximal.
@@ -215,7 +227,12 @@ def plan(
             (``minimum_j`` of the error).
         PatternError: unknown pattern or importance.
         ValueError: other arguments; the message names them.
+    Warns:
+        EmptyLayerWarning: layers that keep nothing, by name. Scores are compared between layers as they are: see
+            "Comparing layers" in docs/methods.md.
+    Layers that run sparse already stay as they are, and percentages refer to the network with them in it.
     """
+    ranks = Ranks.of(plain_module(model))  # replicas may be planned by one process alone, shards may not
     model = plain_module(model)
     selector = Selector.record(
         model,
@@ -232,5 +249,8 @@ def plan(
         batch=batch,
         per=per,
         count=count,
+        ranks=ranks,
     )
-    return selector.select(model, energy=energy)
+    made = selector.select(model, energy=energy)
+    warn_emptied(made, stacklevel=2)
+    return made

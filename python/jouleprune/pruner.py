@@ -10,12 +10,14 @@ from typing import Any
 import torch
 
 from . import ops
+from ._plan_notes import emptied_layers, warn_emptied
 from ._pruner_checks import check_left_out, check_same_profile, dense_workload, given, profile_of
+from ._ranks import Ranks
 from .criteria import Loss
 from .energy import EnergyReport, Profile, price_workload
 from .errors import BudgetError
 from .estimate import ActivationDensity, as_profile
-from .importance import NAMES, Importance
+from .importance import Importance, is_named
 from .masks import MaskSet
 from .plan import Plan
 from .pruner_state import read_state
@@ -53,6 +55,9 @@ class Pruner:
     neither momentum nor weight decay revives a weight. ``copy.deepcopy((model, pruner))`` copies both together; a copy
     of the model alone is an ordinary network whose zeros are free to train again.
 
+    A network that several processes train is pruned by all of them alike: pass the DDP-wrapped module, or one after
+    ``fully_shard``, in every process, and call the same methods in each (docs/distributed.md).
+
     Args:
         model: the network, trained in place; of a DDP-wrapped or compiled one the module inside is pruned.
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments; recorded once.
@@ -70,6 +75,9 @@ class Pruner:
         BudgetError: the budget is malformed, above the dense energy, or below the least that can be reached; nothing
         has changed.
         ProfileError, PatternError, ValueError: the message names the argument.
+        RuntimeError: another process failed, or has other inputs, weights or masks.
+    Warns (when masks are chosen):
+        EmptyLayerWarning: layers that keep nothing, by name.
     """
 
     def __init__(
@@ -95,6 +103,7 @@ class Pruner:
     ) -> None:
         if (energy is None) == (plan is None):
             raise BudgetError("Pruner: expected exactly one of energy and plan", float("nan"))
+        ranks = Ranks.of(model)
         model = plain_module(model)
         if plan is not None:
             check_plan("plan", plan)
@@ -114,8 +123,8 @@ class Pruner:
         self._frozen: tuple[bool, ...] | None = None
         if plan is not None:
             check_same_profile(plan, self._profile)
-            criterion = plan.importance if importance == "lamp" and plan.importance in NAMES else importance
-            self._selector = Selector.of_plan(model, example_inputs, plan, self._profile, criterion, data, loss)
+            criterion = plan.importance if importance == "lamp" and is_named(plan.importance) else importance
+            self._selector = Selector.of_plan(model, example_inputs, plan, self._profile, criterion, data, loss, ranks)
             self._energy, self._frozen = plan.budget_j, plan.decided or None
         else:
             self._selector = Selector.record(
@@ -133,6 +142,7 @@ class Pruner:
                 batch=batch,
                 per=per,
                 count=count,
+                ranks=ranks,
             )
             self._energy = given(energy)
         self._dense_j, self._minimum_j, self._budget_j = self._selector.probe(self._energy)
@@ -268,12 +278,15 @@ class Pruner:
                 last = self._selector.select(self._model, energy=self._energy)
                 self._frozen, self._selector = last.decided, self._selector.settled(last)
             plan = self._selector.select(self._model, energy=self._energy, relaxed_j=target_j, frozen=self._frozen)
+        warn_emptied(plan, () if self._plan is None else emptied_layers(self._plan), stacklevel=3)
         self._plan = plan
         self._masks.replace(plan.masks)
         self._done = target_j is None
 
     def state_dict(self) -> dict[str, Any]:
-        """Step, masks and plan: enough to go on after a restart, given the same model, inputs and arguments."""
+        """Step, masks (bits), plan, measured limits, and the state of torch's CPU generator: enough to go on after a
+        restart to the same masks, given the same model, inputs and arguments. Tensors and plain values only:
+        ``torch.load(weights_only=True)`` reads it back."""
         return {
             "schema": 1,
             "step": self._steps,
@@ -282,18 +295,28 @@ class Pruner:
             "plan": None if self._plan is None else self._plan.to_json(),
             "frozen": None if self._frozen is None else list(self._frozen),
             "profile_hash": self._profile.hash,
+            "measured": self._selector.measured,
+            "rng": torch.get_rng_state(),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], *, restore_rng: bool = True) -> None:
         """Takes up where :meth:`state_dict` left off; masks apply at once.
 
+        Args:
+            state: what :meth:`state_dict` gave.
+            restore_rng: also sets torch's CPU generator to where it was, so that a loop draws what it would have drawn.
         Raises:
             ValueError: the state is damaged, or belongs to another profile or to other layers; nothing has changed.
         """
         saved = read_state(state, self._selector, self._model, self._profile)
         self._steps, self._done, self._plan, self._frozen = saved.step, saved.done, saved.plan, saved.frozen
+        if saved.measured is not None and saved.measured != self._selector.measured:  # times measured since then
+            self._selector = replace(self._selector, measured=saved.measured)
+            self._dense_j, self._minimum_j, self._budget_j = self._selector.probe(self._energy)
         if saved.plan is not None and saved.frozen is not None:
             self._selector = self._selector.settled(saved.plan)
+        if restore_rng and saved.rng is not None:
+            torch.set_rng_state(saved.rng.cpu())
         self._masks.replace({} if saved.plan is None else saved.plan.masks)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
+from ._fields import array_of_objects
 from ._plan_fit import check_fit
 from .energy import Profile
 from .plan import Plan
@@ -20,12 +22,18 @@ _KEYS = {"schema", "step", "done", "masks", "plan", "frozen", "profile_hash"}
 
 @dataclass(frozen=True)
 class SavedState:
-    """A state that fits: the masks are the plan's."""
+    """A state that fits: the masks are the plan's.
+
+    ``measured``: the limits of the tuning table that plans followed, as JSON; ``rng``: of torch's CPU generator. Both
+    None in states of before they were kept.
+    """
 
     step: int
     done: bool
     plan: Plan | None
     frozen: tuple[bool, ...] | None
+    measured: str | None
+    rng: torch.Tensor | None
 
 
 def read_state(state: object, selector: Selector, model: torch.nn.Module, profile: Profile) -> SavedState:
@@ -52,7 +60,8 @@ def read_state(state: object, selector: Selector, model: torch.nn.Module, profil
         raise ValueError(f"{_WHERE}: plan: expected a plan beside masks, got None")
     if plan is not None:
         _check_plan(plan, selector, model)
-    return SavedState(step, done, plan, _frozen(state["frozen"], len(selector.weights)))
+    frozen = _frozen(state["frozen"], len(selector.weights))
+    return SavedState(step, done, plan, frozen, _measured(state.get("measured")), _rng(state.get("rng")))
 
 
 def _masks(masks: object) -> dict[str, torch.Tensor]:
@@ -92,3 +101,24 @@ def _frozen(frozen: object, weights: int) -> tuple[bool, ...] | None:
     ):
         raise ValueError(f"{_WHERE}: frozen: expected None or {weights} flags, got {frozen!r}")
     return tuple(frozen)
+
+
+def _measured(measured: object) -> str | None:
+    if measured is None:
+        return None
+    try:
+        limits = json.loads(measured) if isinstance(measured, str) else None
+    except ValueError:
+        limits = None
+    array_of_objects(limits, f"{_WHERE}: measured")
+    return str(measured)
+
+
+def _rng(rng: object) -> torch.Tensor | None:
+    if rng is None:
+        return None
+    now = torch.get_rng_state()
+    if not isinstance(rng, torch.Tensor) or rng.dtype != now.dtype or rng.shape != now.shape:
+        got = f"{rng.dtype} {list(rng.shape)}" if isinstance(rng, torch.Tensor) else type(rng).__name__
+        raise ValueError(f"{_WHERE}: rng: expected {now.dtype} {list(now.shape)}, got {got}")
+    return rng

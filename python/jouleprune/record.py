@@ -16,10 +16,11 @@ from torch.nn.utils.rnn import PackedSequence
 
 from .untouched import copied, has_no_data, tensors_in, untouched
 
-__all__ = ["arguments", "record", "unwrapped"]
+__all__ = ["LARGEST_COUNT", "arguments", "record", "unwrapped"]
 
 _MEASURED = "measured"
-_LARGEST = 2**53  # that JSON holds exactly
+#: That JSON holds exactly.
+LARGEST_COUNT = 2**53
 #: What torch raises on inputs that do not fit, without the name of an argument.
 _UNNAMED = (RuntimeError, TypeError, ValueError, IndexError, AttributeError, NotImplementedError, torch.jit.Error)
 _PER = ("inference", "token", "request")
@@ -95,7 +96,7 @@ def _check_numbers(batch: int | None, per: str, count: int | None) -> None:
     for name, number in (("batch", batch), ("count", count)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
             raise ValueError(f"{name}: expected a whole number of at least 1, got {number!r}")
-        if number is not None and number > _LARGEST:
+        if number is not None and number > LARGEST_COUNT:
             raise ValueError(f"{name}: expected a whole number of at most 2^53, got {number!r}")
     if per not in _PER:
         raise ValueError(f"per: expected one of {', '.join(_PER)}, got {per!r}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from . import ops
+from ._ranks import is_sharded
 
 if TYPE_CHECKING:
     from .pruner import Pruner
@@ -49,6 +51,8 @@ class Regrow:
     ) -> None:
         if not pruner.done:
             raise ValueError("pruner: expected one that is done: call prune_now() or let its schedule end")
+        if any(is_sharded(pruner.parameter(name)) for name in pruner.plan.masks):
+            raise ValueError("pruner: expected whole parameters, got ones that are sharded over processes")
         if pruner.plan.pattern != "unstructured":
             raise ValueError(f"pruner: expected the pattern 'unstructured', got {pruner.plan.pattern!r}")
         for name, value in (("end_step", end_step), ("frequency", frequency)):
@@ -80,6 +84,21 @@ class Regrow:
         else:
             self._pruner.keep()
         self._dense.clear()
+
+    def state_dict(self) -> dict[str, int]:
+        """The step: with the pruner's ``state_dict`` enough to go on after a restart, given the same arguments."""
+        return {"schema": 1, "step": self._steps}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Takes up where :meth:`state_dict` left off.
+
+        Raises:
+            ValueError: no state of schema 1.
+        """
+        step = state.get("step") if isinstance(state, Mapping) and state.get("schema") == 1 else None
+        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+            raise ValueError(f"Regrow.load_state_dict: expected schema 1 with a step of at least 0, got {state!r}")
+        self._steps = step
 
     def remove(self) -> None:
         """Stops watching gradients; masks stay as they are."""

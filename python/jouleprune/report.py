@@ -129,7 +129,13 @@ def plan_table(plan: Plan) -> str:
         f"{si(plan.energy_j, 'J')} of {si(plan.budget_j, 'J')} per {plan.per} ({tight}; dense {si(plan.dense_j, 'J')}, "
         f"least {si(plan.minimum_j, 'J')}) on {plan.profile}, modelled"
     )
-    return head + "\n" + table(["layer", "pattern", "kernel", "density", "dense", "pruned", "why"], rows, left=3)
+    notes = []
+    if plan.emptied:
+        notes.append(f"emptied, so that nothing passes through: {', '.join(plan.emptied)}")
+    if plan.sparse_before:
+        notes.append(f"sparse before, kept as they are: {', '.join(plan.sparse_before)}")
+    columns = ["layer", "pattern", "kernel", "density", "dense", "pruned", "why"]
+    return "\n".join([head, table(columns, rows, left=3), *notes])
 
 
 def prune_table(report: PruneReport) -> str:

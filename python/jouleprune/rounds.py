@@ -10,13 +10,15 @@ from typing import Any
 
 import torch
 
+from ._plan_notes import quiet_about_emptied
+from ._pruner_checks import check_callable, check_options
 from .energy import Profile
 from .plan import Plan
 from .pruner import Pruner
 from .schedule import Schedule, checked_schedule
 from .selection import plain_module
 
-__all__ = ["FloorResult", "Round", "iterative", "prune_to_floor"]
+__all__ = ["FloorResult", "Round", "iterative", "metric_of", "prune_to_floor"]
 
 #: Trains the model; its second argument is called after each ``optimizer.step()`` and keeps pruned weights at zero.
 Train = Callable[[torch.nn.Module, Callable[[], None]], None]
@@ -59,8 +61,13 @@ def iterative(
     Returns:
         The pruner, which holds the masks, and the rounds. Unless ``stop`` ended it, ``energy_j <= budget_j``.
     Raises:
-        ValueError: ``rounds`` is no whole number of at least 1, or below the schedule's end; others as of Pruner.
+        ValueError: ``rounds`` is no whole number of at least 1, or below the schedule's end; ``train``, ``evaluate`` or
+        ``stop`` cannot be called; others as of Pruner.
     """
+    check_options("iterative", options, Pruner, ("plan",))
+    check_callable("train", train, "(model, keep)")
+    check_callable("evaluate", evaluate, "(model) -> metric", optional=True)
+    check_callable("stop", stop, "(round) -> bool", optional=True)
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
         raise ValueError(f"rounds: expected a whole number of at least 1, got {rounds!r}")
     if schedule is not None and not checked_schedule(schedule).is_final(rounds - 1):
@@ -73,7 +80,7 @@ def iterative(
             pruner.prune_to(share)
         train(model, pruner.keep)
         pruner.keep()
-        metric = None if evaluate is None else float(evaluate(model))
+        metric = None if evaluate is None else metric_of(evaluate(model))
         done.append(Round(share, pruner.energy_j, metric))
         if stop is not None and stop(done[-1]):
             break
@@ -118,8 +125,12 @@ def prune_to_floor(
         tolerance: bisection ends when the budgets differ by this share of the dense energy.
         options: further arguments of :class:`jouleprune.Pruner`, without ``energy`` and ``schedule``.
     Raises:
-        ValueError: ``max_drop``, ``tolerance`` or a metric that is no finite number; others as of Pruner.
+        ValueError: ``max_drop``, ``tolerance`` or a metric that is no finite number; ``evaluate`` or ``train`` cannot
+        be called; an option that is decided here; others as of Pruner.
     """
+    check_options("prune_to_floor", options, Pruner, ("energy", "plan", "schedule"))
+    check_callable("evaluate", evaluate, "(model) -> metric")
+    check_callable("train", train, "(model, keep)", optional=True)
     for name, value in (("max_drop", max_drop), ("tolerance", tolerance)):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise ValueError(f"{name}: expected a finite number of at least 0, got {value!r}")
@@ -137,7 +148,8 @@ def prune_to_floor(
         asked = low
         while True:
             pruner = Pruner(model, example_inputs, energy=asked, profile=profile, **options)
-            pruner.prune_now()
+            with quiet_about_emptied():  # whether the metric bears it is what the search is about
+                pruner.prune_now()
             if train is not None:
                 train(model, pruner.keep)
                 pruner.keep()
@@ -162,12 +174,24 @@ def prune_to_floor(
         return FloorResult(None, None, dense_metric, dense_metric, dense_j, dense_j, tuple(trials))
     pruner, state, weights, metric = best
     inner.load_state_dict(weights)
-    pruner.load_state_dict(state)
+    pruner.load_state_dict(state, restore_rng=False)
     return FloorResult(pruner, pruner.plan, dense_metric, metric, pruner.energy_j, dense_j, tuple(trials))
 
 
-def _finite(metric: float) -> float:
-    value = float(metric)
+def metric_of(metric: Any) -> float:
+    """What ``evaluate`` returned, as a number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return float(metric)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: a tensor of several elements
+        raise ValueError(f"evaluate: expected a number, got {metric!r}") from error
+
+
+def _finite(metric: Any) -> float:
+    value = metric_of(metric)
     if not math.isfinite(value):
         raise ValueError(f"evaluate: expected a finite metric, got {metric!r}")
     return value

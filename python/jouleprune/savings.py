@@ -93,6 +93,9 @@ def assert_saves(
         ValueError: an argument is missing or out of range.
     """
     _check_claims(energy, latency, accuracy_drop)
+    for name, seconds in (("max_s", max_s), ("check_s", check_s)):
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+            raise ValueError(f"{name}: expected finite seconds above 0, got {seconds!r}")
     _check_needs(example_inputs, energy, latency, accuracy_drop, profile, evaluate, energy_by, latency_by)
     device = None if profile is None else as_profile(profile)
     claims = []

@@ -168,8 +168,8 @@ class ExponentialDecay(_Decay):
         _check_positive("ExponentialDecay", "rate", self.rate)
 
     def _left(self, t: float) -> float:
-        last = math.exp(-self.rate)
-        return (math.exp(-self.rate * t) - last) / (1.0 - last)
+        # The same without differences of nearly equal numbers, which vanish for small rates.
+        return math.exp(-self.rate * t) * math.expm1(-self.rate * (1.0 - t)) / math.expm1(-self.rate)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ._already_sparse import refuse_sparse, sentences
 from ._layer_options import floors_of, ignored_weights
+from ._ranks import Ranks, unsharded, whole_weights
 from .criteria import Context, Loss
 from .energy import Profile
 from .errors import BudgetError, PatternError, ProfileError
@@ -52,6 +54,8 @@ class Selector:
     data: Iterable[Any] | None = field(default=None, repr=False)
     loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = field(default=None, repr=False)
     """The last three are for criteria that look at more than weights."""
+    ranks: Ranks | None = field(default=None, repr=False)
+    """Of a network that several processes train: they select together."""
 
     @classmethod
     def record(
@@ -71,23 +75,26 @@ class Selector:
         batch: int | None,
         per: str,
         count: int | None,
+        ranks: Ranks | None = None,
     ) -> Selector:
         """Runs the model once, without a trace, and finds what can be pruned in it."""
         check_pattern(pattern)
-        dtypes = checked_dtypes(dtype)
+        dtypes = checked_dtypes(dtype, profile)
         check_given(importance, data, loss)
         ignored = ignored_weights(model, ignored_layers)
-        recorded = record(
-            model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count
+        recorded = _recorded(
+            ranks, model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count
         )
         workload = json.loads(recorded)
         weights, unable = _prunable_weights(model, workload, profile, ignored)
         freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
         floors = floors_of(weights, min_density)
         measured = measured_limits(recorded, weights, profile)
+        if ranks is not None:  # their machines may have measured other times
+            measured = ranks.of_the_first(measured)
         return cls(
             workload, profile, pattern, importance, weights, floors, freedoms, measured, unable,
-            example_inputs, data, loss,
+            example_inputs, data, loss, ranks,
         )  # fmt: skip
 
     @classmethod
@@ -100,6 +107,7 @@ class Selector:
         importance: Importance,
         data: Iterable[Any] | None = None,
         loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
+        ranks: Ranks | None = None,
     ) -> Selector:
         """What made the plan, for the same model on inputs of the same sizes.
 
@@ -107,8 +115,12 @@ class Selector:
             ValueError: the plan belongs to another model, to other inputs, or to a criterion that was not given.
         """
         check_given(importance, data, loss)
+        for layer in plan.layers:
+            refuse_sparse(model, layer.name, layer.weight)
         planned = json.loads(plan.workload)
-        workload = json.loads(record(model, example_inputs, batch=plan.batch, per=plan.per, count=plan.count))
+        if ranks is not None:
+            ranks.check_equal("plan", plan.to_json().encode())
+        workload = json.loads(_recorded(ranks, model, example_inputs, batch=plan.batch, per=plan.per, count=plan.count))
         if len(planned["entries"]) != len(workload["entries"]):
             raise ValueError(
                 f"plan: belongs to another model: it has {len(planned['entries'])} calls in a forward pass, "
@@ -138,7 +150,7 @@ class Selector:
         freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
         selector = cls(
             workload, profile, plan.pattern, importance, weights, floors, freedoms, plan.measured, (),
-            example_inputs, data, loss,
+            example_inputs, data, loss, ranks,
         )  # fmt: skip
         return selector.settled(plan)
 
@@ -178,11 +190,23 @@ class Selector:
         patterns = {
             name: freedom.pattern or self.pattern for name, freedom in zip(self.weights, self.freedoms, strict=True)
         }
-        context = Context(model, self.weights, patterns, self.workload, self.example_inputs, self.data, self.loss)
-        scores = scores_of(self.importance, context)
-        masks, text = self._ask(scores, request)
+        whole = whole_weights(model, self.weights) if self.ranks is not None else {}
+        context = Context(
+            model, self.weights, patterns, self.workload, self.example_inputs, self.data, self.loss, whole
+        )
+        masks, text = self._ask(self._scores(context), request)
         kept = {name: mask for name, mask in zip(self.weights, masks, strict=True) if mask.numel() > 0}
+        if self.ranks is not None:
+            self.ranks.check_equal("masks", b"".join(bytes(mask.numpy()) for mask in masks) + text.encode())
         return Plan.from_json(text, kept)
+
+    def _scores(self, context: Context) -> list[torch.Tensor]:
+        """Of each weight; of several ranks the same in all."""
+        if self.ranks is None:
+            return scores_of(self.importance, context)
+        scores = self.ranks.together("importance", lambda: scores_of(self.importance, context))
+        # Without data scores follow from weights and gradients, which replicas share: a mean would only round them.
+        return scores if self.data is None else self.ranks.averaged(scores)
 
     def _ask(self, scores: list[torch.Tensor], request: dict[str, Any]) -> tuple[list[torch.Tensor], str]:
         request |= {
@@ -200,6 +224,16 @@ class Selector:
         masks, text = torch.ops.jouleprune.select_masks(scores, json.dumps(request))
         _raise_named(text, "".join(f"; not prunable: {sentence}" for sentence in self.unable))
         return masks, text
+
+
+def _recorded(ranks: Ranks | None, model: torch.nn.Module, example_inputs: Any, **options: Any) -> str:
+    """As :func:`record`; of several ranks the same in all, and an error of one is one of all."""
+    if ranks is None:
+        return record(model, example_inputs, **options)
+    with unsharded(model):
+        recorded = ranks.together("example_inputs", lambda: record(model, example_inputs, **options))
+    ranks.check_equal("example_inputs: the recorded forward pass", recorded.encode())
+    return recorded
 
 
 def _budget(energy: str | float) -> dict[str, Any]:
@@ -258,7 +292,7 @@ def _prunable_weights(
     for entry in workload["entries"]:
         if entry["weight"]:
             used_by.setdefault(entry["weight"], set()).add(entry["op"] if entry["layout"] == "dense" else "sparse")
-    prunable, unable = [], computed_weights(model)
+    prunable, unable = [], [*computed_weights(model), *sentences(model)]
     for name, ops in used_by.items():
         if name in ignored or name not in parameters or not ops <= set(_PRUNABLE_OPS):
             continue

@@ -5,17 +5,20 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from ._plan_notes import quiet_about_emptied
+from ._pruner_checks import check_callable, check_options
 from .energy import Profile, price_workload
 from .errors import BudgetError
 from .estimate import as_profile
 from .plan import Plan, plan
 from .pruner import Pruner
+from .rounds import metric_of
 
 __all__ = ["Sweep", "SweepPoint", "sweep"]
 
@@ -124,12 +127,20 @@ def sweep(
         budgets: budgets to try, each "N%" or joules.
         evaluate: called with a pruned copy of the model per budget; what it returns is kept as ``metric``.
         options: further arguments of :func:`jouleprune.plan`.
+    Raises:
+        BudgetError: a budget is malformed, or above the dense energy.
+        ValueError: ``budgets`` is no list, ``evaluate`` cannot be called, or gives no number; others as of plan.
     """
+    check_options("sweep", options, plan, ("energy",))
+    check_callable("evaluate", evaluate, "(model) -> metric", optional=True)
+    if isinstance(budgets, str) or not isinstance(budgets, Iterable):
+        raise ValueError(f'budgets: expected a list such as ["50%", "25%"], got {budgets!r}')
     device = as_profile(profile)
     points = []
     for budget in budgets:
         try:
-            candidate = plan(model, example_inputs, energy=budget, profile=device, **options)
+            with quiet_about_emptied():  # the points tell what such budgets cost
+                candidate = plan(model, example_inputs, energy=budget, profile=device, **options)
         except BudgetError as error:
             if error.minimum_j != error.minimum_j:  # NaN: the budget itself is malformed
                 raise
@@ -138,8 +149,9 @@ def sweep(
         metric = None
         if evaluate is not None:
             pruned = copy.deepcopy(model)
-            Pruner(pruned, example_inputs, plan=candidate, profile=device).prune_now()
-            metric = float(evaluate(pruned))
+            with quiet_about_emptied():
+                Pruner(pruned, example_inputs, plan=candidate, profile=device).prune_now()
+            metric = metric_of(evaluate(pruned))
         lost = sum(layer.importance_lost for layer in candidate.layers)
         priced = price_workload(candidate.workload, device)
         ends = priced.low_j, priced.high_j

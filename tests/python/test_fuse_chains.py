@@ -34,7 +34,8 @@ def one_by_one(layers: list[sparse_nn.SparseLinearCSR], x: Tensor, activations: 
 
 
 def chained(layers: list[sparse_nn.SparseLinearCSR], x: Tensor, activations: list[str]) -> Tensor:
-    return ops.linear_csr_chain(x, [layer._matrix() for layer in layers], activations)
+    weights = [layer._matrix() for layer in layers]
+    return ops.linear_csr_chain(x, weights, activations, in_features=layers[0].in_features)
 
 
 @pytest.mark.parametrize("size", [(40, 64), (3, 50, 64), (64,), (1, 64), (0, 64), (9, 64)])
@@ -70,7 +71,7 @@ def test_gradients_of_a_chain():
 
     def run(x: Tensor, *values: Tensor) -> Tensor:
         weights = [[value, *layer._matrix()[1:]] for value, layer in zip(values, layers, strict=True)]
-        return ops.linear_csr_chain(x, weights, names)
+        return ops.linear_csr_chain(x, weights, names, in_features=6)
 
     assert torch.autograd.gradcheck(run, (x, *values))
 
@@ -90,22 +91,45 @@ def test_a_chain_under_autocast_and_new_values():
 
 def test_bad_chains_are_refused():
     layers = sparse_layers(8, 6, 4)
+
+    def chain(x: Tensor, weights: list[list[Tensor]], activations: list[str] | None = None) -> Tensor:
+        return ops.linear_csr_chain(x, weights, activations, in_features=8)
+
     x, weights = torch.randn(20, 8), [layer._matrix() for layer in layers]
     with torch.no_grad():
         with pytest.raises(ValueError, match=r"linear_csr_chain: activations: expected one for each of the 2 layers"):
-            ops.linear_csr_chain(x, weights, ["relu"])
+            chain(x, weights, ["relu"])
         with pytest.raises(ValueError, match=r"linear_csr_chain: counts: expected 4 tensors for a layer, or 5"):
-            ops.linear_csr_chain(x, [weights[0][:3], weights[1]])
+            chain(x, [weights[0][:3], weights[1]])
         with pytest.raises(ValueError, match=r"at least one"):
-            ops.linear_csr_chain(x, [])
+            chain(x, [])
         with pytest.raises(ValueError, match=r"activation"):
-            ops.linear_csr_chain(x, weights, ["tanh", "none"])
+            chain(x, weights, ["tanh", "none"])
         with pytest.raises(ValueError, match=r"expected"):
-            ops.linear_csr_chain(x, weights[::-1])
-        with pytest.raises(ValueError, match=r"expected"):
-            ops.linear_csr_chain(torch.randn(20, 9), weights)
+            chain(x, weights[::-1])
+        for width in (7, 9):  # too wide an input would leave columns out without a word
+            for rows in (20, 1):
+                told = rf"linear_csr(_chain)?: input: expected \[\.\.\., 8\], got \[{rows}, {width}\]"
+                with pytest.raises(ValueError, match=told):
+                    chain(torch.randn(rows, width), weights)
         with pytest.raises(TypeError, match=r"values"):
-            ops.linear_csr_chain(x, [[weights[0][0].double(), *weights[0][1:]], weights[1]])
+            chain(x, [[weights[0][0].double(), *weights[0][1:]], weights[1]])
+
+
+def test_a_chain_is_traced_and_mapped():
+    """torch.jit.trace and torch.vmap; as the layers one by one, to the bit where the same kernels run."""
+    layers, names = sparse_layers(8, 6, 4), ["relu", "none"]
+    x = torch.randn(20, 8)
+    model = nn.Sequential(layers[0], nn.ReLU(), layers[1]).eval()
+    chain = jp.fuse.fused(model, x)[0]
+    assert "linear_csr_chain" in chain.code
+    with torch.no_grad():
+        traced = torch.jit.trace(chain, x)
+        assert "linear_csr_chain" in str(traced.graph)
+        assert torch.equal(traced(x), one_by_one(layers, x, names))
+        assert torch.equal(traced(x[:3]), one_by_one(layers, x[:3], names))
+        mapped = torch.vmap(chain)(x.view(5, 4, 8))
+        torch.testing.assert_close(mapped, one_by_one(layers, x.view(5, 4, 8), names))
 
 
 class Perceptron(nn.Module):
@@ -128,7 +152,7 @@ def perceptron() -> tuple[nn.Module, Tensor]:
 def calls(model: nn.Module) -> list[str]:
     chain = torch.ops.jouleprune.linear_csr_chain
     return [
-        str(node.args[3]) for module in model.modules() if isinstance(module, torch.fx.GraphModule)
+        str(node.args[4].split(",")) for module in model.modules() if isinstance(module, torch.fx.GraphModule)
         for node in module.graph.nodes if node.target is chain
     ]  # fmt: skip
 

@@ -91,7 +91,7 @@ def chain_arguments(n=12, bias=True, grad=True, dtype=torch.float32):
         parts[0].requires_grad_(grad)
         weights += [*parts, torch.randn(rows, dtype=dtype, requires_grad=grad)] if bias else parts
         counts.append(len(parts) + bias)
-    return (torch.randn(n, 7, dtype=dtype, requires_grad=grad), weights, counts, ["silu", "relu"])
+    return (torch.randn(n, 7, dtype=dtype, requires_grad=grad), weights, counts, 7, "silu,relu")
 
 
 def recurrent_arguments(gates: int, dense=False, bias=True, layers=1, bidirectional=False, grad=True):

@@ -26,17 +26,21 @@ def n_of_m(scores: torch.Tensor, left: torch.Tensor, n: int, m: int, dim: int) -
 
 
 def without_blocks(scores, left, amount, r, c, p):
-    """Block by block: the amount of least mean norm goes, the last of equal ones."""
-    matrix, mask = scores.flatten(1).double() * left.flatten(1), left.clone().flatten(1)
+    """Block by block, of a convolution c channels at one tap: the amount of least mean norm goes, the last of equal
+    ones."""
+    matrix, mask = ((scores * left).double().reshape(*scores.shape[:2], -1), left.clone().reshape(*left.shape[:2], -1))
     blocks = []
     for row in range(0, matrix.shape[0], r):
         for col in range(0, matrix.shape[1], c):
-            block = matrix[row : row + r, col : col + c].abs()
-            norm = block.max() if p == float("inf") else block.pow(p).mean() ** (1 / p)
-            if mask[row : row + r, col : col + c].any():
-                blocks.append((float(norm), -len(blocks), row, col))
-    for _, _, row, col in sorted(blocks)[: round(amount * len(blocks)) if isinstance(amount, float) else amount]:
-        mask[row : row + r, col : col + c] = False
+            for tap in range(matrix.shape[2]):
+                place = slice(row, row + r), slice(col, col + c), tap
+                block = matrix[place].abs()
+                norm = block.max() if p == float("inf") else block.pow(p).mean() ** (1 / p)
+                if mask[place].any():
+                    blocks.append((float(norm), -len(blocks), place))
+    blocks.sort(key=lambda block: block[:2])
+    for _, _, place in blocks[: round(amount * len(blocks)) if isinstance(amount, float) else amount]:
+        mask[place] = False
     return mask.view(scores.shape)
 
 
@@ -76,7 +80,8 @@ def test_n_m(kind, removed, n, m):
 def test_blocks(kind, removed, amount, r, c):
     for p in (1, 2, float("inf"), 3):  # sums of whole numbers are exact: ties stay ties
         layer, left = layer_with_ties(kind, removed)
-        blocks = -(-layer.weight.shape[0] // r) * -(-layer.weight[0].numel() // c)
+        taps = layer.weight[0, 0].numel()
+        blocks = -(-layer.weight.shape[0] // r) * -(-layer.weight.shape[1] // c) * taps
         if amount == 3 and blocks < 3:
             continue
         expected = without_blocks(layer.weight.detach(), left, amount, r, c, p)
@@ -152,6 +157,31 @@ def test_pruned_blocks_become_a_block_sparse_layer():
     torch.testing.assert_close(sparse(x), expected)
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d(10, 12, 3), nn.Conv2d(16, 8, (1, 3), groups=2), nn.Conv1d(6, 8, 5)])
+def test_blocks_of_a_convolution_are_those_of_plans(layer):
+    """Equal importance of a block in both: the same blocks go, and int8 stores nothing else."""
+    torch.manual_seed(4)
+    model = nn.Sequential(layer)
+    x = torch.randn(1, layer.in_channels, *[9] * (layer.weight.dim() - 2))
+    norms = jp.ops.norm_importance(layer.weight.detach(), block_size=(2, 2))
+    assert norms[0, 0, 0].unique().numel() == norms[0, 0, 0].numel()  # each tap of a row has a block of its own
+    plan = jp.plan(model, x, energy="60%", profile="eyeriss-65nm", pattern="2x2", importance="l2")
+    entry = plan.layers[0]
+    kept = jp.ops.unpack_mask(plan.masks["0.weight"], layer.weight.shape)
+    if layer.weight.shape[1] % 2 == 0:  # no smaller blocks: means and sums over a block rank alike
+        pruned = copy.deepcopy(layer)
+        prune.block_structured(pruned, "weight", entry.units - entry.kept, block_size=(2, 2), n=2)
+        assert torch.equal(pruned.weight_mask != 0, kept)
+    if isinstance(layer, nn.Conv2d):
+        quads = copy.deepcopy(layer)
+        prune.block_structured(quads, "weight", 0.5, block_size=(1, 4))
+        prune.remove(quads, "weight")
+        sparse = jp.nn.SparseConv2d.from_dense(quads, dtype="int8")
+        channels = layer.weight.shape[1]
+        taps = -(-channels // 4) * layer.weight[0, 0].numel() * layer.out_channels
+        assert sparse.block_columns.numel() == taps - round(0.5 * taps)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_do_not_show(threads):
     torch.manual_seed(3)
@@ -181,6 +211,17 @@ def test_threads_do_not_show(threads):
         (ValueError, "block_size", lambda layer: prune.block_structured(layer, "weight", 1, block_size=(0, 4))),
         (ValueError, "block_size", lambda layer: prune.block_structured(layer, "weight", 1, block_size=(4,))),
         (ValueError, "n:", lambda layer: prune.block_structured(layer, "weight", 1, block_size=(4, 4), n=0)),
+        (ValueError, "block_size.*4", lambda layer: prune.block_structured(layer, "weight", 1, block_size=4)),
+        (ValueError, "block_size.*44", lambda layer: prune.block_structured(layer, "weight", 1, block_size="44")),
+        (ValueError, "n:.*two", lambda layer: prune.block_structured(layer, "weight", 1, block_size=(4, 4), n="two")),
+        (ValueError, "n:.*nan", lambda layer: prune.vector_structured(layer, "weight", 1, n=float("nan"))),
+        (ValueError, "length", lambda layer: prune.vector_structured(layer, "weight", 1, length="4")),
+        (TypeError, "amount", lambda layer: prune.vector_structured(layer, "weight", "half")),
+        (
+            TypeError,
+            "importance_scores",
+            lambda layer: prune.n_m_structured(layer, "weight", 2, 4, importance_scores=[1.0]),
+        ),
         (
             ValueError,
             "amount.*2 units.*got 3",

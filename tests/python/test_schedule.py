@@ -37,6 +37,18 @@ def test_the_worked_example_from_0_to_a_fifth():
     assert schedule.updates_at(1100) and not schedule.updates_at(1101) and not schedule.updates_at(900)
 
 
+@pytest.mark.parametrize("rate", [1e-20, 1e-300, 1e-8])
+def test_a_small_rate_is_linear(rate):
+    """The limit of (exp(-rate t) - exp(-rate)) / (1 - exp(-rate)) at rate 0 is 1 - t."""
+    schedule = jp.ExponentialDecay(end_step=4, rate=rate)
+    assert [schedule.value(step) for step in range(5)] == pytest.approx([0, 0.25, 0.5, 0.75, 1], abs=1e-8)
+
+
+def test_a_large_rate_does_not_overflow():
+    schedule = jp.ExponentialDecay(end_step=4, rate=1e300)
+    assert [schedule.value(step) for step in range(5)] == [0, 1, 1, 1, 1]
+
+
 def test_updates_and_ends():
     steps, cosine = jp.MultiStep(milestones=[3, 8]), jp.CosineDecay(begin_step=1, end_step=9, frequency=3)
     assert [step for step in range(12) if steps.updates_at(step)] == [3, 8]

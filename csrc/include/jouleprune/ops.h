@@ -44,10 +44,11 @@ at::Tensor linear_csr(const at::Tensor& input, const at::Tensor& values, const a
                       const std::optional<at::Tensor>& residual = std::nullopt);
 
 /// Linear layers one after the other, as linear_csr called for each and to the same bits. `weights`: values, col_indices, row_offsets,
-/// key of each layer, followed by its bias if it has one; `counts`: 4 or, with a bias, 5 per layer; `activations`: one per layer.
+/// key of each layer, followed by its bias if it has one; `counts`: 4 or, with a bias, 5 per layer; `in_features`: of the first layer;
+/// `activations`: one per layer, separated by commas: "relu,none" (a list of strings cannot be traced).
 /// float32 inference on the CPU runs as one kernel, which keeps the batch transposed between layers.
-at::Tensor linear_csr_chain(const at::Tensor& input, at::TensorList weights, at::IntArrayRef counts,
-                            const std::vector<std::string>& activations);
+at::Tensor linear_csr_chain(const at::Tensor& input, at::TensorList weights, at::IntArrayRef counts, c10::SymInt in_features,
+                            std::string_view activations);
 
 /// grad_output [..., rows] -> gradient of the input [..., in_features].
 at::Tensor linear_csr_backward_input(const at::Tensor& grad_output, const at::Tensor& values, const at::Tensor& col_indices,

@@ -97,7 +97,8 @@ struct PrunerOptions {
   std::vector<std::string> ignored_layers{}; ///< names of modules or parameters that stay dense
   MinDensity min_density = 0.0;
   ActivationDensity activation_density = 1.0;
-  /// "int8" lets the plan run Linear and Conv2d layers on the CPU in int8 (for inference) beside their own number type.
+  /// "int8" lets the plan run Linear and Conv2d layers on the CPU in int8 (for inference) beside their own number type;
+  /// with a profile of a CPU.
   std::string dtype{};
   bool replace_in_lists = false;             ///< as in ConvertOptions: count such layers as able to run sparse
 };

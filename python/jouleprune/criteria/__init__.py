@@ -2,7 +2,9 @@
 
 ``plan``, ``Pruner`` and ``sweep`` take a name (``importance="wanda"``), or an instance where a criterion has settings
 (``importance=criteria.Norm(p=1)``). Those that look at data need ``data=`` too, those that look at gradients ``loss=``.
-A criterion of your own is a class with ``name`` and ``scores(context)``. docs/methods.md lists them all.
+Scores of most criteria do not compare between layers: ``"l1/sum"`` and ``"l1/lamp"``, or ``criteria.PerLayer``,
+normalise them within each. A criterion of your own is a class with ``name`` and ``scores(context)``. docs/methods.md
+lists them all.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from .activations import Apoz, ConnectionEnergy, MeanActivation, Wanda
 from .context import Context, Criterion, Loss
 from .gradients import Fisher, FScore, Gradient, Movement, MultiTask, TScore
 from .paths import RandomPaths
+from .per_layer import NORMALISATIONS, PerLayer
 from .significance import Significance, significance
 from .thresholds import threshold
 from .weights import BatchNormScale, GeometricMedian, Norm, Random
@@ -21,6 +24,7 @@ __all__ = [
     "NAMED",
     "NEEDS_DATA",
     "NEEDS_LOSS",
+    "NORMALISATIONS",
     "Apoz",
     "BatchNormScale",
     "ConnectionEnergy",
@@ -35,6 +39,7 @@ __all__ = [
     "Movement",
     "MultiTask",
     "Norm",
+    "PerLayer",
     "Random",
     "RandomPaths",
     "Significance",

@@ -40,9 +40,27 @@ class Context:
     example_inputs: Any = field(default=None, repr=False)
     data: Iterable[Any] | None = field(default=None, repr=False)
     loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = field(default=None, repr=False)
+    whole: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    """Weights that are sharded over processes, gathered."""
 
     def weight(self, name: str) -> Tensor:
-        return self.model.get_parameter(name).detach()
+        return self.parameter(name).detach()
+
+    def parameter(self, name: str) -> Tensor:
+        """All of the parameter, with its ``grad``."""
+        return self.whole[name] if name in self.whole else self.model.get_parameter(name)
+
+    def check_runnable(self, criterion: str) -> None:
+        """Refuses to run a network whose weights are sharded over processes, which would have to run it together.
+
+        Raises:
+            ValueError: they are.
+        """
+        if self.whole:
+            raise ValueError(
+                f"importance {criterion!r} runs the network, whose weights are sharded: plan before fully_shard, and "
+                "pass the plan (Pruner(model, x, plan=plan)), or take a criterion of weights or gradients"
+            )
 
     def batches(self, criterion: str) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], Any]]:
         """(positional arguments, keyword arguments, target) of each batch.
@@ -50,6 +68,7 @@ class Context:
         Raises:
             ValueError: there is no data, or it is used up.
         """
+        self.check_runnable(criterion)
         if self.data is None:
             raise ValueError(f"data: importance {criterion!r} needs calibration data: data=<batches>, got None")
         count = 0

@@ -85,11 +85,13 @@ class Follower(AbstractContextManager["Follower"]):
 
 def followed_outputs(context: Context) -> dict[str, list[nn.Module]]:
     """The modules that the output of each Linear or Conv layer goes through, by one pass over the example inputs."""
+    context.check_runnable("bn_scale")
     layers = {
         name: module
         for name in context.weights
         if isinstance(module := context.model.get_submodule(name.rpartition(".")[0]), LAYERS)
     }
+    context.check_runnable("bn_scale")
     paths: dict[str, list[nn.Module]] = {}
     args, kwargs = arguments(copied(context.example_inputs))
     with (

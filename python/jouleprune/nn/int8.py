@@ -22,8 +22,8 @@ class SparseLinearInt8(Int8Weight):
     """A linear layer with a pruned int8 weight: ``y = x W^T + b``, [..., in_features] -> [..., out_features].
 
     Inputs and outputs are float32, bfloat16 or float16. Made by ``SparseLinear.from_dense(linear, dtype="int8")``. All
-    tensors are buffers (``docs/formats.md``): there is nothing to train, and under grad mode an input that requires
-    grad is refused. ``input_scale`` 0 (as made) gives each row of the input its own scale; :meth:`fix_input_scale` sets
+    tensors are buffers (``docs/formats.md``): there is nothing to train, and a backward pass through the layer is
+    refused. ``input_scale`` 0 (as made) gives each row of the input its own scale; :meth:`fix_input_scale` sets
     one for all, as calibration does. Scales and bias stay float32 when the module is cast.
     """
 

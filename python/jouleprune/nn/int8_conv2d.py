@@ -25,8 +25,8 @@ class SparseConv2dInt8(Int8Weight):
 
     Inputs and outputs are float32, bfloat16 or float16, contiguous or channels_last (the output as the input). Made by
     ``SparseConv2d.from_dense(conv, dtype="int8")``. A block is four neighbouring input channels at one tap of a filter.
-    All tensors are buffers (``docs/formats.md``): there is nothing to train, and under grad mode an input that requires
-    grad is refused. ``input_scale`` 0 (as made) gives each image its own scale; :meth:`fix_input_scale` sets one for
+    All tensors are buffers (``docs/formats.md``): there is nothing to train, and a backward pass through the layer is
+    refused. ``input_scale`` 0 (as made) gives each image its own scale; :meth:`fix_input_scale` sets one for
     all, as calibration does. Scales and bias stay float32 when the module is cast.
     """
 

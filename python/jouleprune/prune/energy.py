@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._plan_notes import warn_emptied
 from ..criteria import Context
 from ..energy import Profile
 from ..estimate import ActivationDensity, as_profile
@@ -87,6 +88,7 @@ def energy_unstructured(
         )
         _check_prunable(selector, weights)
         plan = selector.select(model, energy=energy)
+        warn_emptied(plan, stacklevel=2)
     for (module, name), weight in weights.items():
         size = getattr(module, name).shape
         bits = plan.masks.get(weight)

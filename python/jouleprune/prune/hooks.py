@@ -197,6 +197,8 @@ def _scores(module: nn.Module, name: str, importance_scores: Tensor | None) -> T
     tensor: Tensor = getattr(module, name)
     if importance_scores is None:
         return tensor
+    if not isinstance(importance_scores, Tensor):
+        raise TypeError(f"importance_scores: expected a tensor, got {type(importance_scores).__name__}")
     if importance_scores.shape != tensor.shape:
         raise ValueError(
             f"importance_scores: expected the shape of {name!r} of {type(module).__name__}, {list(tensor.shape)}, "

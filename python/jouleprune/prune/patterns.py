@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ..ops import mask_n_of_m, mask_smallest, spread_units, unit_norms
@@ -49,19 +50,25 @@ class BlockStructured(BasePruningMethod):
 
     def __init__(self, amount: float, block_size: tuple[int, int], n: float = 1) -> None:
         _validate_pruning_amount_init(amount)
-        sizes = tuple(block_size)
+        sizes = tuple(block_size) if isinstance(block_size, list | tuple) else ()
         if len(sizes) != 2 or any(isinstance(size, bool) or not isinstance(size, int) or size < 1 for size in sizes):
             raise ValueError(f"block_size: expected two whole numbers of at least 1, got {block_size!r}")
-        if not n > 0:
+        if isinstance(n, bool) or not isinstance(n, int | float) or not n > 0:
             raise ValueError(f"n: expected a norm above 0, got {n!r}")
         self.amount, self.block_size, self.n = amount, sizes, n
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
         _validate_structured_pruning(t)
         left = default_mask != 0
-        norms, units = unit_norms(t, block_size=self.block_size, norm=self.n, left=left)
+        found = [
+            unit_norms(scores, block_size=self.block_size, norm=self.n, left=there)
+            for scores, there in zip(_taps(t), _taps(left), strict=True)
+        ]
+        # [blocks down, blocks across, taps]: equal blocks stay in the order in which the planner counts them.
+        norms, units = (torch.stack(each, -1) for each in zip(*found, strict=True))
         kept = mask_smallest([norms], amount_of(self.amount, int(units.sum())), left=[units])[0]
-        return default_mask * spread_units(kept, t.shape, block_size=self.block_size)
+        masks = [spread_units(tap, t.shape[:2], block_size=self.block_size) for tap in kept.unbind(-1)]
+        return default_mask * torch.stack(masks, -1).view(t.shape)
 
     @classmethod
     def apply(  # type: ignore[override]
@@ -74,6 +81,11 @@ class BlockStructured(BasePruningMethod):
         importance_scores: Tensor | None = None,
     ) -> Hook:
         return super().apply(module, name, amount, block_size, n, importance_scores=importance_scores)
+
+
+def _taps(tensor: Tensor) -> tuple[Tensor, ...]:
+    """The matrix [rows, channels] of each tap of a kernel; of a Linear the one that there is."""
+    return tensor.reshape(*tensor.shape[:2], -1).unbind(-1)
 
 
 class VectorStructured(BlockStructured):
@@ -131,10 +143,12 @@ def block_structured(
     """Removes whole blocks of ``module.name``, those of least mean L_n norm; of equal ones the first stay.
 
     Args:
-        module, name, importance_scores: as of :func:`n_m_structured`; the parameter [rows, ...] is seen as a matrix
-            [rows, cols], as layout bsr sees it (docs/formats.md).
+        module, name, importance_scores: as of :func:`n_m_structured`; a parameter of more than two dimensions, the
+            weight of a convolution, is seen as a matrix [rows, channels] for each tap of its kernel.
         amount: share in [0.0, 1.0] or count of the blocks of which something is left.
-        block_size: (rows, cols) of a block. Blocks at the edge may be smaller; their norm is a mean, so they compare.
+        block_size: (rows, cols) of a block, of a convolution (rows, channels at one tap): the blocks of the pattern
+            "RxC" of :func:`jouleprune.plan`, which int8 layers run. Blocks at the edge may be smaller; their norm is a
+            mean, so they compare.
         n: norm of a block: (sum |w|^n / entries)^(1/n), or the largest |w| for inf. Above 0.
     Returns:
         The module.

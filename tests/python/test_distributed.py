@@ -1,0 +1,222 @@
+"""Two processes on gloo: replicated and sharded networks get the same masks to the bit, whatever data each sees; an
+error of one is an error of all."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+from networks import mlp
+from torch import Tensor, nn
+
+import jouleprune as jp
+
+P = "eyeriss-65nm"
+SCHEDULE = jp.PolynomialDecay(end_step=4, frequency=2)
+
+
+def run_all(rank: int, folder: str, works: list[str]) -> None:
+    """One process: each piece of work in turn, its result or its error in a file."""
+    torch.set_num_threads(1)
+    store = f"file://{folder}/store"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=60))
+    for work in works:
+        torch.manual_seed(100 + rank)  # other data on each rank
+        try:
+            found = {"result": WORKS[work](rank)}
+        except Exception as error:
+            found = {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+        torch.save(found, Path(folder, f"{work}{rank}.pt"))
+        dist.barrier()
+    dist.destroy_process_group()
+
+
+def train(model: nn.Module, pruner: jp.Pruner, steps: int = 6) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        x, target = torch.randn(16, 1, 28, 28), torch.randint(10, (16,))
+        nn.functional.cross_entropy(model(x), target).backward()
+        optimizer.step()
+        pruner.step()
+
+
+def kept(pruner: jp.Pruner) -> dict[str, Tensor]:
+    return {name: mask.clone() for name, mask in pruner.plan.masks.items()}
+
+
+def replicated(rank: int, **options) -> tuple[nn.Module, jp.Pruner]:
+    model, x = mlp()
+    ddp = nn.parallel.DistributedDataParallel(model)
+    return ddp, jp.Pruner(ddp, x, energy="20%", profile=P, schedule=SCHEDULE, **options)
+
+
+def data() -> list[tuple[Tensor, Tensor]]:
+    return [(torch.randn(8, 1, 28, 28), torch.randint(10, (8,))) for _ in range(2)]
+
+
+def of_replicas(**options) -> Callable[[int], object]:
+    def work(rank: int) -> object:
+        given = {name: make() if callable(make) and name == "data" else make for name, make in options.items()}
+        ddp, pruner = replicated(rank, **given)
+        train(ddp, pruner)
+        return kept(pruner), ddp.module.state_dict(), pruner.energy_j <= pruner.budget_j
+
+    return work
+
+
+def sharded(rank: int, **options) -> tuple[nn.Module, jp.Pruner]:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    model, x = mlp()
+    mesh = init_device_mesh("cpu", (2,))
+    for module in (model[1], model[3], model):
+        fully_shard(module, mesh=mesh)
+    return model, jp.Pruner(model, x, energy="20%", profile=P, schedule=SCHEDULE, **options)
+
+
+def of_shards(**options) -> Callable[[int], object]:
+    def work(rank: int) -> object:
+        model, pruner = sharded(rank, **options)
+        train(model, pruner)
+        weights = {name: parameter.full_tensor() for name, parameter in model.named_parameters()}
+        return kept(pruner), weights, pruner.energy_j <= pruner.budget_j
+
+    return work
+
+
+def alike(rank: int) -> object:
+    """The same data on both ranks, so that replicas, shards and one process do the same up to roundings."""
+    torch.manual_seed(5)
+    _, pruner = sharded(rank)
+    pruner.prune_now()
+    plain, x = mlp()
+    alone = jp.Pruner(plain, x, energy="20%", profile=P)
+    alone.prune_now()
+    return kept(pruner), kept(alone)
+
+
+def gradients_stay_masked(rank: int) -> object:
+    model, pruner = sharded(rank)
+    pruner.prune_now()
+    model(torch.randn(4, 1, 28, 28)).sum().backward()
+    grads = {name: model.get_parameter(name).grad.full_tensor() for name in pruner.plan.masks}
+    masks = {name: jp.ops.unpack_mask(mask, grads[name].shape) for name, mask in pruner.plan.masks.items()}
+    return all(bool((grads[name][~masks[name]] == 0).all()) and bool(grads[name].any()) for name in grads)
+
+
+def one_fails(rank: int) -> object:
+    """A loader that breaks on rank 1, at the first selection."""
+
+    def broken():
+        raise OSError("disk gone")
+        yield
+
+    class Loader:
+        def __iter__(self):
+            return broken() if rank == 1 else iter(data())
+
+    ddp, pruner = replicated(rank, importance="wanda", data=Loader())
+    try:
+        pruner.prune_now()
+    finally:
+        assert not any((parameter == 0).any() for parameter in ddp.module.parameters() if parameter.dim() > 1)
+    return None
+
+
+def other_inputs(rank: int) -> object:
+    model, x = mlp()
+    ddp = nn.parallel.DistributedDataParallel(model)
+    return jp.Pruner(ddp, x if rank == 0 else x[:2], energy="20%", profile=P)
+
+
+def other_weights(rank: int) -> object:
+    ddp, pruner = replicated(rank)
+    torch.manual_seed(rank)
+    with torch.no_grad():
+        ddp.module[1].weight += torch.rand_like(ddp.module[1].weight)
+    return pruner.prune_now()
+
+
+def sharded_needs_no_run(rank: int) -> object:
+    _, pruner = sharded(rank, importance="wanda", data=data())
+    return pruner.prune_now()
+
+
+WORKS: dict[str, Callable[[int], object]] = {
+    "replicas": of_replicas(),
+    "replicas_taylor": of_replicas(importance="taylor"),
+    "replicas_wanda": of_replicas(importance="wanda", data=data),
+    "replicas_fisher": of_replicas(importance="fisher", data=data, loss=nn.functional.cross_entropy, pattern="16x1"),
+    "shards": of_shards(),
+    "shards_taylor": of_shards(importance="taylor", pattern="2:4"),
+    "alike": alike,
+    "masked": gradients_stay_masked,
+    "fails": one_fails,
+    "inputs": other_inputs,
+    "weights": other_weights,
+    "wanda_on_shards": sharded_needs_no_run,
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> dict[str, list[dict[str, object]]]:
+    """By piece of work: what both ranks found. One pair of processes does all."""
+    folder = tmp_path_factory.mktemp("ranks")
+    before = os.environ.get("GLOO_SOCKET_IFNAME")
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    try:
+        torch.multiprocessing.spawn(run_all, (str(folder), list(WORKS)), nprocs=2)
+    finally:
+        if before is None:
+            del os.environ["GLOO_SOCKET_IFNAME"]
+    return {work: [torch.load(folder / f"{work}{rank}.pt", weights_only=False) for rank in (0, 1)] for work in WORKS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", [name for name in WORKS if name.startswith(("replicas", "shards"))])
+def test_masks_and_weights_are_equal_on_all_ranks(found, work):
+    for rank in found[work]:
+        assert "error" not in rank, rank.get("trace")
+    (masks0, weights0, within0), (masks1, weights1, within1) = (rank["result"] for rank in found[work])
+    assert within0 and within1 and masks0 and masks0.keys() == masks1.keys()
+    assert all(torch.equal(masks0[name], masks1[name]) for name in masks0)
+    assert all(torch.equal(weights0[name], weights1[name]) for name in weights0)
+    for name, mask in masks0.items():
+        removed = ~jp.ops.unpack_mask(mask, weights0[name].shape)
+        assert removed.any() and not weights0[name][removed].any()
+
+
+@pytest.mark.slow
+def test_shards_are_pruned_as_one_process_would(found):
+    for rank in found["alike"]:
+        assert "error" not in rank, rank.get("trace")
+        ours, alone = rank["result"]
+        assert ours.keys() == alone.keys() and all(torch.equal(ours[name], alone[name]) for name in ours)
+
+
+@pytest.mark.slow
+def test_gradients_of_shards_are_masked_as_they_arrive(found):
+    assert [rank.get("result", rank.get("trace")) for rank in found["masked"]] == [True, True]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("work", "told"),
+    [
+        ("fails", ["RuntimeError: importance: failed in another process: rank 1: OSError: disk gone", "OSError: disk"]),
+        ("inputs", ["RuntimeError: example_inputs: the recorded forward pass: expected the same in all processes"] * 2),
+        ("weights", ["RuntimeError: masks: expected the same in all processes, but rank 1 has others"] * 2),
+        ("wanda_on_shards", ["ValueError: importance 'wanda' runs the network, whose weights are sharded"] * 2),
+    ],
+)
+def test_an_error_of_one_is_an_error_of_all(found, work, told):
+    for rank, expected in zip(found[work], told, strict=True):
+        assert str(rank.get("error", rank)).startswith(expected)
