@@ -44,7 +44,7 @@ def page(
     holm: Callable[[Sequence[float]], list[float]],
 ) -> str:  # fmt: skip
     """Markdown."""
-    lines = INTRODUCTION.format(**vars(options)).splitlines()
+    lines = [*INTRODUCTION.format(**vars(options)).splitlines(), ""]
     tests: list[tuple[str, str, str, float, float]] = []
     for network in options.networks:
         dense = table[network, "dense", "", 100]
@@ -73,10 +73,17 @@ def page(
             ]  # fmt: skip
         lines.append("")
     lines += TESTS.format(count=len(tests)).splitlines()
+    verdicts = []
     for (network, unit, rival, difference, p), corrected in zip(tests, holm([test[4] for test in tests]), strict=True):
         verdict = "" if not corrected < 0.05 else "won" if difference > 0 else "lost"
+        verdicts.append((unit, verdict))
         lines.append(f"| {network} | {unit} | {rival} | {difference:+.2f} | {p:.2g} | {corrected:.2g} | {verdict} |")
-    return "\n".join(lines)
+    counts = [
+        f"{unit}: won {verdicts.count((unit, 'won'))}, lost {verdicts.count((unit, 'lost'))}, "
+        f"not told apart {verdicts.count((unit, ''))}"
+        for unit in ("weights", "channels")
+    ]
+    return "\n".join([*lines, "", "; ".join(counts) + "."])
 
 
 def cell(values: Sequence[float]) -> str:

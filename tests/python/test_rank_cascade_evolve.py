@@ -87,7 +87,7 @@ def test_cascade_of_heads_channels_and_weights():
 def test_evolution_finds_a_front_and_resumes_to_the_same():
     pytest.importorskip("pymoo")
     model, x = mlp()
-    options = {"profile": "generic-cpu", "patterns": ("unstructured", "16x1"), "population": 8, "seed": 3}
+    options = {"profile": "generic-cpu", "patterns": ("unstructured", "16x1"), "population": 6, "seed": 3}
     whole = jp.evolve(model, x, generations=3, **options)
     half = jp.evolve(model, x, generations=2, **options)
     resumed = jp.evolve(model, x, generations=1, resume=half, **options)

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from ..errors import PatternError
 from ._matrices import owned
 from .attention import SparseMultiheadAttentionCSR
+from .attention_forward import AttentionForward
 
 __all__ = ["NarrowMultiheadAttention"]
 
 
-class NarrowMultiheadAttention(SparseMultiheadAttentionCSR):
+class NarrowMultiheadAttention(AttentionForward):
     """torch.nn.MultiheadAttention of which only some heads are left: dense, smaller, with the same interface.
 
     torch's own module needs ``num_heads * head_dim == embed_dim``. Here the projections have ``num_heads * head_dim``
@@ -40,8 +41,15 @@ class NarrowMultiheadAttention(SparseMultiheadAttentionCSR):
         projections = ["in_proj_weight"] if module.in_proj_weight is not None else [
             "q_proj_weight", "k_proj_weight", "v_proj_weight",
         ]  # fmt: skip
-        super().__init__(module, dense=[*projections, "out_proj.weight"])
-        self.num_heads = len(stay)
+        super().__init__()
+        whole = SparseMultiheadAttentionCSR(module, dense=[*projections, "out_proj.weight"])  # the same, in children
+        self.called, self.packed, self.num_heads = "NarrowMultiheadAttention", whole.packed, len(stay)
+        self.embed_dim, self.kdim, self.vdim = whole.embed_dim, whole.kdim, whole.vdim
+        self.head_dim, self.dropout = whole.head_dim, whole.dropout
+        self.batch_first, self.add_zero_attn = whole.batch_first, whole.add_zero_attn
+        for name, child in whole.named_children():
+            self.add_module(name, child)
+        self.in_proj_bias = None  # read by torch's Transformer layers; each projection holds its own
         rows = head_rows(stay, self.head_dim)
         for name in projections:
             child = self.get_submodule(name)
@@ -52,18 +60,11 @@ class NarrowMultiheadAttention(SparseMultiheadAttentionCSR):
         assert isinstance(out, nn.Linear)
         out.weight = nn.Parameter(out.weight.detach()[:, rows].clone(), out.weight.requires_grad)
         out.in_features = len(rows)
-        self.bias_k, self.bias_v = _narrowed(self.bias_k, rows), _narrowed(self.bias_v, rows)
+        self.bias_k, self.bias_v = _narrowed(whole.bias_k, rows), _narrowed(whole.bias_v, rows)
+        self.train(module.training)
 
-    def to_dense(self) -> nn.MultiheadAttention:
-        """Refused: torch's module has no room for fewer heads.
-
-        Raises:
-            PatternError: always.
-        """
-        raise PatternError(
-            f"NarrowMultiheadAttention: torch.nn.MultiheadAttention cannot hold {self.num_heads} heads of "
-            f"{self.head_dim} in an embedding of {self.embed_dim}"
-        )
+    def extra_repr(self) -> str:
+        return f"{self.embed_dim}, {self.num_heads} heads of {self.head_dim}, batch_first={self.batch_first}"
 
 
 def head_rows(heads: Sequence[int], head_dim: int) -> Tensor:
