@@ -35,11 +35,17 @@ const Tensor& checked_grad(const Tensor& weight, const OptionalTensor& grad, std
   return *grad;
 }
 
+at::ScalarType bits_of(at::ScalarType floats) {
+  return floats == at::kDouble ? at::kLong : floats == at::kFloat ? at::kInt : at::kShort;
+}
+
 /// Suffix sums over a stable ascending sort, in double: position p of the order gets the sum of squares from p to the end.
 Tensor lamp(const Tensor& weight) {
   const auto magnitudes = weight.abs().reshape({weight.numel()});  // sorts as the squares do, in half the bytes
-  const auto [in_order, order] = at::sort(magnitudes, /*stable=*/true, /*dim=*/0, /*descending=*/false);
-  const auto sorted = in_order.to(at::kDouble).square();
+  // Bits of numbers that are not negative sort as the numbers do, and whole numbers by digits: a third of the time on the CPU.
+  const auto keys = magnitudes.is_cpu() ? magnitudes.view(bits_of(magnitudes.scalar_type())) : magnitudes;
+  const auto [in_order, order] = at::sort(keys, /*stable=*/true, /*dim=*/0, /*descending=*/false);
+  const auto sorted = in_order.view(magnitudes.scalar_type()).to(at::kDouble).square();
   const auto sums = sorted.flip({0}).cumsum(0).flip({0});
   const auto scores = (sorted / sums).masked_fill(sums.eq(0), 0);  // only zeros from here on
   return at::empty_like(scores).index_copy_(0, order, scores).view(weight.sizes());

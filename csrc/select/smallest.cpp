@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "select/cut.h"
+#include "select/sampled_cut.h"
 
 namespace jouleprune::select {
 namespace {
@@ -15,43 +19,14 @@ using kernels::ParallelFor;
 constexpr int kDigitBits = 11;  // 2048 counters of four lanes fill an L1 and no more
 constexpr size_t kDigits = size_t{1} << kDigitBits;
 constexpr size_t kLanes = 4;           // equal neighbours, which weights have, would wait for each other in one
-constexpr int64_t kChunk = 1 << 16;    // counts of a chunk fit 32 bits
-constexpr int64_t kChunksPerTask = 4;  // some 100 us
 
 using Histogram = std::array<int64_t, kDigits>;
-
-/// A stretch of one part.
-struct Chunk {
-  size_t part = 0;
-  int64_t begin = 0, end = 0;
-};
-
-template <class Score>
-using Key = decltype(magnitude(Score{}));
 
 /// Keys whose upper bits are already known.
 template <class Score>
 struct Prefix {
   Key<Score> bits = 0, mask = 0;
 };
-
-/// Where the removed end: all keys below `key` go, and of those that equal it all but the first `ties_kept`.
-template <class Score>
-struct Cut {
-  Key<Score> key = 0;
-  int64_t ties_kept = 0;
-};
-
-template <class Score>
-std::vector<Chunk> chunks_of(std::span<const Part<Score>> parts) {
-  std::vector<Chunk> chunks;
-  for (size_t part = 0; part < parts.size(); ++part) {
-    for (int64_t begin = 0; begin < parts[part].size; begin += kChunk) {
-      chunks.push_back({part, begin, std::min(begin + kChunk, parts[part].size)});
-    }
-  }
-  return chunks;
-}
 
 /// Adds the digits at `shift` of the entries that are left and match the prefix.
 template <class Score>
@@ -84,9 +59,23 @@ Histogram histogram(std::span<const Part<Score>> parts, const std::vector<Chunk>
   return counts;
 }
 
-void check_amount(int64_t amount, const Histogram& counts) {
-  int64_t left = 0;
-  for (const int64_t count : counts) left += count;
+/// Entries that are left.
+template <class Score>
+int64_t count_left(std::span<const Part<Score>> parts, const std::vector<Chunk>& chunks, const ParallelFor& parallel) {
+  std::atomic<int64_t> left = 0;
+  parallel(0, static_cast<int64_t>(chunks.size()), kChunksPerTask, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Chunk& chunk = chunks[static_cast<size_t>(i)];
+      const bool* there = parts[chunk.part].left;
+      int32_t here = 0;
+      for (int64_t at = chunk.begin; there != nullptr && at < chunk.end; ++at) here += there[at];
+      left += there == nullptr ? chunk.end - chunk.begin : here;
+    }
+  });
+  return left;
+}
+
+void check_amount(int64_t amount, int64_t left) {
   if (amount > left) {
     throw std::invalid_argument("amount: expected at most the entries that are left, " + std::to_string(left) +
                                 ", got " + std::to_string(amount));
@@ -95,13 +84,12 @@ void check_amount(int64_t amount, const Histogram& counts) {
 
 /// The key of the entry of rank `amount` (1 = the smallest), digit by digit from the top.
 template <class Score>
-Cut<Score> find_cut(std::span<const Part<Score>> parts, const std::vector<Chunk>& chunks, int64_t amount,
+Cut<Score> cut_by_digits(std::span<const Part<Score>> parts, const std::vector<Chunk>& chunks, int64_t amount,
                     const ParallelFor& parallel) {
   Prefix<Score> prefix;
   int64_t rank = amount, ties = 0;
   for (int shift = (kMagnitudeBits<Score> - 1) / kDigitBits * kDigitBits; shift >= 0; shift -= kDigitBits) {
     const Histogram counts = histogram(parts, chunks, prefix, shift, parallel);
-    if (prefix.mask == 0) check_amount(amount, counts);
     size_t digit = 0;
     while (digit + 1 < kDigits && counts[digit] < rank) rank -= counts[digit++];
     ties = counts[digit];
@@ -136,6 +124,12 @@ std::vector<int64_t> ties_before(std::span<const Part<Score>> parts, const std::
 template <class Score>
 void write_kept(const Part<Score>& part, const Chunk& chunk, Cut<Score> cut, int64_t ties_before) {
   int64_t ties_left = std::max<int64_t>(cut.ties_kept - ties_before, 0);
+  if (ties_left == 0 && part.left == nullptr) {  // most chunks: a loop that compilers make vectors of
+    const Score* scores = part.scores;
+    bool* kept = part.kept;
+    for (int64_t i = chunk.begin; i < chunk.end; ++i) kept[i] = magnitude(scores[i]) > cut.key;
+    return;
+  }
   for (int64_t i = chunk.begin; i < chunk.end; ++i) {
     const Key<Score> key = magnitude(part.scores[i]);
     const bool left = part.left == nullptr || part.left[i];
@@ -162,7 +156,10 @@ void remove_smallest(std::span<const Part<Score>> parts, int64_t amount, const P
   Cut<Score> cut;
   std::vector<int64_t> before;
   if (amount > 0) {
-    cut = find_cut(parts, chunks, amount, parallel);
+    const int64_t left = count_left(parts, chunks, parallel);
+    check_amount(amount, left);
+    const auto sampled = sampled_cut(parts, chunks, amount, left, parallel);
+    cut = sampled.has_value() ? *sampled : cut_by_digits(parts, chunks, amount, parallel);
     before = ties_before(parts, chunks, cut, parallel);
   }
   parallel(0, static_cast<int64_t>(chunks.size()), kChunksPerTask, [&](int64_t begin, int64_t end) {

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .cli_measure import add_calibrate, add_measure
+from .cli_prune import add_prune
 from .cli_report import add_report
 
 __all__ = ["main"]
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # a model on the command line may raise anything
         if options.traceback:
             traceback.print_exc()
-        model = f" {options.model}" if options.command in ("estimate", "measure") else ""
+        model = f" {options.model}" if options.command in ("estimate", "measure", "prune") else ""
         what = " ".join(str(error).split())
         print(f"jouleprune {options.command}{model}: {type(error).__name__}: {what}", file=sys.stderr)
         return 2 if options.command == "count" else 1
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add_measure(commands)
     add_calibrate(commands)
     add_report(commands)
+    add_prune(commands)
 
     from .bench.options import add_arguments
 

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-__all__ = ["add_report"]
+__all__ = ["add_report", "budget_of"]
 
 
 def add_report(commands: Any) -> None:
@@ -65,7 +65,7 @@ def _report(options: argparse.Namespace) -> str:
         inputs,
         profiles=profiles,
         batches=batches,
-        energy=_budget(options.energy),
+        energy=budget_of(options.energy),
         pattern=options.pattern,
         explain=options.explain,
         measurements={name: _measured(models[name], inputs[name], options.measure) for name in models}
@@ -94,7 +94,12 @@ def _batches(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _budget(text: str | None) -> str | float | None:
+def budget_of(text: str | None) -> str | float | None:
+    """What ``--energy`` says: "N%", or joules.
+
+    Raises:
+        ValueError: neither.
+    """
     if text is None or text.strip().endswith("%"):
         return text
     try:

@@ -104,7 +104,9 @@ def scores_of(importance: Importance, context: Context) -> list[Tensor]:
             got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
             raise ValueError(f"importance of {name!r}: expected scores of shape {tuple(shape)}, got {got}")
         largest = torch.finfo(torch.float32).max  # what float32 cannot hold saturates; NaN goes on to be refused
-        single = scores.detach().to(device="cpu").clamp_max(largest).to(torch.float32)
+        single = scores.detach().to(device="cpu")
+        if single.dtype != torch.float32 or (single.numel() > 0 and not bool(single.amax() <= largest)):
+            single = single.clamp_max(largest).to(torch.float32)
         result.append(single.reshape(-1).contiguous())
     return result
 

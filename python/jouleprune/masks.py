@@ -28,19 +28,22 @@ class MaskSet:
             self._unhook(name)
         self.bits = {name: mask.clone() for name, mask in bits.items()}
         self._shards.clear()
-        self.apply()
+        self.apply(gradients=True)
 
     @torch.no_grad()
-    def apply(self) -> None:
-        """Zeroes what is pruned, in the weights and in gradients that are already there, and keeps the hooks in
-        place."""
+    def apply(self, *, gradients: bool = False) -> None:
+        """Zeroes what is pruned in the weights and keeps the hooks in place, which mask gradients as they accumulate.
+
+        Args:
+            gradients: also zeroes what is pruned in gradients that came before the masks.
+        """
         for name, mask in self.bits.items():
             parameter = self._model.get_parameter(name)
             if mask.device != parameter.device:
                 self.bits[name] = mask.to(parameter.device)
             self._hook(name, parameter)
             self._mask(name, parameter)
-            if parameter.grad is not None:
+            if gradients and parameter.grad is not None:
                 self._mask(name, parameter.grad)
 
     def clear(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["load_model", "parse_input"]
+__all__ = ["load_model", "load_training", "parse_input"]
 
 
 def load_model(spec: str, inputs: Sequence[str] | None) -> tuple[torch.nn.Module, Any]:
@@ -29,6 +29,25 @@ def load_model(spec: str, inputs: Sequence[str] | None) -> tuple[torch.nn.Module
         return _load_file(Path(spec), inputs)
     if inputs:
         raise ValueError(f"input: only for a saved TorchScript file: the callable of {spec!r} makes its own inputs")
+    made = _made_by(spec)
+    return made[0], made[1]
+
+
+def load_training(spec: str) -> tuple[torch.nn.Module, Any, Any, Any]:
+    """(model, example_inputs, loader, loss) of ``module:callable``; None for what it does not return.
+
+    Raises:
+        ValueError: as :func:`load_model`, and a saved file, whose weights are not those of a module that can be pruned.
+    """
+    if Path(spec).is_file():
+        raise ValueError(
+            f"model: expected module:callable, got the file {spec}: build the network and load its weights"
+        )
+    made = (*_made_by(spec), None, None)
+    return made[0], made[1], made[2], made[3]
+
+
+def _made_by(spec: str) -> tuple[Any, ...]:
     module_name, _, attribute = spec.partition(":")
     if not attribute:
         raise ValueError(f"model: expected module:callable or an existing file, got {spec!r}")
@@ -48,7 +67,7 @@ def load_model(spec: str, inputs: Sequence[str] | None) -> tuple[torch.nn.Module
         raise ValueError(f"model: {spec!r} raised {type(error).__name__}: {error}") from error
     if not isinstance(made, tuple) or len(made) < 2 or not isinstance(made[0], torch.nn.Module):
         raise ValueError(f"model: {spec!r}: expected (model, example_inputs, ...), got {type(made).__name__}")
-    return made[0], made[1]
+    return made
 
 
 def _load_file(path: Path, inputs: Sequence[str] | None) -> tuple[torch.nn.Module, Any]:

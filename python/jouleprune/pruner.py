@@ -194,7 +194,7 @@ class Pruner:
     def step(self) -> None:
         """One step of the schedule; call it after ``optimizer.step()`` and before ``zero_grad()``.
 
-        Chooses masks anew when the schedule says so, and zeroes pruned weights (and their gradients) again in any case.
+        Chooses masks anew when the schedule says so, and zeroes pruned weights again in any case.
         """
         step, self._steps = self._steps, self._steps + 1
         if self._done:
@@ -225,7 +225,7 @@ class Pruner:
         return self.plan
 
     def keep(self) -> None:
-        """Zeroes pruned weights (and their gradients) again, outside of any schedule."""
+        """Zeroes pruned weights again, outside of any schedule."""
         self._masks.apply()
 
     def parameter(self, name: str) -> torch.nn.Parameter:

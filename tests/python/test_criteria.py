@@ -133,16 +133,15 @@ def test_random_is_seeded_and_per_unit():
 
 @pytest.mark.parametrize("p", [1.0, 2.0, 3.0, float("inf")])
 def test_norms_are_means_over_the_unit(p):
-    weight = torch.randn(10, 3, 2, 2)  # blocks of 4 x 5 do not divide it
+    weight = torch.randn(10, 7, 2, 2)  # blocks of 4 x 5 do not divide the filters and channels at a tap
     scores = jp.ops.norm_importance(weight, block_size=(4, 5), norm=p)
-    matrix, got = weight.flatten(1).double(), scores.flatten(1)
     for top in range(0, 10, 4):
-        for left in range(0, 12, 5):
-            unit = matrix[top : top + 4, left : left + 5].abs()
-            expected = unit.max() if p == float("inf") else unit.pow(p).mean().pow(1 / p)
-            torch.testing.assert_close(
-                got[top : top + 4, left : left + 5], expected.float().expand(unit.shape), rtol=1e-6, atol=0
-            )
+        for left in range(0, 7, 5):
+            for tap in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                place = (slice(top, top + 4), slice(left, left + 5), *tap)
+                unit = weight[place].double().abs()
+                expected = unit.max() if p == float("inf") else unit.pow(p).mean().pow(1 / p)
+                torch.testing.assert_close(scores[place], expected.float().expand(unit.shape), rtol=1e-6, atol=0)
 
 
 # P6: activations

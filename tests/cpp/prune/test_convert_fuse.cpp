@@ -130,6 +130,7 @@ TEST(ConvertFuse, NothingInTrainingModeOrUnlessAsked) {
     convert(*network.net, network.forward(), {.force = true, .fuse = training});
     EXPECT_EQ(count<torch::nn::Identity>(*network.net), 0);
     EXPECT_EQ(count<torch::nn::BatchNorm2d>(*network.net), 1);
+    EXPECT_EQ(explain(*network.net).find("not fused: in training mode") != std::string::npos, training);
   }
 }
 

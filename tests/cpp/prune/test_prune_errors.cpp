@@ -47,6 +47,11 @@ TEST_F(PruneErrors, MissingArguments) {
   expect<ProfileError>({.energy = Budget::percent(50)}, "profile");
 }
 
+TEST_F(PruneErrors, Int8OnAnAccelerator) {
+  expect<c10::ValueError>({.energy = Budget::percent(50), .profile = profile, .pattern = "1x4", .dtype = "int8"},
+                          "dtype: 'int8' chooses among kernels for CPUs: expected none for 'eyeriss-65nm'");
+}
+
 TEST_F(PruneErrors, BudgetAboveDense) {
   expect<BudgetError>({.energy = Budget::joules(0.5), .profile = profile}, "dense");
 }

@@ -65,6 +65,7 @@ TEST(Schedule, EachFollowsItsFormulaAsInPython) {
                 {0, 0, 0.14644660940672627, 0.5, 0.8535533905932737, 1, 1});
   expect_shares(ExponentialDecay{.begin_step = 5, .end_step = 25, .rate = 2},
                 {0, 0, 0.45505423392341127, 0.7310585786300049, 0.8984636759084482, 1, 1});
+  expect_shares(ExponentialDecay{.begin_step = 5, .end_step = 25, .rate = 1e-20}, {0, 0, 0.25, 0.5, 0.75, 1, 1});  // linear in the limit
   expect_shares(MultiStep{.milestones = {5, 12, 25}}, {0, 1 / 3.0, 1 / 3.0, 2 / 3.0, 2 / 3.0, 1, 1});
   expect_shares(MultiStep{.milestones = {5, 12, 25}, .values = {0.5, 0.9, 1}}, {0, 0.5, 0.5, 0.9, 0.9, 1, 1});
   expect_shares(OneShot{.begin_step = 10}, {0, 0, 1, 1});

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/products.h"
@@ -158,6 +160,56 @@ TEST(SmallestExtremes, MoreEntriesThan32BitsCount) {
   remove_smallest<Bits16>(parts, kParts * (kSize / 4 * 3) + 5, threads(2));
   for (int64_t i = 0; i < kSize; ++i) {
     ASSERT_EQ(kept[static_cast<size_t>(i)], i % 4 == 3 && i < kSize - 20) << i;
+  }
+}
+
+// Large enough for a sample: drawn scores, few values (where the sample tells too little), all equal, sorted, and masks.
+TEST(Smallest, ManyEntriesEqualTheDefinition) {
+  constexpr int64_t kSize = (1 << 21) + 77;  // in each of two parts, and no whole chunks
+  std::mt19937_64 random(11);
+  std::normal_distribution<float> normal;
+  const std::vector<std::pair<const char*, std::function<float(int64_t)>>> kinds = {
+      {"drawn", [&](int64_t) { return normal(random); }},
+      {"few values", [&](int64_t) { return static_cast<float>(random() % 5); }},
+      {"some ties", [&](int64_t) { return static_cast<float>(random() % 3000); }},
+      {"equal", [](int64_t) { return 1.0f; }},
+      {"sorted", [](int64_t i) { return static_cast<float>(i) * 1e-3f; }},
+      {"periodic", [](int64_t i) { return static_cast<float>(i % 4096); }},
+      {"NaN", [&](int64_t i) { return i % 3 == 0 ? std::numeric_limits<float>::quiet_NaN() : normal(random); }}};
+  for (const auto& [name, draw] : kinds) {
+    for (const bool masked : {false, true}) {
+      std::vector<std::vector<float>> scores(2, std::vector<float>(kSize));
+      std::vector<std::vector<char>> left(2, std::vector<char>(kSize, 1)), kept(2, std::vector<char>(kSize, 2));
+      for (int64_t i = 0; i < 2 * kSize; ++i) {
+        scores[static_cast<size_t>(i % 2)][static_cast<size_t>(i / 2)] = draw(i);
+        if (masked) left[static_cast<size_t>(i % 2)][static_cast<size_t>(i / 2)] = random() % 3 != 0;
+      }
+      std::vector<uint32_t> keys;
+      std::vector<Part<float>> parts;
+      for (size_t p = 0; p < 2; ++p) {
+        parts.push_back({scores[p].data(), masked ? reinterpret_cast<const bool*>(left[p].data()) : nullptr, kSize,
+                         reinterpret_cast<bool*>(kept[p].data())});
+        for (size_t i = 0; i < kSize; ++i) {
+          if (left[p][i] != 0) keys.push_back(magnitude(scores[p][i]));
+        }
+      }
+      for (const double share : {1e-6, 0.5, 1.0}) {
+        const auto amount = std::max<int64_t>(1, static_cast<int64_t>(share * static_cast<double>(keys.size())));
+        remove_smallest<float>(parts, amount, threads(share < 0.4 ? 1 : 2));
+        std::nth_element(keys.begin(), keys.begin() + (amount - 1), keys.end());
+        const uint32_t cut = keys[static_cast<size_t>(amount - 1)];
+        int64_t ties_kept = std::count(keys.begin() + amount, keys.end(), cut), wrong = 0;
+        for (size_t p = 0; p < 2; ++p) {
+          for (size_t i = 0; i < kSize; ++i) {
+            const uint32_t key = magnitude(scores[p][i]);
+            const bool there = left[p][i] != 0;
+            const bool tied = there && key == cut && ties_kept-- > 0;  // the first stay
+            wrong += (kept[p][i] != 0) != ((there && key > cut) || tied);
+          }
+        }
+        EXPECT_EQ(wrong, 0) << name << (masked ? ", masked, " : ", ") << share;
+      }
+    }
   }
 }
 
