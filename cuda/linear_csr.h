@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
-namespace jouleprune::cuda {
+#include "element_type.h"
 
-enum class ElementType { kFloat32, kFloat64, kBFloat16, kFloat16 };
+namespace jouleprune::cuda {
 
 /// Device pointers; element type `type` where it says void.
 struct LinearCsrParams {

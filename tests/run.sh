@@ -38,7 +38,7 @@ cpp_programs() {
 cpp_tests() {
   local folder="$1"
   shift
-  cpp_programs "$folder" "core_tests torch_tests cuda_tests" "$@" &&
+  cpp_programs "$folder" "core_tests torch_tests cuda_tests emulated_tests" "$@" &&
     ctest --test-dir "$folder" --output-on-failure -j "$JOBS" --progress | tail -n 40  # about ten minutes: emulated
 }
 # In the folder that the wheel was built in: only the tests are left to compile.

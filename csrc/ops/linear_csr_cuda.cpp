@@ -9,19 +9,11 @@
 #include <torch/library.h>
 
 #include "ops/csr_checks.h"
+#include "ops/cuda_adapters.h"
 #include "ops/signatures.h"
 
 namespace jouleprune::ops {
 namespace {
-
-cuda::ElementType element_type(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kDouble: return cuda::ElementType::kFloat64;
-    case at::kBFloat16: return cuda::ElementType::kBFloat16;
-    case at::kHalf: return cuda::ElementType::kFloat16;
-    default: return cuda::ElementType::kFloat32;
-  }
-}
 
 Tensor linear_csr_cuda(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
                        const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_features,
@@ -36,8 +28,8 @@ Tensor linear_csr_cuda(const Tensor& input, const Tensor& values, const Tensor& 
   auto output = at::empty(resized_last(input, weight.csr.rows), input.options());
   const auto added = check_residual(op, residual, output, input);
   const bool fused = act == Activation::kRelu && !added.defined();
-  const cuda::LinearCsrParams params{element_type(input.scalar_type()), weight.values.const_data_ptr(), weight.csr.col_indices,
-                                     weight.csr.row_offsets, checked_bias.defined() ? checked_bias.const_data_ptr() : nullptr,
+  const cuda::LinearCsrParams params{cuda_element_type(input.scalar_type()), weight.values.const_data_ptr(), weight.csr.col_indices,
+                                     weight.csr.row_offsets, pointer_or_null(checked_bias),
                                      fused, rows.const_data_ptr(), rows.stride(0), output.mutable_data_ptr(),
                                      rows.size(0), weight.csr.rows};
   C10_CUDA_CHECK(cuda::linear_csr(params, c10::cuda::getCurrentCUDAStream().stream()));

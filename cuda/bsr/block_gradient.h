@@ -2,9 +2,9 @@
 // is kept (a sampled dense-dense product). Both operands feature-major, 16-bit, sums in float32 on tensor cores. A block of threads
 // has kRows outputs of a block row and 64 positions of it (as walks.h counts them), and walks along the batch.
 #pragma once
-#include "bsr/swizzle.h"
 #include "bsr/walks.h"
 #include "simt/elements.h"
+#include "swizzle.h"
 
 namespace jouleprune::cuda::bsr {
 

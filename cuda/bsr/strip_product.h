@@ -7,10 +7,11 @@
 // Metadata and swizzle after Gale et al., "MegaBlocks", MLSys 2023, and CUTLASS; vectors after Chen et al., "Efficient Tensor Core-Based
 // GPU Kernels for Structured Sparsity under Reduced Precision", SC 2021.
 #pragma once
-#include "bsr/swizzle.h"
 #include "bsr/walks.h"
 #include "epilogue.h"
+#include "output_tile.h"
 #include "simt/elements.h"
+#include "swizzle.h"
 
 namespace jouleprune::cuda::bsr {
 
@@ -39,8 +40,8 @@ struct StripProduct {
   static constexpr int kAChunks = (kByRows ? kDepth : kRows) / kChunkElements, kXChunks = kTokens / kChunkElements;
   static constexpr uint32_t kABytes = kRows * kDepth * 2, kXBytes = kDepth * kTokens * 2;
   static constexpr uint32_t kStageBytes = kABytes + kXBytes;
-  static constexpr int kOutPitch = kRows + 8;  // elements; the 8 move neighbouring tokens to other banks
-  static constexpr uint32_t kOutBytes = kTokens * kOutPitch * 2, kSumBytes = (kWarpsK - 1) * kTokens * kRows * 4;
+  using Output = OutputTile<T, kRows, kTokens>;
+  static constexpr uint32_t kOutBytes = Output::kBytes, kSumBytes = (kWarpsK - 1) * kTokens * kRows * 4;
   static constexpr uint32_t kShared = kStages * kStageBytes > kOutBytes + kSumBytes ? kStages * kStageBytes : kOutBytes + kSumBytes;
   static_assert(kWarpsN * kWarpsK == kWarps && kSlabs >= 1, "four warps, each with a slab of every step");
   static_assert(kTiles == 1 || kTiles % 2 == 0, "ldmatrix brings two tiles of the batch at once");
@@ -98,9 +99,16 @@ struct StripProduct {
     ctx.sync();
     // Phase 3: sums to the output.
     add_sums_of_warps(ctx);
-    stage_output(ctx, p);
+    const OutputPlace place{group * group_outputs<kWalk>(w) + output, token, p.outputs, p.n};
+    if (ctx.warp() / kWarpsN == 0) {
+      JP_UNROLL for (int s = 0; s < kStrips; ++s) {
+        JP_UNROLL for (int t = 0; t < kTiles; ++t) {
+          Output::put(ctx, p.epilogue, place, 16 * s, 8 * (ctx.warp() % kWarpsN * kTiles + t), sums[s][t]);
+        }
+      }
+    }
     ctx.sync();
-    store_output(ctx, p);
+    Output::template store<kThreads>(ctx, place, p.y, p.whole_chunks);
   }
 
   template <class Ctx>
@@ -206,49 +214,6 @@ struct StripProduct {
       }
     }
   }
-
-  template <class Ctx>
-  JP_BODY void stage_output(const Ctx& ctx, const Params& p) const {
-    const int lane = ctx.lane(), warp_n = ctx.warp() % kWarpsN;
-    if (ctx.warp() / kWarpsN != 0) {
-      return;
-    }
-    JP_UNROLL for (int s = 0; s < kStrips; ++s) {
-      JP_UNROLL for (int t = 0; t < kTiles; ++t) {
-        JP_UNROLL for (int i = 0; i < 4; ++i) {
-          const int row = 16 * s + lane / 4 + 8 * (i / 2), column = 8 * (warp_n * kTiles + t) + 2 * (lane % 4) + i % 2;
-          const int64_t out = first_output(p) + row, batch_row = token + column;
-          if (out < p.outputs && batch_row < p.n) {
-            const T y = finished<T>(ctx, p.epilogue, sums[s][t].v[i], out, batch_row * p.outputs + out);
-            ctx.store_shared(static_cast<uint32_t>(column * kOutPitch + row) * 2, y);
-          }
-        }
-      }
-    }
-  }
-
-  template <class Ctx>
-  JP_BODY void store_output(const Ctx& ctx, const Params& p) const {
-    constexpr int kChunks = kRows / kChunkElements;
-    for (int i = ctx.thread(); i < kTokens * kChunks; i += kThreads) {
-      const int column = i / kChunks, row = i % kChunks * kChunkElements;
-      const int64_t out = first_output(p) + row, batch_row = token + column;
-      if (batch_row >= p.n || out >= p.outputs) {
-        continue;
-      }
-      auto* to = static_cast<T*>(p.y) + batch_row * p.outputs + out;
-      const uint32_t from = static_cast<uint32_t>(column * kOutPitch + row) * 2;
-      if (p.whole_chunks && out + kChunkElements <= p.outputs) {
-        ctx.store(reinterpret_cast<simt::Chunk*>(to), ctx.template load_shared<simt::Chunk>(from));
-      } else {
-        for (int j = 0; j < kChunkElements && out + j < p.outputs; ++j) {
-          ctx.store(to + j, ctx.template load_shared<T>(from + 2 * static_cast<uint32_t>(j)));
-        }
-      }
-    }
-  }
-
-  JP_BODY int64_t first_output(const Params& p) const { return group * group_outputs<kWalk>(p.walk) + output; }
 };
 
 }  // namespace jouleprune::cuda::bsr

@@ -1,0 +1,38 @@
+// CudaScope of a library that runs the bodies of the CUDA kernels in the emulator, on CPU tensors (csrc/ops/cuda_backend.h). What the
+// emulator finds wrong is an error of the op.
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <c10/util/Exception.h>
+
+#include <string>
+
+#include "bsr/linear_bsr.h"
+
+#define JOULEPRUNE_CUDA_KEY CPU
+
+namespace jouleprune::emulated {
+
+/// Each returns what the emulator found wrong, or an empty text.
+std::string run(const cuda::bsr::Linear& params);
+std::string run(const cuda::bsr::LinearInput& params);
+std::string run(const cuda::bsr::LinearBlocks& params);
+
+/// How many launches were emulated so far: tests see that the ops came here.
+uint64_t runs();
+
+}  // namespace jouleprune::emulated
+
+namespace jouleprune::ops {
+
+class CudaScope {
+ public:
+  explicit CudaScope(const at::Tensor&) {}
+
+  template <class Params>
+  void run(const Params& params) const {
+    const auto problems = emulated::run(params);
+    TORCH_CHECK(problems.empty(), "emulated kernel: ", problems);
+  }
+};
+
+}  // namespace jouleprune::ops
