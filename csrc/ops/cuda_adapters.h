@@ -2,6 +2,9 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
+
+#include <vector>
 
 #include "element_type.h"
 #include "epilogue.h"
@@ -37,5 +40,10 @@ inline at::Tensor aligned(const at::Tensor& tensor) {
 
 /// Scratch of `elements` of the type of `like`; the allocator of a stream hands it to nobody else before the kernels are done.
 inline at::Tensor scratch_for(const at::Tensor& like, int64_t elements) { return at::empty({elements}, like.options()); }
+
+/// A list made on the host, where `like` is.
+inline at::Tensor on_device(const std::vector<int32_t>& numbers, const at::Tensor& like) {
+  return at::tensor(numbers, at::TensorOptions().dtype(at::kInt)).to(like.device());
+}
 
 }  // namespace jouleprune::ops

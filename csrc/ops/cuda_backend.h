@@ -10,6 +10,9 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "bsr/linear_bsr_device.h"
+#include "csr/choice.h"
+#include "csr/linear_csr_device.h"
+#include "ops/cuda_machine.h"
 
 #define JOULEPRUNE_CUDA_KEY CUDA
 
@@ -22,10 +25,18 @@ class CudaScope {
 
   template <class Params>
   void run(const Params& params) const {
-    C10_CUDA_CHECK(cuda::bsr::run(params, c10::cuda::getCurrentCUDAStream().stream()));
+    C10_CUDA_CHECK(launched(params, c10::cuda::getCurrentCUDAStream().stream()));
   }
+  void synchronize() const { c10::cuda::getCurrentCUDAStream().synchronize(); }
+  const cuda::csr::Machine& machine() const { return machine_of_device(guard_.current_device().index()); }
 
  private:
+  template <class Params>
+  static cudaError_t launched(const Params& params, cudaStream_t stream) {
+    using cuda::bsr::run, cuda::csr::run;
+    return run(params, stream);
+  }
+
   c10::cuda::CUDAGuard guard_;
 };
 

@@ -17,8 +17,7 @@ struct DeviceIndex {
   cuda::bsr::Transposed view() const;
 };
 
-/// Found by the storages of the index tensors and their versions, as csr_structure.h does; copies the structure to the host when it is
-/// new, which waits for the device. At most kMaxKnownStructures are kept.
+/// Kept (device_forms.h); copies the structure to the host when it is new, which waits for the device.
 std::shared_ptr<const DeviceIndex> device_index(const BsrWeight& weight);
 
 /// The weight as launchers take it; borrows from its arguments.

@@ -1,6 +1,7 @@
 #include "bsr/index.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "bsr/walks.h"
 

@@ -9,7 +9,7 @@ namespace jouleprune::cuda::csr {
 
 /// Neighbouring batch rows, loaded and stored at once.
 template <class T, int kCount>
-struct alignas(sizeof(T) * kCount) Pack {
+struct alignas(sizeof(T) * kCount) Neighbours {
   T v[kCount];
 };
 
@@ -18,7 +18,7 @@ struct ByTokens {
   using T = T_;
   using Sum = simt::SumOf<T>;
   using Params = ProductParams;
-  using Tokens = Pack<T, kPerLane>;
+  using Tokens = Neighbours<T, kPerLane>;
   static constexpr int kThreads = 128, kWarps = kThreads / simt::kLanes, kTokens = kPerLane * simt::kLanes;
   static constexpr uint32_t kShared = 0;
   static_assert(sizeof(Tokens) <= 16 && 8 % kPerLane == 0, "one load of a lane, at a multiple of its size: pitches are multiples of 8");

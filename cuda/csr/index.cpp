@@ -1,6 +1,7 @@
 #include "csr/index.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <numeric>
 
 namespace jouleprune::cuda::csr {

@@ -1,37 +1,25 @@
-// Product of a weight in bitmap tiles (tiles.h) with feature-major activations on tensor cores, for few batch rows: what is read is the
-// compressed weight, what is multiplied is dense. kWarpsM warps have a strip of 16 rows each and share the activations; the others take
-// every kWarpsK-th group of columns. Headers and values go to shared memory by asynchronous copies, two steps ahead; a lane finds its
-// values by one count of bits and picks them one by one. For few rows the columns are split among blocks, whose sums SumSplits adds in
-// order. Zeros multiply: infinity or NaN in an input shows as in a dense product.
+// Product of a compressed weight (bitmap_groups.h, pair_groups.h) with feature-major activations on tensor cores, for few batch rows.
+// kWarpsM warps have a strip of 16 rows each and share the activations; the others take every kWarpsK-th group of 64 columns. Weight and
+// activations go to shared memory by asynchronous copies, two steps ahead. For few rows the columns are split among blocks, whose sums
+// SumSplits adds in order.
 #pragma once
+#include "csr/bitmap_groups.h"
+#include "csr/tile_params.h"
 #include "csr/tiles.h"
 #include "output_tile.h"
 #include "swizzle.h"
 
 namespace jouleprune::cuda::csr {
 
-struct TileParams {
-  const uint8_t* headers;
-  const int32_t* starts;
-  const void* values;   // packed, at a multiple of 16 bytes
-  int64_t rows, cols;
-  const void* x;        // [cols, pitch], feature-major
-  int64_t pitch;        // a multiple of 8
-  void* y;              // [n, rows]
-  int64_t n;
-  bool whole_chunks;
-  Epilogue epilogue;
-  int32_t splits;       // parts of the columns, each with blocks of its own
-  float* partial;       // [splits, strips, 16, tokens of all tiles], where splits > 1
-};
-
-template <class T_, int kTiles, int kWarpsM>
+/// Format: how a group of 16 rows x 64 columns is stored: kBytes of shared memory at most; fetch(ctx, params, group, to) begins its copies;
+/// multiply(ctx, group, x, sums) adds its product.
+template <class T_, int kTiles, int kWarpsM, class Format = BitmapGroups>
 struct TileProduct {
   using T = T_;
   using Params = TileParams;
   static constexpr int kWarps = 4, kThreads = kWarps * simt::kLanes, kWarpsK = kWarps / kWarpsM, kStages = 3;
   static constexpr int kTokens = 8 * kTiles, kXChunks = kTiles;
-  static constexpr uint32_t kWarpBytes = kHeaderBytes + kMostGroupValues * 2;
+  static constexpr uint32_t kWarpBytes = Format::kBytes;
   static constexpr uint32_t kXBytes = kGroupColumns * kTokens * 2, kStageBytes = kWarps * kWarpBytes + kWarpsK * kXBytes;
   using Output = OutputTile<T, 16 * kWarpsM, kTokens>;
   static constexpr uint32_t kSumsAt = Output::kBytes, kSumBytes = (kWarpsK - 1) * kWarpsM * kTiles * 4 * simt::kLanes * 4;
@@ -75,7 +63,8 @@ struct TileProduct {
       fetch(ctx, p, step + kStages - 1, steps);
       ctx.copy_commit();
       if (strip < strips_of(p.rows) && first + step * kWarpsK + warp_k(ctx) < end) {  // a whole warp
-        multiply(ctx, static_cast<uint32_t>(step % kStages) * kStageBytes);
+        const uint32_t stage = static_cast<uint32_t>(step % kStages) * kStageBytes;
+        Format::template multiply<T, kTiles>(ctx, stage + static_cast<uint32_t>(ctx.warp()) * kWarpBytes, x_at(ctx, stage), sums);
       }
     }
     ctx.template copy_wait<0>();
@@ -108,55 +97,12 @@ struct TileProduct {
     if (strip >= strips_of(p.rows)) {
       return;
     }
-    const int64_t place = strip * groups_per_strip(p.cols) + group;
-    const uint32_t to = stage + static_cast<uint32_t>(ctx.warp()) * kWarpBytes;
-    if (ctx.lane() < static_cast<int>(kHeaderBytes / 16)) {
-      ctx.copy_async(to + static_cast<uint32_t>(ctx.lane()) * 16, p.headers + place * kHeaderBytes + ctx.lane() * 16, true);
-    }
-    const int64_t begin = ctx.load(p.starts + place), chunks = ctx.load(p.starts + place + 1) - begin;
-    for (int i = ctx.lane(); i < chunks; i += simt::kLanes) {
-      ctx.copy_async(to + kHeaderBytes + static_cast<uint32_t>(i) * 16, static_cast<const T*>(p.values) + (begin + i) * kChunkElements, true);
-    }
+    Format::template fetch<T>(ctx, p, strip * groups_per_strip(p.cols) + group, stage + static_cast<uint32_t>(ctx.warp()) * kWarpBytes);
   }
 
   template <class Ctx>
   static JP_BODY uint32_t x_at(const Ctx& ctx, uint32_t stage) {
     return stage + kWarps * kWarpBytes + static_cast<uint32_t>(warp_k(ctx)) * kXBytes;
-  }
-
-  template <class Ctx>
-  JP_BODY void multiply(const Ctx& ctx, uint32_t stage) {
-    const uint32_t group = stage + static_cast<uint32_t>(ctx.warp()) * kWarpBytes;
-    JP_UNROLL for (int tile = 0; tile < kTilesPerGroup; ++tile) {
-      const auto a = decoded(ctx, group, tile);
-      JP_UNROLL for (int pair = 0; pair < (kTiles + 1) / 2; ++pair) {
-        const int lane = ctx.lane(), along = 2 * pair + (kTiles == 1 ? 0 : lane / 16);
-        const auto b = ctx.template load_matrices<true>(x_at(ctx, stage) + swizzled<kXChunks>(16 * tile + lane % 16, along));
-        ctx.template mma<T>(sums[2 * pair], a, b.r[0], b.r[1]);
-        if constexpr (kTiles > 1) {
-          ctx.template mma<T>(sums[2 * pair + 1], a, b.r[2], b.r[3]);
-        }
-      }
-    }
-  }
-
-  // A lane's eight elements: zeros, and its values, which follow each other.
-  template <class Ctx>
-  static JP_BODY simt::Fragment decoded(const Ctx& ctx, uint32_t group, int tile) {
-    const auto word_index = static_cast<uint32_t>(ctx.lane() / 4), t = static_cast<uint32_t>(tile);
-    const uint32_t word = ctx.template load_shared<uint32_t>(group + 32 * t + 4 * word_index);
-    const int shift = 8 * (ctx.lane() % 4);
-    const uint32_t kept = word >> shift & 0xffu;
-    uint32_t at = ctx.template load_shared<uint16_t>(group + kBasesAt + 2 * t) + ctx.template load_shared<uint8_t>(group + kCountsAt + 8 * t + word_index) +
-                  static_cast<uint32_t>(ctx.popcount(word & ((1u << shift) - 1)));
-    simt::Fragment a{};
-    JP_UNROLL for (int i = 0; i < 8; ++i) {
-      if (kept >> i & 1u) {
-        a.r[i / 2] |= static_cast<uint32_t>(ctx.template load_shared<uint16_t>(group + kHeaderBytes + 2 * at)) << (16 * (i & 1));
-        ++at;
-      }
-    }
-    return a;
   }
 
   template <class Ctx>

@@ -1,6 +1,7 @@
 #include "csr/tiles.h"
 
 #include <array>
+#include <cstddef>
 #include <cstring>
 
 #include "simt/fragments.h"

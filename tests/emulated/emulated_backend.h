@@ -7,6 +7,8 @@
 #include <string>
 
 #include "bsr/linear_bsr.h"
+#include "csr/choice.h"
+#include "csr/linear_csr.h"
 
 #define JOULEPRUNE_CUDA_KEY CPU
 
@@ -16,6 +18,11 @@ namespace jouleprune::emulated {
 std::string run(const cuda::bsr::Linear& params);
 std::string run(const cuda::bsr::LinearInput& params);
 std::string run(const cuda::bsr::LinearBlocks& params);
+std::string run(const cuda::csr::Linear& params);
+std::string run(const cuda::csr::Pack& params);
+std::string run(const cuda::csr::LinearTiles& params);
+std::string run(const cuda::csr::LinearValues& params);
+std::string run(const cuda::csr::LinearMasked& params);
 
 /// How many launches were emulated so far: tests see that the ops came here.
 uint64_t runs();
@@ -32,6 +39,12 @@ class CudaScope {
   void run(const Params& params) const {
     const auto problems = emulated::run(params);
     TORCH_CHECK(problems.empty(), "emulated kernel: ", problems);
+  }
+  void synchronize() const {}
+  /// About an A100's.
+  const cuda::csr::Machine& machine() const {
+    static const auto machine = cuda::csr::machine_of(8, 0, 108, 1.41e9, 1.9e12);
+    return machine;
   }
 };
 

@@ -3,7 +3,7 @@
 
 #include "bsr/linear_bsr_launch.h"
 #include "emulated_backend.h"
-#include "simt/host/launcher.h"
+#include "emulated_memory.h"
 
 namespace jouleprune::cuda::bsr {
 
@@ -14,35 +14,15 @@ int64_t turned_elements(int64_t features, int64_t n) { return features * feature
 namespace jouleprune::emulated {
 namespace {
 
-using simt::host::Access;
-using simt::host::GlobalMemory;
-
-std::atomic<uint64_t> all_runs = 0;
-
-struct Memory : GlobalMemory {
-  size_t element;
-
-  explicit Memory(const cuda::bsr::Weight& w) : element(size_of(w.type)) {
-    add_int32("offsets", w.offsets, simt::ceil_div<int64_t>(w.rows, w.r) + 1);
-    add_int32("columns", w.columns, w.blocks);
-  }
-  void add_int32(const char* name, const int32_t* data, int64_t count) { add(name, data, static_cast<size_t>(count) * 4, Access::kRead); }
-  void add_elements(const char* name, const void* data, int64_t count, Access access = Access::kRead) {
-    if (data != nullptr) {
-      add(name, data, static_cast<size_t>(count) * element, access);
-    }
-  }
-  void add_rows(const char* name, const void* data, int64_t stride, int64_t n, int64_t features) {
-    add_elements(name, data, n == 0 ? 0 : (n - 1) * stride + features);
-  }
-};
+void add_structure(Memory& memory, const cuda::bsr::Weight& w) {
+  memory.add_int32("offsets", w.offsets, simt::ceil_div<int64_t>(w.rows, w.r) + 1);
+  memory.add_int32("columns", w.columns, w.blocks);
+}
 
 template <class Params>
 std::string launched(Memory& memory, const Params& p) {
-  ++all_runs;
-  simt::host::Options options;
-  options.seed = all_runs;
-  simt::host::Launcher launcher(memory, options);
+  add_structure(memory, p.weight);
+  simt::host::Launcher launcher(memory, next_options());
   with_type(p.weight.type, [&](auto element) { cuda::bsr::launch<decltype(element)>(launcher, p); });
   return launcher.problems();
 }
@@ -51,7 +31,7 @@ std::string launched(Memory& memory, const Params& p) {
 
 std::string run(const cuda::bsr::Linear& p) {
   const auto& w = p.weight;
-  Memory memory(w);
+  Memory memory(w.type);
   memory.add_elements("values", w.values, w.blocks * w.r * w.c);
   memory.add_rows("input", p.input, p.input_stride, p.n, w.cols);
   memory.add_elements("turned", p.turned_input, cuda::bsr::turned_elements(w.cols, p.n), Access::kReadWrite);
@@ -63,7 +43,7 @@ std::string run(const cuda::bsr::Linear& p) {
 
 std::string run(const cuda::bsr::LinearInput& p) {
   const auto& w = p.weight;
-  Memory memory(w);
+  Memory memory(w.type);
   memory.add_elements("values", w.values, w.blocks * w.r * w.c);
   memory.add_int32("index", p.transposed.offsets, p.transposed.groups + 1);
   memory.add_int32("index", p.transposed.places, p.transposed.entries);
@@ -76,7 +56,7 @@ std::string run(const cuda::bsr::LinearInput& p) {
 
 std::string run(const cuda::bsr::LinearBlocks& p) {
   const auto& w = p.weight;
-  Memory memory(w);
+  Memory memory(w.type);
   memory.add_rows("grad_output", p.grad_output, p.grad_output_stride, p.n, w.rows);
   memory.add_rows("input", p.input, p.input_stride, p.n, w.cols);
   memory.add_elements("turned", p.turned_grad_output, cuda::bsr::turned_elements(w.rows, p.n), Access::kReadWrite);
@@ -85,6 +65,15 @@ std::string run(const cuda::bsr::LinearBlocks& p) {
   return launched(memory, p);
 }
 
+namespace {
+std::atomic<uint64_t> all_runs = 0;
+}
+
+simt::host::Options next_options() {
+  simt::host::Options options;
+  options.seed = ++all_runs;
+  return options;
+}
 uint64_t runs() { return all_runs; }
 
 }  // namespace jouleprune::emulated

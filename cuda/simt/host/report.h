@@ -47,7 +47,7 @@ struct Counters {
   std::map<std::string, uint64_t> bytes_read, bytes_written;  ///< of each named span of global memory
   // With collect_requests:
   std::map<std::string, uint64_t> sectors_read, sectors_written;      ///< 32-byte sectors that requests touch
-  std::map<std::string, uint64_t> sectors_needed;                     ///< the least for as many bytes, reads and writes
+  std::map<std::string, uint64_t> sectors_needed;                     ///< the least that reads of as many bytes touch
   std::map<std::string, uint64_t> conflicts;  ///< passes beyond the least, by kind: "ldmatrix", "cp.async", "load", "store"
 };
 

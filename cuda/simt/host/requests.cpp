@@ -67,7 +67,9 @@ void Requests::count(Counters& counters) const {
     }
     if (request.global) {
       (request.write ? counters.sectors_written : counters.sectors_read)[request.span] += sectors_of(accesses);
-      counters.sectors_needed[request.span] += sectors_needed(accesses);
+      if (!request.write) {
+        counters.sectors_needed[request.span] += sectors_needed(accesses);
+      }
     } else {
       counters.conflicts[request.span] += bank_conflicts(accesses);
     }
