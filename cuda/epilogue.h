@@ -36,7 +36,8 @@ JP_BODY Sum activated(Sum x, Activation activation) {
   return x;
 }
 
-/// activation(sum + bias + residual). Where a residual is added, the sum and what comes of it are rounded first, as two ops would.
+/// activation(sum + bias + residual). Where a residual is added, the sum and what comes of it are rounded first, as two
+/// ops would.
 template <class T, class Ctx>
 JP_BODY T finished(const Ctx& ctx, const Epilogue& e, simt::SumOf<T> sum, int64_t row, int64_t place) {
   using Sum = simt::SumOf<T>;

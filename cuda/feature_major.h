@@ -1,6 +1,6 @@
-// Activations from batch-major [n, features] to feature-major [features, pitch], pitch a multiple of 8 and the rows beyond n zero:
-// the kernels gather features as whole rows, in copies of 16 bytes. Tiles of 32 x 32 through shared memory, whose pitch of 33
-// elements keeps both directions free of conflicts for 4-byte elements.
+// Activations from batch-major [n, features] to feature-major [features, pitch], pitch a multiple of 8 and the rows
+// beyond n zero: the kernels gather features as whole rows, in copies of 16 bytes. Tiles of 32 x 32 through shared
+// memory, whose pitch of 33 elements keeps both directions free of conflicts for 4-byte elements.
 #pragma once
 #include "simt/elements.h"
 
@@ -42,7 +42,8 @@ struct FeatureMajor {
       ctx.sync();
       for (int i = first; i < kTile; i += kRowsAtOnce) {
         if (feature + i < p.features && token + along < p.pitch) {
-          ctx.store(static_cast<T*>(p.output) + (feature + i) * p.pitch + token + along, ctx.template load_shared<T>(at(along, i)));
+          ctx.store(static_cast<T*>(p.output) + (feature + i) * p.pitch + token + along,
+                    ctx.template load_shared<T>(at(along, i)));
         }
       }
       ctx.sync();
@@ -50,7 +51,9 @@ struct FeatureMajor {
   }
 
  private:
-  static JP_BODY uint32_t at(int row, int column) { return static_cast<uint32_t>((row * (kTile + 1) + column) * sizeof(T)); }
+  static JP_BODY uint32_t at(int row, int column) {
+    return static_cast<uint32_t>((row * (kTile + 1) + column) * sizeof(T));
+  }
 };
 
 }  // namespace jouleprune::cuda

@@ -1,5 +1,6 @@
-// What gradients of weights share: a tile of dy x^T over the batch on tensor cores. Both operands are feature-major, 16-bit, sums in float32.
-// A block of threads has kRows outputs and 64 inputs, which may be any rows of the two; it walks along the batch.
+// What gradients of weights share: a tile of dy x^T over the batch on tensor cores. Both operands are feature-major,
+// 16-bit, sums in float32. A block of threads has kRows outputs and 64 inputs, which may be any rows of the two; it
+// walks along the batch.
 #pragma once
 #include "simt/elements.h"
 #include "swizzle.h"
@@ -23,13 +24,12 @@ struct GradientTile {
 
   simt::Sums sums[kStrips][kTiles];
 
-  /// dy_row(line), x_row(line): which row of the operands a line of the tile is; -1: zeros. Ends behind a barrier: shared memory is free.
+  /// dy_row(line), x_row(line): which row of the operands a line of the tile is; -1: zeros. Ends behind a barrier:
+  /// shared memory is free.
   template <class Ctx, class DyRow, class XRow>
   JP_BODY void accumulate(const Ctx& ctx, const Operands& operands, const DyRow& dy_row, const XRow& x_row) {
     JP_UNROLL for (int s = 0; s < kStrips; ++s) {
-      JP_UNROLL for (int t = 0; t < kTiles; ++t) {
-        sums[s][t] = {};
-      }
+      JP_UNROLL for (int t = 0; t < kTiles; ++t) { sums[s][t] = {}; }
     }
     const int64_t steps = simt::ceil_div<int64_t>(operands.n, kDepth);
     for (int64_t step = 0; step < kStages - 1; ++step) {
@@ -62,7 +62,8 @@ struct GradientTile {
 
  private:
   template <class Ctx, class DyRow, class XRow>
-  static JP_BODY void fetch(const Ctx& ctx, const Operands& o, const DyRow& dy_row, const XRow& x_row, int64_t step, int64_t steps) {
+  static JP_BODY void fetch(const Ctx& ctx, const Operands& o, const DyRow& dy_row, const XRow& x_row, int64_t step,
+                            int64_t steps) {
     if (step >= steps) {
       return;
     }
@@ -72,7 +73,8 @@ struct GradientTile {
       const bool is_dy = line < kRows;
       const int64_t from = step * kDepth + along * kChunkElements, row = is_dy ? dy_row(line) : x_row(line - kRows);
       const bool present = row >= 0 && from < o.pitch;
-      const uint32_t to = is_dy ? stage + swizzled<kChunks>(line, along) : stage + kABytes + swizzled<kChunks>(line - kRows, along);
+      const uint32_t to =
+          is_dy ? stage + swizzled<kChunks>(line, along) : stage + kABytes + swizzled<kChunks>(line - kRows, along);
       ctx.copy_async(to, static_cast<const T*>(is_dy ? o.dy : o.x) + (present ? row * o.pitch + from : 0), present);
     }
   }
@@ -83,12 +85,12 @@ struct GradientTile {
     JP_UNROLL for (int slab = 0; slab < kDepth / 16; ++slab) {
       // Rows of x are the columns of the operand: as they lie. Matrices in the order (batch, tile).
       const auto b = ctx.template load_matrices<false>(
-          stage + kABytes + swizzled<kChunks>(ctx.warp() * kTiles * 8 + lane % 8 + 8 * (lane / 16), 2 * slab + lane / 8 % 2));
+          stage + kABytes +
+          swizzled<kChunks>(ctx.warp() * kTiles * 8 + lane % 8 + 8 * (lane / 16), 2 * slab + lane / 8 % 2));
       JP_UNROLL for (int s = 0; s < kStrips; ++s) {
-        const auto a = ctx.template load_matrices<false>(stage + swizzled<kChunks>(16 * s + lane % 16, 2 * slab + lane / 16));
-        JP_UNROLL for (int t = 0; t < kTiles; ++t) {
-          ctx.template mma<T>(sums[s][t], a, b.r[2 * t], b.r[2 * t + 1]);
-        }
+        const auto a =
+            ctx.template load_matrices<false>(stage + swizzled<kChunks>(16 * s + lane % 16, 2 * slab + lane / 16));
+        JP_UNROLL for (int t = 0; t < kTiles; ++t) { ctx.template mma<T>(sums[s][t], a, b.r[2 * t], b.r[2 * t + 1]); }
       }
     }
   }

@@ -1,5 +1,5 @@
-// The end of the products on tensor cores: sums in fragments become rows of the output, through shared memory, so that what is stored
-// is contiguous.
+// The end of the products on tensor cores: sums in fragments become rows of the output, through shared memory, so that
+// what is stored is contiguous.
 #pragma once
 #include "epilogue.h"
 #include "simt/elements.h"
@@ -20,7 +20,8 @@ struct OutputTile {
 
   /// A lane's sums of the 16 x 8 tile whose first sum is at (row, token) of this tile.
   template <class Ctx>
-  static JP_BODY void put(const Ctx& ctx, const Epilogue& epilogue, const OutputPlace& place, int row, int token, const simt::Sums& sums) {
+  static JP_BODY void put(const Ctx& ctx, const Epilogue& epilogue, const OutputPlace& place, int row, int token,
+                          const simt::Sums& sums) {
     JP_UNROLL for (int i = 0; i < 4; ++i) {
       const int r = row + ctx.lane() / 4 + 8 * (i / 2), t = token + 2 * (ctx.lane() % 4) + i % 2;
       const int64_t out = place.row + r, batch_row = place.token + t;

@@ -1,5 +1,5 @@
-// Where 16-byte chunks of a matrix of 16-bit elements stand in shared memory, so that ldmatrix, which reads one chunk of each of eight
-// neighbouring rows at a time, meets eight different groups of four banks.
+// Where 16-byte chunks of a matrix of 16-bit elements stand in shared memory, so that ldmatrix, which reads one chunk
+// of each of eight neighbouring rows at a time, meets eight different groups of four banks.
 #pragma once
 #include "simt/platform.h"
 

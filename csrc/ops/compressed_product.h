@@ -18,8 +18,9 @@ inline int64_t turned_elements(int64_t features, int64_t n) { return features * 
 
 /// A form that depends on values: kept, unless gradients are recorded, where values change with every step.
 template <class Form, class Make>
-std::shared_ptr<const Form> kept_unless_fresh(std::string_view name, std::initializer_list<at::Tensor> of, const std::array<int64_t, 4>& sizes,
-                                              const CudaScope& scope, const Make& make) {
+std::shared_ptr<const Form> kept_unless_fresh(std::string_view name, std::initializer_list<at::Tensor> of,
+                                              const std::array<int64_t, 4>& sizes, const CudaScope& scope,
+                                              const Make& make) {
   if (wants_fresh_values()) {
     return std::make_shared<const Form>(make());
   }
@@ -33,8 +34,10 @@ std::shared_ptr<const Form> kept_unless_fresh(std::string_view name, std::initia
 /// Values in another order, zero where it says -1.
 inline at::Tensor packed_values(const at::Tensor& values, const at::Tensor& order, const CudaScope& scope) {
   auto packed = at::empty({order.numel()}, values.options());
-  scope.run(cuda::csr::Pack{cuda_element_type(values.scalar_type()), values.numel(),
-                            {values.const_data_ptr(), order.const_data_ptr<int32_t>(), packed.mutable_data_ptr(), packed.numel()}});
+  scope.run(cuda::csr::Pack{
+      cuda_element_type(values.scalar_type()),
+      values.numel(),
+      {values.const_data_ptr(), order.const_data_ptr<int32_t>(), packed.mutable_data_ptr(), packed.numel()}});
   return packed;
 }
 
@@ -44,8 +47,8 @@ struct CompressedWeight {
 };
 
 /// output [n, outputs] = epilogue(rows [n, inputs] W^T).
-inline void run_compressed(const CompressedWeight& weight, const at::Tensor& rows, const at::Tensor& output, const cuda::Epilogue& epilogue,
-                           const CudaScope& scope) {
+inline void run_compressed(const CompressedWeight& weight, const at::Tensor& rows, const at::Tensor& output,
+                           const cuda::Epilogue& epilogue, const CudaScope& scope) {
   const int64_t n = rows.size(0), outputs = output.size(1), inputs = rows.size(1);
   const int32_t splits = cuda::csr::tile_splits(outputs, inputs, n, scope.machine().multiprocessors);
   auto partial = at::empty({cuda::csr::tile_partial_sums(outputs, n, splits)}, rows.options().dtype(at::kFloat));

@@ -31,15 +31,21 @@ inline cuda::Activation cuda_activation(kernels::Activation activation) {
   return cuda::Activation::kNone;
 }
 
-inline const void* pointer_or_null(const at::Tensor& tensor) { return tensor.defined() ? tensor.const_data_ptr() : nullptr; }
+inline const void* pointer_or_null(const at::Tensor& tensor) {
+  return tensor.defined() ? tensor.const_data_ptr() : nullptr;
+}
 
-/// At a multiple of 16 bytes, as the kernels' copies want it: a view into another tensor may lie elsewhere and is copied.
+/// At a multiple of 16 bytes, as the kernels' copies want it: a view into another tensor may lie elsewhere and is
+/// copied.
 inline at::Tensor aligned(const at::Tensor& tensor) {
   return reinterpret_cast<uintptr_t>(tensor.const_data_ptr()) % 16 == 0 ? tensor : tensor.clone();
 }
 
-/// Scratch of `elements` of the type of `like`; the allocator of a stream hands it to nobody else before the kernels are done.
-inline at::Tensor scratch_for(const at::Tensor& like, int64_t elements) { return at::empty({elements}, like.options()); }
+/// Scratch of `elements` of the type of `like`; the allocator of a stream hands it to nobody else before the kernels
+/// are done.
+inline at::Tensor scratch_for(const at::Tensor& like, int64_t elements) {
+  return at::empty({elements}, like.options());
+}
 
 /// A list made on the host, where `like` is.
 inline at::Tensor on_device(const std::vector<int32_t>& numbers, const at::Tensor& like) {

@@ -1,5 +1,6 @@
-// Where the CUDA adapters run their kernels. The same adapters are built once more by the tests, as a library that runs the kernels'
-// bodies in the emulator on CPU tensors: JOULEPRUNE_EMULATED names the header that has these members for it.
+// Where the CUDA adapters run their kernels. The same adapters are built once more by the tests, as a library that runs
+// the kernels' bodies in the emulator on CPU tensors: JOULEPRUNE_EMULATED names the header that has these members for
+// it.
 #pragma once
 #if defined(JOULEPRUNE_EMULATED)
 #include JOULEPRUNE_EMULATED
@@ -12,6 +13,7 @@
 #include "bsr/linear_bsr_device.h"
 #include "csr/choice.h"
 #include "csr/linear_csr_device.h"
+#include "masks/masks_device.h"
 #include "ops/cuda_machine.h"
 
 #define JOULEPRUNE_CUDA_KEY CUDA
@@ -33,7 +35,7 @@ class CudaScope {
  private:
   template <class Params>
   static cudaError_t launched(const Params& params, cudaStream_t stream) {
-    using cuda::bsr::run, cuda::csr::run;
+    using cuda::bsr::run, cuda::csr::run, cuda::masks::run;
     return run(params, stream);
   }
 

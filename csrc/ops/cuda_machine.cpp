@@ -25,7 +25,8 @@ const cuda::csr::Machine& machine_of_device(c10::DeviceIndex device) {
     return found->second;
   }
   // Kilohertz; two transfers per clock of the memory, bits of its bus.
-  const double clock = 1e3 * attribute(cudaDevAttrClockRate, device), memory_clock = 1e3 * attribute(cudaDevAttrMemoryClockRate, device);
+  const double clock = 1e3 * attribute(cudaDevAttrClockRate, device),
+               memory_clock = 1e3 * attribute(cudaDevAttrMemoryClockRate, device);
   const double dram = 2 * memory_clock * attribute(cudaDevAttrGlobalMemoryBusWidth, device) / 8;
   return known
       .emplace(device, cuda::csr::machine_of(attribute(cudaDevAttrComputeCapabilityMajor, device),

@@ -1,4 +1,5 @@
-// What the CUDA kernels derive from a csr weight, each made when first needed and kept on the weight's device (device_forms.h).
+// What the CUDA kernels derive from a csr weight, each made when first needed and kept on the weight's device
+// (device_forms.h).
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -34,8 +35,8 @@ struct DeviceMaskTiles {
 };
 std::shared_ptr<const DeviceMaskTiles> device_mask_tiles(const CsrWeight& weight);
 
-/// JOULEPRUNE_CUDA_CSR (by-entries, by-tokens, tiles, dense) where it is set and serves the type, else choose(). Throws c10::ValueError
-/// for other words.
+/// JOULEPRUNE_CUDA_CSR (by-entries, by-tokens, tiles, dense) where it is set and serves the type, else choose(). Throws
+/// c10::ValueError for other words.
 cuda::csr::Kernel csr_kernel(const cuda::csr::Shape& shape, const cuda::csr::Machine& machine);
 
 }  // namespace jouleprune::ops

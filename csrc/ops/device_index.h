@@ -1,4 +1,5 @@
-// What the CUDA kernels derive from the structure of a bsr weight: made on the host when a structure is first seen, kept on its device.
+// What the CUDA kernels derive from the structure of a bsr weight: made on the host when a structure is first seen,
+// kept on its device.
 #pragma once
 #include <ATen/core/Tensor.h>
 

@@ -20,8 +20,8 @@ namespace {
 namespace csr = cuda::csr;
 
 template <class Form, class Make>
-std::shared_ptr<const Form> form_of_values(std::string_view name, const CsrWeight& weight, bool transposed, const CudaScope& scope,
-                                           const Make& make) {
+std::shared_ptr<const Form> form_of_values(std::string_view name, const CsrWeight& weight, bool transposed,
+                                           const CudaScope& scope, const Make& make) {
   return kept_unless_fresh<Form>(name, {weight.col_indices, weight.row_offsets, weight.values},
                                  {weight.csr.rows, weight.csr.cols, transposed ? 1 : 0, 0}, scope, make);
 }
@@ -36,8 +36,8 @@ Tensor dense_weight(const CsrWeight& weight, bool transposed, const CudaScope& s
   return transposed ? dense.t() : dense;
 }
 
-void run_tiles(const CsrWeight& weight, bool transposed, const Tensor& rows, const Tensor& output, const cuda::Epilogue& epilogue,
-               const CudaScope& scope) {
+void run_tiles(const CsrWeight& weight, bool transposed, const Tensor& rows, const Tensor& output,
+               const cuda::Epilogue& epilogue, const CudaScope& scope) {
   const auto tiles = device_tiles(weight, transposed);
   const auto packed = *form_of_values<Tensor>("csr packed", weight, transposed, scope,
                                               [&] { return packed_values(weight.values, tiles->order, scope); });
@@ -59,17 +59,20 @@ void run_product(csr::Kernel kernel, const CsrWeight& weight, bool transposed, c
     turned_output = scratch_for(rows, turned_elements(matrix->rows, n));
   }
   const auto scratch = [](const Tensor& t) { return t.defined() ? t.mutable_data_ptr() : nullptr; };
-  scope.run(csr::Linear{cuda_element_type(rows.scalar_type()), matrix->view(weight.values), weight.csr.nnz, rows.const_data_ptr(),
-                        rows.stride(0), n, scratch(turned_input), scratch(turned_output), output.mutable_data_ptr(), epilogue});
+  scope.run(csr::Linear{cuda_element_type(rows.scalar_type()), matrix->view(weight.values), weight.csr.nnz,
+                        rows.const_data_ptr(), rows.stride(0), n, scratch(turned_input), scratch(turned_output),
+                        output.mutable_data_ptr(), epilogue});
 }
 
 csr::Kernel kernel_for(const CsrWeight& weight, const Tensor& rows, const CudaScope& scope) {
-  return csr_kernel({cuda_element_type(rows.scalar_type()), weight.csr.rows, weight.csr.cols, weight.csr.nnz, rows.size(0)}, scope.machine());
+  return csr_kernel(
+      {cuda_element_type(rows.scalar_type()), weight.csr.rows, weight.csr.cols, weight.csr.nnz, rows.size(0)},
+      scope.machine());
 }
 
 Tensor linear_csr_cuda(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
-                       const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_features,
-                       std::string_view activation, const OptionalTensor& residual) {
+                       const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
+                       int64_t in_features, std::string_view activation, const OptionalTensor& residual) {
   constexpr const char* op = "linear_csr";
   const auto act = parse_activation(op, activation);
   const auto rows = as_rows(op, "input", input, in_features);
@@ -132,8 +135,9 @@ Tensor linear_csr_backward_values_cuda(const Tensor& grad_output, const Tensor& 
     masked.cols = in_features;
     masked.n = n;
     masked.gradient = grad_values.mutable_data_ptr();
-    scope.run(csr::LinearMasked{type, masked, weight.csr.nnz, grads.const_data_ptr(), grads.stride(0), inputs.const_data_ptr(),
-                                inputs.stride(0), turned_grads.mutable_data_ptr(), turned_inputs.mutable_data_ptr()});
+    scope.run(csr::LinearMasked{type, masked, weight.csr.nnz, grads.const_data_ptr(), grads.stride(0),
+                                inputs.const_data_ptr(), inputs.stride(0), turned_grads.mutable_data_ptr(),
+                                turned_inputs.mutable_data_ptr()});
     return grad_values;
   }
   const auto entry_rows = device_entry_rows(weight);

@@ -1,5 +1,5 @@
-// linear_nm and its backward ops on CUDA: 2:4 of 16-bit types on the sparse instructions of tensor cores for few batch rows, else the
-// ops of layout csr on the structure that is derived of the indices.
+// linear_nm and its backward ops on CUDA: 2:4 of 16-bit types on the sparse instructions of tensor cores for few batch
+// rows, else the ops of layout csr on the structure that is derived of the indices.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
@@ -42,29 +42,33 @@ std::shared_ptr<const DevicePairs> device_pairs(const Tensor& indices, const for
   });
 }
 
-formats::NmShape checked_shape(const char* op, const Tensor& indices, const Tensor& like, const char* like_name, int64_t cols, int64_t n,
-                               int64_t m) {
+formats::NmShape checked_shape(const char* op, const Tensor& indices, const Tensor& like, const char* like_name,
+                               int64_t cols, int64_t n, int64_t m) {
   TORCH_CHECK_VALUE(indices.dim() == 2, op, ": indices: expected [rows, kept], got ", indices.sizes());
   check_device(op, "indices", indices, like, like_name);
   return check_nm_shape(op, indices.size(0), cols, n, m);
 }
 
 /// [rows, kept] as the values of layout csr, whose order is theirs.
-Tensor flat_values(const char* op, const Tensor& values, const Tensor& like, const char* like_name, const formats::NmShape& shape) {
+Tensor flat_values(const char* op, const Tensor& values, const Tensor& like, const char* like_name,
+                   const formats::NmShape& shape) {
   check_element_type(op, "values", values);
   check_device(op, "values", values, like, like_name);
-  TORCH_CHECK_VALUE(values.dim() == 2 && values.size(0) == shape.rows && values.size(1) == shape.kept(), op, ": values: expected [", shape.rows,
-                    ", ", shape.kept(), "] for ", shape.n, ":", shape.m, " of ", shape.cols, " inputs, got ", values.sizes());
-  TORCH_CHECK_TYPE(values.scalar_type() == like.scalar_type(), op, ": values: expected the dtype of ", like_name, ", ", like.scalar_type(),
-                   ", got ", values.scalar_type());
+  TORCH_CHECK_VALUE(values.dim() == 2 && values.size(0) == shape.rows && values.size(1) == shape.kept(), op,
+                    ": values: expected [", shape.rows, ", ", shape.kept(), "] for ", shape.n, ":", shape.m, " of ",
+                    shape.cols, " inputs, got ", values.sizes());
+  TORCH_CHECK_TYPE(values.scalar_type() == like.scalar_type(), op, ": values: expected the dtype of ", like_name, ", ",
+                   like.scalar_type(), ", got ", values.scalar_type());
   return values.reshape({values.numel()});
 }
 
-Tensor linear_nm_cuda(const Tensor& input, const Tensor& values, const Tensor& indices, const Tensor& key, const OptionalTensor& prepacked,
-                      const OptionalTensor& bias, int64_t in_features, int64_t n, int64_t m, std::string_view activation) {
+Tensor linear_nm_cuda(const Tensor& input, const Tensor& values, const Tensor& indices, const Tensor& key,
+                      const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_features, int64_t n,
+                      int64_t m, std::string_view activation) {
   constexpr const char* op = "linear_nm";
   const auto act = parse_activation(op, activation);
-  TORCH_CHECK_VALUE(!prepacked.has_value() || !prepacked->defined(), op, ": prepacked: expected None, for layout nm has no other order");
+  TORCH_CHECK_VALUE(!prepacked.has_value() || !prepacked->defined(), op,
+                    ": prepacked: expected None, for layout nm has no other order");
   const CudaScope scope(input);
   const auto rows = as_rows(op, "input", input, in_features);
   const auto shape = checked_shape(op, indices, input, "input", in_features, n, m);
@@ -73,37 +77,39 @@ Tensor linear_nm_cuda(const Tensor& input, const Tensor& values, const Tensor& i
   const auto csr = device_structure(op, structure_of, key, shape);
   if (n != 2 || m != 4 || input.element_size() != 2 || rows.size(0) > kMostPairRows) {
     static const auto product = find_op<LinearCsr>("jouleprune::linear_csr");
-    return product.call(input, flat, csr.col_indices, csr.row_offsets, csr.key, std::nullopt, bias, in_features, activation, std::nullopt);
+    return product.call(input, flat, csr.col_indices, csr.row_offsets, csr.key, std::nullopt, bias, in_features,
+                        activation, std::nullopt);
   }
   const auto checked_bias = check_bias(op, bias, shape.rows, input);
   const auto pairs = device_pairs(structure_of, shape);
-  const auto packed = *kept_unless_fresh<Tensor>("nm packed", {structure_of, flat}, {shape.rows, shape.cols, 0, 0}, scope,
-                                                 [&] { return packed_values(flat, pairs->order, scope); });
+  const auto packed = *kept_unless_fresh<Tensor>("nm packed", {structure_of, flat}, {shape.rows, shape.cols, 0, 0},
+                                                 scope, [&] { return packed_values(flat, pairs->order, scope); });
   auto output = at::empty(resized_last(input, shape.rows), input.options());
   run_compressed({true, pairs->headers, {}, packed}, rows, output.view({rows.size(0), shape.rows}),
                  {pointer_or_null(checked_bias), nullptr, cuda_activation(act)}, scope);
   return output;
 }
 
-Tensor linear_nm_backward_input_cuda(const Tensor& grad_output, const Tensor& values, const Tensor& indices, const Tensor& key,
-                                     int64_t in_features, int64_t n, int64_t m) {
+Tensor linear_nm_backward_input_cuda(const Tensor& grad_output, const Tensor& values, const Tensor& indices,
+                                     const Tensor& key, int64_t in_features, int64_t n, int64_t m) {
   constexpr const char* op = "linear_nm_backward_input";
   const CudaScope scope(grad_output);
   const auto shape = checked_shape(op, indices, grad_output, "grad_output", in_features, n, m);
   const auto csr = device_structure(op, indices.contiguous(), key, shape);
   static const auto gradient = find_op<LinearCsrBackward>("jouleprune::linear_csr_backward_input");
-  return gradient.call(grad_output, flat_values(op, values, grad_output, "grad_output", shape), csr.col_indices, csr.row_offsets, csr.key,
-                       in_features);
+  return gradient.call(grad_output, flat_values(op, values, grad_output, "grad_output", shape), csr.col_indices,
+                       csr.row_offsets, csr.key, in_features);
 }
 
-Tensor linear_nm_backward_values_cuda(const Tensor& grad_output, const Tensor& input, const Tensor& indices, const Tensor& key,
-                                      int64_t in_features, int64_t n, int64_t m) {
+Tensor linear_nm_backward_values_cuda(const Tensor& grad_output, const Tensor& input, const Tensor& indices,
+                                      const Tensor& key, int64_t in_features, int64_t n, int64_t m) {
   constexpr const char* op = "linear_nm_backward_values";
   const CudaScope scope(grad_output);
   const auto shape = checked_shape(op, indices, grad_output, "grad_output", in_features, n, m);
   const auto csr = device_structure(op, indices.contiguous(), key, shape);
   static const auto gradient = find_op<LinearCsrBackward>("jouleprune::linear_csr_backward_values");
-  return gradient.call(grad_output, input, csr.col_indices, csr.row_offsets, csr.key, in_features).view({shape.rows, shape.kept()});
+  return gradient.call(grad_output, input, csr.col_indices, csr.row_offsets, csr.key, in_features)
+      .view({shape.rows, shape.kept()});
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// pack_bsr, unpack_bsr, prepack_bsr on CUDA, of torch's own ops on the device. Packing waits for the device: it has to know how many
-// blocks are kept, and the key is mixed on the host.
+// pack_bsr, unpack_bsr, prepack_bsr on CUDA, of torch's own ops on the device. Packing waits for the device: it has to
+// know how many blocks are kept, and the key is mixed on the host.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
@@ -26,11 +26,13 @@ namespace {
 
 /// [down, r, across, c] of a matrix, filled up with zeros to whole blocks, as [down, across, r, c].
 Tensor blocked(const Tensor& matrix, const formats::BsrView& bsr) {
-  const auto whole = at::constant_pad_nd(matrix, {0, bsr.across() * bsr.c - bsr.cols, 0, bsr.down() * bsr.r - bsr.rows});
+  const auto whole =
+      at::constant_pad_nd(matrix, {0, bsr.across() * bsr.c - bsr.cols, 0, bsr.down() * bsr.r - bsr.rows});
   return whole.view({bsr.down(), bsr.r, bsr.across(), bsr.c}).permute({0, 2, 1, 3});
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> pack_bsr_cuda(const Tensor& weight, const OptionalTensor& mask, at::IntArrayRef block_size) {
+std::tuple<Tensor, Tensor, Tensor, Tensor> pack_bsr_cuda(const Tensor& weight, const OptionalTensor& mask,
+                                                         at::IntArrayRef block_size) {
   const at::NoGradGuard no_grad;
   constexpr const char* op = "pack_bsr";
   constexpr int64_t kLimit = std::numeric_limits<int32_t>::max();
@@ -56,11 +58,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> pack_bsr_cuda(const Tensor& weight, c
   return {blocks, block_columns, block_row_offsets, at::tensor({key[0], key[1]}, at::kLong).to(weight.device())};
 }
 
-Tensor unpack_bsr_cuda(const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets, int64_t rows, int64_t cols) {
+Tensor unpack_bsr_cuda(const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets, int64_t rows,
+                       int64_t cols) {
   const at::NoGradGuard no_grad;
   const CudaScope scope(blocks);
-  const auto weight = check_bsr_weight("unpack_bsr", {&blocks, {}, block_columns, block_row_offsets, nullptr, rows, cols}, blocks,
-                                       "blocks");
+  const auto weight = check_bsr_weight(
+      "unpack_bsr", {&blocks, {}, block_columns, block_row_offsets, nullptr, rows, cols}, blocks, "blocks");
   const auto& bsr = weight.bsr;
   const auto counts = weight.block_row_offsets.slice(0, 1) - weight.block_row_offsets.slice(0, 0, -1);
   const auto down = at::repeat_interleave(counts, std::make_optional(bsr.blocks)).to(at::kLong);
@@ -70,9 +73,11 @@ Tensor unpack_bsr_cuda(const Tensor& blocks, const Tensor& block_columns, const 
   return whole.slice(0, 0, rows).slice(1, 0, cols).contiguous();
 }
 
-Tensor prepack_bsr_cuda(const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets, int64_t rows, int64_t cols) {
+Tensor prepack_bsr_cuda(const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
+                        int64_t rows, int64_t cols) {
   const CudaScope scope(blocks);
-  check_bsr_weight("prepack_bsr", {&blocks, {}, block_columns, block_row_offsets, nullptr, rows, cols}, blocks, "blocks");
+  check_bsr_weight("prepack_bsr", {&blocks, {}, block_columns, block_row_offsets, nullptr, rows, cols}, blocks,
+                   "blocks");
   return at::empty({0}, block_columns.options());
 }
 

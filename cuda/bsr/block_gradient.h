@@ -1,6 +1,6 @@
-// Gradient of the kept blocks: grad[entry, output, within] = sum over the batch of dy[row, output] x[row, column], only where a block
-// is kept (a sampled dense-dense product), on tensor cores. A block of threads has kRows outputs of a block row and 64 positions of it,
-// as walks.h counts them.
+// Gradient of the kept blocks: grad[entry, output, within] = sum over the batch of dy[row, output] x[row, column], only
+// where a block is kept (a sampled dense-dense product), on tensor cores. A block of threads has kRows outputs of a
+// block row and 64 positions of it, as walks.h counts them.
 #pragma once
 #include "bsr/walks.h"
 #include "gradient_tile.h"
@@ -8,12 +8,12 @@
 namespace jouleprune::cuda::bsr {
 
 struct GradientParams {
-  WalkParams walk;          // kBlocks or kVectors; `values` is not read
-  const void* x;            // [walk.inner, pitch], feature-major
-  const void* dy;           // [outputs, pitch], feature-major
+  WalkParams walk;  // kBlocks or kVectors; `values` is not read
+  const void* x;    // [walk.inner, pitch], feature-major
+  const void* dy;   // [outputs, pitch], feature-major
   int64_t pitch, n, outputs;
-  int64_t most_positions;   // of any group
-  void* gradient;           // as the values; 0 for padding
+  int64_t most_positions;  // of any group
+  void* gradient;          // as the values; 0 for padding
 };
 
 template <class T_, Walk kWalk, int kStrips>

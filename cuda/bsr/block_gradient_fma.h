@@ -1,5 +1,5 @@
-// Gradient of the kept blocks by multiply-adds, for float32, float64 and blocks of any size. A block of threads has 16 outputs and 64
-// positions of a block row; each warp has four of the outputs, each lane two positions.
+// Gradient of the kept blocks by multiply-adds, for float32, float64 and blocks of any size. A block of threads has 16
+// outputs and 64 positions of a block row; each warp has four of the outputs, each lane two positions.
 #pragma once
 #include "bsr/block_gradient.h"
 
@@ -12,9 +12,11 @@ struct BlockGradientFma {
   using Params = GradientParams;
   static constexpr Walk kWalk = Walk::kBlocks;  // vectors are blocks of one column here
   static constexpr int kThreads = 128, kRows = 16, kPositions = 64, kDepth = 16, kRowsPerWarp = 4, kPerLane = 2;
-  // Batch rows are neighbours in both operands: one element more per line keeps lanes, which read down the lines, in different banks.
+  // Batch rows are neighbours in both operands: one element more per line keeps lanes, which read down the lines, in
+  // different banks.
   static constexpr int kPitch = kDepth + 1;
-  static constexpr uint32_t kABytes = kRows * kPitch * sizeof(Sum), kShared = kABytes + kPositions * kPitch * sizeof(Sum);
+  static constexpr uint32_t kABytes = kRows * kPitch * sizeof(Sum),
+                            kShared = kABytes + kPositions * kPitch * sizeof(Sum);
 
   static simt::Grid grid(const Params& p) {
     return {p.walk.groups * simt::ceil_div(p.walk.r, kRows), simt::ceil_div<int64_t>(p.most_positions, kPositions)};
@@ -50,9 +52,7 @@ struct BlockGradientFma {
         }
         JP_UNROLL for (int i = 0; i < kRowsPerWarp; ++i) {
           const Sum dy = ctx.template load_shared<Sum>(at(ctx.warp() * kRowsPerWarp + i, depth));
-          JP_UNROLL for (int j = 0; j < kPerLane; ++j) {
-            sums[i][j] += dy * x[j];
-          }
+          JP_UNROLL for (int j = 0; j < kPerLane; ++j) { sums[i][j] += dy * x[j]; }
         }
       }
       ctx.sync();
@@ -70,7 +70,9 @@ struct BlockGradientFma {
   }
 
  private:
-  static JP_BODY uint32_t at(int line, int along) { return static_cast<uint32_t>((line * kPitch + along) * sizeof(Sum)); }
+  static JP_BODY uint32_t at(int line, int along) {
+    return static_cast<uint32_t>((line * kPitch + along) * sizeof(Sum));
+  }
 };
 
 }  // namespace jouleprune::cuda::bsr

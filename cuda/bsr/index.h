@@ -1,5 +1,5 @@
-// The transposed index of a bsr structure: the entries of the transposed walks (walks.h), made once per structure on the host. Values
-// stay where they are.
+// The transposed index of a bsr structure: the entries of the transposed walks (walks.h), made once per structure on
+// the host. Values stay where they are.
 #pragma once
 #include <cstdint>
 #include <vector>

@@ -1,5 +1,5 @@
-// Which kernel serves a product, and its launch: one source for the GPU and for the emulator. Launcher: simt::DeviceLauncher or
-// simt::host::Launcher.
+// Which kernel serves a product, and its launch: one source for the GPU and for the emulator. Launcher:
+// simt::DeviceLauncher or simt::host::Launcher.
 #pragma once
 #include <type_traits>
 
@@ -17,7 +17,8 @@ constexpr bool fits_tensor_cores(int32_t r, int32_t c) { return r % 16 == 0 && (
 template <class T>
 inline constexpr bool kIs16Bit = sizeof(T) == 2;
 
-/// Strips of a block of threads: as many as divide the group's outputs, so that a row of activations serves all of them.
+/// Strips of a block of threads: as many as divide the group's outputs, so that a row of activations serves all of
+/// them.
 constexpr int strips_for(int outputs) { return outputs % 64 == 0 ? 4 : outputs % 32 == 0 ? 2 : 1; }
 
 template <class T, Walk kWalk, int kStrips, class Launcher>
@@ -80,11 +81,13 @@ void launch_gradient(Launcher& launcher, const GradientParams& p) {
     if (fits_tensor_cores(p.walk.r, p.walk.c)) {
       const int strips = strips_for(p.walk.r);
       if (p.walk.c == 1) {
-        return strips == 4 ? run(BlockGradient<T, Walk::kVectors, 4>{}) : strips == 2 ? run(BlockGradient<T, Walk::kVectors, 2>{})
-                                                                                     : run(BlockGradient<T, Walk::kVectors, 1>{});
+        return strips == 4   ? run(BlockGradient<T, Walk::kVectors, 4>{})
+               : strips == 2 ? run(BlockGradient<T, Walk::kVectors, 2>{})
+                             : run(BlockGradient<T, Walk::kVectors, 1>{});
       }
-      return strips == 4 ? run(BlockGradient<T, Walk::kBlocks, 4>{}) : strips == 2 ? run(BlockGradient<T, Walk::kBlocks, 2>{})
-                                                                                  : run(BlockGradient<T, Walk::kBlocks, 1>{});
+      return strips == 4   ? run(BlockGradient<T, Walk::kBlocks, 4>{})
+             : strips == 2 ? run(BlockGradient<T, Walk::kBlocks, 2>{})
+                           : run(BlockGradient<T, Walk::kBlocks, 1>{});
     }
   }
   run(BlockGradientFma<T>{});

@@ -28,11 +28,11 @@ struct Transposed {
 /// output[j, i] = epilogue(sum over c of w[i, c] input[j, c]); 16-bit types are summed in float32.
 struct Linear {
   Weight weight;
-  const void* input;      // [n, cols]
-  int64_t input_stride;   // elements from one batch row to the next
+  const void* input;     // [n, cols]
+  int64_t input_stride;  // elements from one batch row to the next
   int64_t n;
-  void* turned_input;     // scratch of turned_elements(cols, n) elements, at a multiple of 16 bytes
-  void* output;           // [n, rows], contiguous
+  void* turned_input;  // scratch of turned_elements(cols, n) elements, at a multiple of 16 bytes
+  void* output;        // [n, rows], contiguous
   Epilogue epilogue;
 };
 
@@ -40,23 +40,24 @@ struct Linear {
 struct LinearInput {
   Weight weight;
   Transposed transposed;
-  const void* grad_output;      // [n, rows]
+  const void* grad_output;  // [n, rows]
   int64_t grad_output_stride;
   int64_t n;
-  void* turned_grad_output;     // turned_elements(rows, n)
-  void* grad_input;             // [n, cols], contiguous
+  void* turned_grad_output;  // turned_elements(rows, n)
+  void* grad_input;          // [n, cols], contiguous
 };
 
-/// grad_blocks[k, i, j] = sum over the batch of grad_output[., row(k, i)] input[., column(k, j)]; 0 for padding. weight.values is not read.
+/// grad_blocks[k, i, j] = sum over the batch of grad_output[., row(k, i)] input[., column(k, j)]; 0 for padding.
+/// weight.values is not read.
 struct LinearBlocks {
   Weight weight;
-  const void* grad_output;   // [n, rows]
+  const void* grad_output;  // [n, rows]
   int64_t grad_output_stride;
-  const void* input;         // [n, cols]
+  const void* input;  // [n, cols]
   int64_t input_stride;
   int64_t n;
   void *turned_grad_output, *turned_input;
-  void* grad_blocks;         // [blocks, r, c], at a multiple of 16 bytes
+  void* grad_blocks;  // [blocks, r, c], at a multiple of 16 bytes
 };
 
 /// Elements of the scratch that holds `features` of n batch rows, feature-major.

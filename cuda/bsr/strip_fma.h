@@ -1,6 +1,6 @@
-// Product of a bsr weight with feature-major activations by multiply-adds, for float32, float64 and for blocks of any size: the same
-// walks as strip_product.h, a value at a time. One block of threads computes up to 16 outputs of one group for kTokens batch rows; each
-// warp has four of the outputs, each lane kPerLane batch rows.
+// Product of a bsr weight with feature-major activations by multiply-adds, for float32, float64 and for blocks of any
+// size: the same walks as strip_product.h, a value at a time. One block of threads computes up to 16 outputs of one
+// group for kTokens batch rows; each warp has four of the outputs, each lane kPerLane batch rows.
 #pragma once
 #include "bsr/strip_product.h"
 
@@ -56,9 +56,7 @@ struct StripFma {
         }
         JP_UNROLL for (int i = 0; i < kRowsPerWarp; ++i) {
           const Sum a = ctx.template load_shared<Sum>(a_at(depth, ctx.warp() * kRowsPerWarp + i));
-          JP_UNROLL for (int j = 0; j < kPerLane; ++j) {
-            sums[i][j] += a * x[j];
-          }
+          JP_UNROLL for (int j = 0; j < kPerLane; ++j) { sums[i][j] += a * x[j]; }
         }
       }
       ctx.sync();
@@ -78,7 +76,9 @@ struct StripFma {
   }
 
  private:
-  static JP_BODY uint32_t a_at(int depth, int out) { return static_cast<uint32_t>((depth * kRows + out) * sizeof(Sum)); }
+  static JP_BODY uint32_t a_at(int depth, int out) {
+    return static_cast<uint32_t>((depth * kRows + out) * sizeof(Sum));
+  }
   static JP_BODY uint32_t x_at(int depth, int along) {
     return kABytes + static_cast<uint32_t>((depth * kTokens + along) * sizeof(Sum));
   }

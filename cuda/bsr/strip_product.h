@@ -1,11 +1,11 @@
 // Product of a bsr weight with feature-major activations on tensor cores, 16-bit elements, sums in float32:
 //   y[token, output] = epilogue(sum over positions of value(position, output) x[row(position), token])
-// One block of threads computes kRows outputs of one group for kTokens batch rows. It walks the positions of the group in steps of
-// kDepth: values and rows of activations go to shared memory by asynchronous copies of 16 bytes, kStages - 1 steps ahead; ldmatrix
-// turns them into operands in whichever order they lie, so neither the weight nor its transpose is ever copied. Gathering is free:
-// a row of activations is fetched from wherever its index says. Values are read once per kTokens batch rows.
-// Metadata and swizzle after Gale et al., "MegaBlocks", MLSys 2023, and CUTLASS; vectors after Chen et al., "Efficient Tensor Core-Based
-// GPU Kernels for Structured Sparsity under Reduced Precision", SC 2021.
+// One block of threads computes kRows outputs of one group for kTokens batch rows. It walks the positions of the group
+// in steps of kDepth: values and rows of activations go to shared memory by asynchronous copies of 16 bytes, kStages -
+// 1 steps ahead; ldmatrix turns them into operands in whichever order they lie, so neither the weight nor its transpose
+// is ever copied. Gathering is free: a row of activations is fetched from wherever its index says. Values are read once
+// per kTokens batch rows. Metadata and swizzle after Gale et al., "MegaBlocks", MLSys 2023, and CUTLASS; vectors after
+// Chen et al., "Efficient Tensor Core-Based GPU Kernels for Structured Sparsity under Reduced Precision", SC 2021.
 #pragma once
 #include "bsr/walks.h"
 #include "epilogue.h"
@@ -17,16 +17,17 @@ namespace jouleprune::cuda::bsr {
 
 struct StripParams {
   WalkParams walk;
-  const void* x;     // [walk.inner, pitch], feature-major
-  int64_t pitch;     // a multiple of 8
-  void* y;           // [n, outputs]
+  const void* x;  // [walk.inner, pitch], feature-major
+  int64_t pitch;  // a multiple of 8
+  void* y;        // [n, outputs]
   int64_t n, outputs;
   bool whole_chunks;  // rows of y begin at multiples of 16 bytes
   Epilogue epilogue;
 };
 
-/// kStrips: strips of 16 outputs per block; 16 kStrips divides the outputs of a group. kTiles: tiles of 8 batch rows per warp. kWarpsN: warps side by side along the batch; the
-/// others share the positions of a step, and their sums are added in order.
+/// kStrips: strips of 16 outputs per block; 16 kStrips divides the outputs of a group. kTiles: tiles of 8 batch rows
+/// per warp. kWarpsN: warps side by side along the batch; the others share the positions of a step, and their sums are
+/// added in order.
 template <class T_, Walk kWalk, int kStrips, int kTiles, int kWarpsN>
 struct StripProduct {
   using T = T_;
@@ -34,15 +35,17 @@ struct StripProduct {
   static constexpr int kWarps = 4, kThreads = kWarps * simt::kLanes, kStages = 3;
   static constexpr int kWarpsK = kWarps / kWarpsN;
   static constexpr int kRows = 16 * kStrips, kTokens = 8 * kTiles * kWarpsN;
-  static constexpr int kDepth = kWarpsK == 4 ? 64 : 32;      // positions of a step
-  static constexpr int kSlabs = kDepth / 16 / kWarpsK;       // products over 16 positions, per warp and step
-  static constexpr bool kByRows = kWalk == Walk::kBlocks || kWalk == Walk::kVectorsTransposed;  // neighbours: positions, else outputs
+  static constexpr int kDepth = kWarpsK == 4 ? 64 : 32;  // positions of a step
+  static constexpr int kSlabs = kDepth / 16 / kWarpsK;   // products over 16 positions, per warp and step
+  static constexpr bool kByRows =
+      kWalk == Walk::kBlocks || kWalk == Walk::kVectorsTransposed;  // neighbours: positions, else outputs
   static constexpr int kAChunks = (kByRows ? kDepth : kRows) / kChunkElements, kXChunks = kTokens / kChunkElements;
   static constexpr uint32_t kABytes = kRows * kDepth * 2, kXBytes = kDepth * kTokens * 2;
   static constexpr uint32_t kStageBytes = kABytes + kXBytes;
   using Output = OutputTile<T, kRows, kTokens>;
   static constexpr uint32_t kOutBytes = Output::kBytes, kSumBytes = (kWarpsK - 1) * kTokens * kRows * 4;
-  static constexpr uint32_t kShared = kStages * kStageBytes > kOutBytes + kSumBytes ? kStages * kStageBytes : kOutBytes + kSumBytes;
+  static constexpr uint32_t kShared =
+      kStages * kStageBytes > kOutBytes + kSumBytes ? kStages* kStageBytes : kOutBytes + kSumBytes;
   static_assert(kWarpsN * kWarpsK == kWarps && kSlabs >= 1, "four warps, each with a slab of every step");
   static_assert(kTiles == 1 || kTiles % 2 == 0, "ldmatrix brings two tiles of the batch at once");
   static_assert(kShared <= 48 * 1024, "beyond 48 KB a launch must ask");
@@ -78,16 +81,15 @@ struct StripProduct {
     positions = count * positions_per_entry<kWalk>(w);
     const int64_t steps = simt::ceil_div<int64_t>(positions, kDepth);
     JP_UNROLL for (int s = 0; s < kStrips; ++s) {
-      JP_UNROLL for (int t = 0; t < kTiles; ++t) {
-        sums[s][t] = {};
-      }
+      JP_UNROLL for (int t = 0; t < kTiles; ++t) { sums[s][t] = {}; }
     }
     // Phase 1: steps on their way.
     for (int64_t step = 0; step < kStages - 1; ++step) {
       fetch(ctx, p, step, steps);
       ctx.copy_commit();
     }
-    // Phase 2: one barrier per step. It shows the copies of all threads, and that all are done with the stage that is filled next.
+    // Phase 2: one barrier per step. It shows the copies of all threads, and that all are done with the stage that is
+    // filled next.
     for (int64_t step = 0; step < steps; ++step) {
       ctx.template copy_wait<kStages - 2>();
       ctx.sync();
@@ -162,7 +164,8 @@ struct StripProduct {
       const int k = 16 * (warp_k * kSlabs + slab);
       simt::Fragment b[(kTiles + 1) / 2];
       JP_UNROLL for (int pair = 0; pair < (kTiles + 1) / 2; ++pair) {
-        // Matrices in the order (k, tile): rows of x are rows of k, so the operand is their transpose. A single tile is read twice.
+        // Matrices in the order (k, tile): rows of x are rows of k, so the operand is their transpose. A single tile is
+        // read twice.
         const int along = warp_n * kTiles + 2 * pair + (kTiles == 1 ? 0 : lane / 16);
         b[pair] = ctx.template load_matrices<true>(stage + kABytes + swizzled<kXChunks>(k + lane % 16, along));
       }
@@ -179,7 +182,8 @@ struct StripProduct {
   template <class Ctx>
   static JP_BODY simt::Fragment load_values(const Ctx& ctx, uint32_t stage, int k, int strip, int lane) {
     if constexpr (kByRows) {
-      return ctx.template load_matrices<false>(stage + swizzled<kAChunks>(16 * strip + lane % 16, k / kChunkElements + lane / 16));
+      return ctx.template load_matrices<false>(
+          stage + swizzled<kAChunks>(16 * strip + lane % 16, k / kChunkElements + lane / 16));
     } else {
       return ctx.template load_matrices<true>(
           stage + swizzled<kAChunks>(k + lane % 8 + 8 * (lane / 16), 2 * strip + lane / 8 % 2));

@@ -1,12 +1,13 @@
-// How a product with a bsr weight walks through its blocks. Every walk gives a group of outputs a list of *positions*, the inner index
-// of the product: at each position a row of activations (feature-major) meets one value per output of the group. The values are always
-// those of the canonical blocks [blocks, r, c]; the transposed walks read them through an index.
+// How a product with a bsr weight walks through its blocks. Every walk gives a group of outputs a list of *positions*,
+// the inner index of the product: at each position a row of activations (feature-major) meets one value per output of
+// the group. The values are always those of the canonical blocks [blocks, r, c]; the transposed walks read them through
+// an index.
 //
 //   walk                 outputs of a group       positions of a list entry     list entry
 //   kBlocks              r rows                   c inputs of a block           block
 //   kVectors (c = 1)     r rows                   1 input                       vector
 //   kBlocksTransposed    c inputs                 r rows of a block             block, in the order of block columns
-//   kVectorsTransposed   16 inputs                r rows                        block row in which one of the 16 inputs is kept
+//   kVectorsTransposed   16 inputs                r rows                        block row that keeps one of them
 #pragma once
 #include "simt/platform.h"
 
@@ -18,16 +19,19 @@ enum class Walk { kBlocks, kVectors, kBlocksTransposed, kVectorsTransposed };
 inline constexpr int kVectorGroup = 16;
 
 struct WalkParams {
-  const void* values;      // [blocks, r, c]
+  const void* values;  // [blocks, r, c]
   int32_t r, c;
   const int32_t* offsets;  // [groups + 1]: list entries of each group
   const int32_t* places;   // [entries]: block column, or block row in the transposed walks
-  const int32_t* sources;  // kBlocksTransposed: [entries], the block; kVectorsTransposed: [entries, 16], the vector or -1; else null
+  const int32_t* sources;  // kBlocksTransposed: [entries], the block; kVectorsTransposed: [entries, 16], the vector or
+                           // -1; else null
   int64_t groups;
-  int64_t inner;           // rows of the activations: positions beyond are padding
+  int64_t inner;  // rows of the activations: positions beyond are padding
 };
 
-JP_ANYWHERE constexpr bool transposed(Walk walk) { return walk == Walk::kBlocksTransposed || walk == Walk::kVectorsTransposed; }
+JP_ANYWHERE constexpr bool transposed(Walk walk) {
+  return walk == Walk::kBlocksTransposed || walk == Walk::kVectorsTransposed;
+}
 
 template <Walk kWalk>
 JP_ANYWHERE int group_outputs(const WalkParams& w) {

@@ -1,5 +1,6 @@
-// Bitmap tiles (tiles.h) as TileProduct reads them: what is read is compressed, what is multiplied is dense. A lane finds its values by one
-// count of bits and picks them one by one. Zeros multiply: infinity or NaN in an input shows as in a dense product.
+// Bitmap tiles (tiles.h) as TileProduct reads them: what is read is compressed, what is multiplied is dense. A lane
+// finds its values by one count of bits and picks them one by one. Zeros multiply: infinity or NaN in an input shows as
+// in a dense product.
 #pragma once
 #include "csr/tile_params.h"
 #include "csr/tiles.h"
@@ -21,11 +22,13 @@ struct BitmapGroups {
   template <class T, class Ctx>
   static JP_BODY void fetch(const Ctx& ctx, const TileParams& p, int64_t group, uint32_t to) {
     if (ctx.lane() < static_cast<int>(kHeaderBytes / 16)) {
-      ctx.copy_async(to + static_cast<uint32_t>(ctx.lane()) * 16, p.headers + group * kHeaderBytes + ctx.lane() * 16, true);
+      ctx.copy_async(to + static_cast<uint32_t>(ctx.lane()) * 16, p.headers + group * kHeaderBytes + ctx.lane() * 16,
+                     true);
     }
     const int64_t begin = ctx.load(p.starts + group), chunks = ctx.load(p.starts + group + 1) - begin;
     for (int i = ctx.lane(); i < chunks; i += simt::kLanes) {
-      ctx.copy_async(to + kHeaderBytes + static_cast<uint32_t>(i) * 16, static_cast<const T*>(p.values) + (begin + i) * kChunkElements, true);
+      ctx.copy_async(to + kHeaderBytes + static_cast<uint32_t>(i) * 16,
+                     static_cast<const T*>(p.values) + (begin + i) * kChunkElements, true);
     }
   }
 
@@ -51,12 +54,14 @@ struct BitmapGroups {
     const uint32_t word = ctx.template load_shared<uint32_t>(group + 32 * t + 4 * word_index);
     const int shift = 8 * (ctx.lane() % 4);
     const uint32_t kept = word >> shift & 0xffu;
-    uint32_t at = ctx.template load_shared<uint16_t>(group + kBasesAt + 2 * t) + ctx.template load_shared<uint8_t>(group + kCountsAt + 8 * t + word_index) +
+    uint32_t at = ctx.template load_shared<uint16_t>(group + kBasesAt + 2 * t) +
+                  ctx.template load_shared<uint8_t>(group + kCountsAt + 8 * t + word_index) +
                   static_cast<uint32_t>(ctx.popcount(word & ((1u << shift) - 1)));
     simt::Fragment a{};
     JP_UNROLL for (int i = 0; i < 8; ++i) {
       if (kept >> i & 1u) {
-        a.r[i / 2] |= static_cast<uint32_t>(ctx.template load_shared<uint16_t>(group + kHeaderBytes + 2 * at)) << (16 * (i & 1));
+        a.r[i / 2] |= static_cast<uint32_t>(ctx.template load_shared<uint16_t>(group + kHeaderBytes + 2 * at))
+                      << (16 * (i & 1));
         ++at;
       }
     }

@@ -1,6 +1,6 @@
-// CSR x few batch rows: one warp per row, lanes along its entries, kBatch batch rows at a time; activations are gathered where they lie.
-// A row's values and columns are read once per kBatch batch rows, coalesced. Row split as in Yang, Buluc, Owens, "Design Principles for
-// Sparse Matrix Multiplication on the GPU", Euro-Par 2018.
+// CSR x few batch rows: one warp per row, lanes along its entries, kBatch batch rows at a time; activations are
+// gathered where they lie. A row's values and columns are read once per kBatch batch rows, coalesced. Row split as in
+// Yang, Buluc, Owens, "Design Principles for Sparse Matrix Multiplication on the GPU", Euro-Par 2018.
 #pragma once
 #include "csr/csr_params.h"
 #include "simt/elements.h"

@@ -1,6 +1,7 @@
-// CSR x many batch rows: one warp per row, lanes along the batch, kPerLane neighbouring batch rows each. Activations and results are
-// feature-major, so every access of a warp is contiguous; a lane reads one entry, and shuffles hand it to the others. After Gale et al.,
-// "Sparse GPU Kernels for Deep Learning", SC 2020 (one-dimensional tiling, row swizzle).
+// CSR x many batch rows: one warp per row, lanes along the batch, kPerLane neighbouring batch rows each. Activations
+// and results are feature-major, so every access of a warp is contiguous; a lane reads one entry, and shuffles hand it
+// to the others. After Gale et al., "Sparse GPU Kernels for Deep Learning", SC 2020 (one-dimensional tiling, row
+// swizzle).
 #pragma once
 #include "csr/csr_params.h"
 #include "simt/elements.h"
@@ -21,7 +22,8 @@ struct ByTokens {
   using Tokens = Neighbours<T, kPerLane>;
   static constexpr int kThreads = 128, kWarps = kThreads / simt::kLanes, kTokens = kPerLane * simt::kLanes;
   static constexpr uint32_t kShared = 0;
-  static_assert(sizeof(Tokens) <= 16 && 8 % kPerLane == 0, "one load of a lane, at a multiple of its size: pitches are multiples of 8");
+  static_assert(sizeof(Tokens) <= 16 && 8 % kPerLane == 0,
+                "one load of a lane, at a multiple of its size: pitches are multiples of 8");
 
   static simt::Grid grid(const Params& p) {
     return {simt::ceil_div<int64_t>(p.matrix.rows, kWarps), simt::ceil_div<int64_t>(p.n, kTokens)};
@@ -52,9 +54,7 @@ struct ByTokens {
         const int64_t from = static_cast<int64_t>(ctx.shuffle(column, k)) * p.x_stride + token;
         if (token < p.n) {
           const auto x = ctx.load(reinterpret_cast<const Tokens*>(static_cast<const T*>(p.x) + from));
-          JP_UNROLL for (int i = 0; i < kPerLane; ++i) {
-            sums[i] += value * static_cast<Sum>(simt::widen(x.v[i]));
-          }
+          JP_UNROLL for (int i = 0; i < kPerLane; ++i) { sums[i] += value * static_cast<Sum>(simt::widen(x.v[i])); }
         }
       }
     }

@@ -15,14 +15,15 @@ double ceil_div(double a, double b) { return static_cast<double>(static_cast<int
 
 // What a launch takes: the slowest of its resources.
 double slowest(const Machine& m, double dram, double l2, double tensor_flops, double fma_flops) {
-  return std::max({dram / (kReached * m.dram_bytes), l2 / (kReached * m.l2_bytes), tensor_flops / m.tensor_flops, fma_flops / m.fma_flops});
+  return std::max({dram / (kReached * m.dram_bytes), l2 / (kReached * m.l2_bytes), tensor_flops / m.tensor_flops,
+                   fma_flops / m.fma_flops});
 }
 
 }  // namespace
 
 Machine machine_of(int major, int minor, int multiprocessors, double clock_hz, double dram_bytes_per_s) {
-  // 16-bit multiply-adds of a multiprocessor and clock, by mma.sync with sums in float32. Data-centre chips have twice the rate of the
-  // others; Hopper and later reach about 0.6 of their peak without wgmma.
+  // 16-bit multiply-adds of a multiprocessor and clock, by mma.sync with sums in float32. Data-centre chips have twice
+  // the rate of the others; Hopper and later reach about 0.6 of their peak without wgmma.
   const bool data_centre = (major == 8 && minor == 0) || major == 9 || major == 10;
   const double fma_per_clock = major < 8 ? 512 : data_centre ? (major == 8 ? 1024 : 1228) : 512;
   const double rate = multiprocessors * clock_hz;
@@ -41,11 +42,13 @@ double predicted_s(Kernel kernel, const Shape& s, const Machine& m) {
   switch (kernel) {
     case Kernel::kByEntries: {
       const double passes = ceil_div(n, 8);
-      return kLaunch + slowest(m, nnz * (size + 4) + activations, passes * nnz * (size + 4) + nnz * n * kSector, 0, 2 * nnz * n);
+      return kLaunch +
+             slowest(m, nnz * (size + 4) + activations, passes * nnz * (size + 4) + nnz * n * kSector, 0, 2 * nnz * n);
     }
     case Kernel::kByTokens: {
       const double passes = ceil_div(n, 128), gathered = nnz * std::max(n * size, kSector);
-      return turn_in + turn_out + kLaunch + slowest(m, nnz * (size + 4) + activations, passes * nnz * (size + 4) + gathered, 0, 2 * nnz * n);
+      return turn_in + turn_out + kLaunch +
+             slowest(m, nnz * (size + 4) + activations, passes * nnz * (size + 4) + gathered, 0, 2 * nnz * n);
     }
     case Kernel::kTiles: {
       if (!is_16_bit) {
@@ -53,12 +56,14 @@ double predicted_s(Kernel kernel, const Shape& s, const Machine& m) {
       }
       const double weight = rows * cols * kHeaderShare + 2 * nnz, passes = ceil_div(n, 64);
       const double tokens = std::max(8.0, n), strips_sharing = n <= 16 ? 16 : 64;
-      return turn_in + kLaunch + slowest(m, weight + activations, passes * weight + rows / strips_sharing * cols * tokens * size,
-                                         2 * rows * cols * tokens, 0);
+      return turn_in + kLaunch +
+             slowest(m, weight + activations, passes * weight + rows / strips_sharing * cols * tokens * size,
+                     2 * rows * cols * tokens, 0);
     }
     case Kernel::kDense: {
       const double flops = 2 * rows * cols * std::max(8.0, n);
-      return kLaunch + slowest(m, rows * cols * size + activations, 0, is_16_bit ? flops : 0, is_16_bit ? 0 : flops * size / 4);
+      return kLaunch +
+             slowest(m, rows * cols * size + activations, 0, is_16_bit ? flops : 0, is_16_bit ? 0 : flops * size / 4);
     }
   }
   return std::numeric_limits<double>::infinity();
@@ -73,7 +78,8 @@ Kernel choose(const Shape& shape, const Machine& machine) {
 }
 
 bool gradient_by_tiles(const Shape& s, int64_t tiles) {
-  constexpr int64_t kEntriesPerTile = 64;  // each reads two rows of the batch; a tile reads 128, and multiplies 64 times as much
+  constexpr int64_t kEntriesPerTile =
+      64;  // each reads two rows of the batch; a tile reads 128, and multiplies 64 times as much
   return size_of(s.type) == 2 && s.nnz >= kEntriesPerTile * tiles;
 }
 

@@ -1,5 +1,5 @@
-// Which kernel a product with a csr weight should run, by what each has to move and to multiply. Predicted, not measured: no kernel of
-// this folder was timed on a GPU yet. Knows neither torch nor CUDA.
+// Which kernel a product with a csr weight should run, by what each has to move and to multiply. Predicted, not
+// measured: no kernel of this folder was timed on a GPU yet. Knows neither torch nor CUDA.
 #pragma once
 #include <cstdint>
 
@@ -31,8 +31,9 @@ double predicted_s(Kernel kernel, const Shape& shape, const Machine& machine);
 /// The quickest by prediction; a sparse one only where it beats dense.
 Kernel choose(const Shape& shape, const Machine& machine);
 
-/// Whether the gradient of the values should be multiplied by tiles of 64 x 64 (`tiles` of which keep something) rather than entry by
-/// entry: 16-bit types, where a tile's products, at the rate of tensor cores, cost less than gathering for its entries.
+/// Whether the gradient of the values should be multiplied by tiles of 64 x 64 (`tiles` of which keep something) rather
+/// than entry by entry: 16-bit types, where a tile's products, at the rate of tensor cores, cost less than gathering
+/// for its entries.
 bool gradient_by_tiles(const Shape& shape, int64_t tiles);
 
 }  // namespace jouleprune::cuda::csr

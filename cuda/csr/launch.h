@@ -39,10 +39,11 @@ constexpr int tokens_per_block(int64_t n) { return n <= 8 ? 8 : n <= 16 ? 16 : n
 /// Warps of a block with strips of their own: where there are many batch rows, activations are worth sharing.
 constexpr int warps_along_rows(int64_t n) { return n <= 16 ? 1 : 4; }
 
-/// Parts that the columns are split into, so that there are two blocks for each multiprocessor; a part has four groups of columns at
-/// least, or its start and its sums cost more than they bring.
+/// Parts that the columns are split into, so that there are two blocks for each multiprocessor; a part has four groups
+/// of columns at least, or its start and its sums cost more than they bring.
 inline int32_t splits_for(int64_t rows, int64_t cols, int64_t n, int multiprocessors) {
-  const int64_t blocks = simt::ceil_div<int64_t>(strips_of(rows), warps_along_rows(n)) * simt::ceil_div<int64_t>(n, tokens_per_block(n));
+  const int64_t blocks =
+      simt::ceil_div<int64_t>(strips_of(rows), warps_along_rows(n)) * simt::ceil_div<int64_t>(n, tokens_per_block(n));
   const int64_t wanted = blocks == 0 ? 1 : 2 * multiprocessors / blocks;
   return static_cast<int32_t>(std::clamp<int64_t>(wanted, 1, std::max<int64_t>(1, groups_per_strip(cols) / 4)));
 }

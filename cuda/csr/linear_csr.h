@@ -8,8 +8,8 @@
 
 namespace jouleprune::cuda::csr {
 
-/// output[j, i] = epilogue(sum over c of w[i, c] input[j, c]); the matrix may be the transpose of a weight. 16-bit types are summed in
-/// float32.
+/// output[j, i] = epilogue(sum over c of w[i, c] input[j, c]); the matrix may be the transpose of a weight. 16-bit
+/// types are summed in float32.
 struct Linear {
   ElementType type;
   Matrix matrix;
@@ -17,8 +17,9 @@ struct Linear {
   const void* input;     // [n, cols]
   int64_t input_stride;  // elements from one batch row to the next
   int64_t n;
-  void *turned_input, *turned_output;  // scratch of cols and rows features, feature-major; null: lanes go along the entries
-  void* output;          // [n, rows], contiguous
+  void *turned_input,
+      *turned_output;  // scratch of cols and rows features, feature-major; null: lanes go along the entries
+  void* output;        // [n, rows], contiguous
   Epilogue epilogue;
 };
 
@@ -29,13 +30,14 @@ struct Pack {
   PackTilesParams params;
 };
 
-/// The same product in bitmap tiles, or of structure 2:4; `params` without x and pitch, which turning the input fills in.
+/// The same product in bitmap tiles, or of structure 2:4; `params` without x and pitch, which turning the input fills
+/// in.
 struct LinearTiles {
   ElementType type;
-  bool pairs;            // pairs.h, else tiles.h
+  bool pairs;  // pairs.h, else tiles.h
   TileParams params;
-  int64_t packed;        // elements of params.values
-  const void* input;     // [n, cols]
+  int64_t packed;     // elements of params.values
+  const void* input;  // [n, cols]
   int64_t input_stride;
   void* turned_input;
 };
@@ -47,7 +49,7 @@ struct LinearValues {
   int64_t rows, cols;
   const void* grad_output;  // [n, rows]
   int64_t grad_output_stride;
-  const void* input;        // [n, cols]
+  const void* input;  // [n, cols]
   int64_t input_stride;
   void *turned_grad_output, *turned_input;
 };
@@ -59,7 +61,7 @@ struct LinearMasked {
   int64_t nnz;
   const void* grad_output;  // [n, rows]
   int64_t grad_output_stride;
-  const void* input;        // [n, cols]
+  const void* input;  // [n, cols]
   int64_t input_stride;
   void *turned_grad_output, *turned_input;
 };

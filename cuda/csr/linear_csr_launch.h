@@ -6,7 +6,8 @@
 namespace jouleprune::cuda::csr {
 
 template <class T, class Launcher>
-void turn(Launcher& launcher, const void* from, int64_t stride, int64_t n, int64_t features, void* turned, int64_t pitch) {
+void turn(Launcher& launcher, const void* from, int64_t stride, int64_t n, int64_t features, void* turned,
+          int64_t pitch) {
   launch_kernel<FeatureMajor<T>>(launcher, {from, stride, n, features, turned, pitch});
 }
 

@@ -27,7 +27,8 @@ MaskTiles mask_tiles_of(const HostStructure& s) {
         }
       }
       if (any) {
-        all.tiles.insert(all.tiles.end(), {static_cast<int32_t>(top / kMaskTile), static_cast<int32_t>(left / kMaskTile)});
+        all.tiles.insert(all.tiles.end(),
+                         {static_cast<int32_t>(top / kMaskTile), static_cast<int32_t>(left / kMaskTile)});
         all.firsts.insert(all.firsts.end(), firsts.begin(), firsts.end());
         for (const uint32_t mask : masks) {
           all.masks.push_back(static_cast<int32_t>(mask));

@@ -1,6 +1,6 @@
-// Gradient of the kept values of a csr weight on tensor cores: tiles of 64 x 64 are multiplied densely, those in which nothing is kept are
-// not in the list, and of the others only kept entries are stored, in their order: neither a dense gradient nor an index per entry is
-// written or read.
+// Gradient of the kept values of a csr weight on tensor cores: tiles of 64 x 64 are multiplied densely, those in which
+// nothing is kept are not in the list, and of the others only kept entries are stored, in their order: neither a dense
+// gradient nor an index per entry is written or read.
 #pragma once
 #include "csr/mask_tiles.h"
 #include "csr/masked_params.h"
@@ -28,11 +28,13 @@ struct MaskedGradient {
     tile.accumulate(
         ctx, {p.dy, p.x, p.pitch, p.n}, [&](int line) { return row + line < p.rows ? row + line : int64_t{-1}; },
         [&](int line) { return column + line < p.cols ? column + line : int64_t{-1}; });
-    tile.each_sum(ctx, [&](int r, int c, float sum) { ctx.store_shared(static_cast<uint32_t>(r * kPitch + c) * 4, sum); });
+    tile.each_sum(ctx,
+                  [&](int r, int c, float sum) { ctx.store_shared(static_cast<uint32_t>(r * kPitch + c) * 4, sum); });
     ctx.sync();
     // A warp per row, two columns per lane: what is kept of a row is contiguous.
     for (int r = ctx.warp(); r < kMaskTile; r += Tile::kWarps) {
-      const uint32_t low = ctx.load(p.masks + (at * kMaskTile + r) * 2), high = ctx.load(p.masks + (at * kMaskTile + r) * 2 + 1);
+      const uint32_t low = ctx.load(p.masks + (at * kMaskTile + r) * 2),
+                     high = ctx.load(p.masks + (at * kMaskTile + r) * 2 + 1);
       const uint32_t below = (1u << ctx.lane()) - 1;
       auto* to = static_cast<T*>(p.gradient) + ctx.load(p.firsts + at * kMaskTile + r);
       const uint32_t from = static_cast<uint32_t>(r * kPitch + ctx.lane()) * 4;
@@ -40,7 +42,8 @@ struct MaskedGradient {
         ctx.store(to + ctx.popcount(low & below), simt::narrow<T>(ctx.template load_shared<float>(from)));
       }
       if (high >> ctx.lane() & 1u) {
-        ctx.store(to + ctx.popcount(low) + ctx.popcount(high & below), simt::narrow<T>(ctx.template load_shared<float>(from + 4 * simt::kLanes)));
+        ctx.store(to + ctx.popcount(low) + ctx.popcount(high & below),
+                  simt::narrow<T>(ctx.template load_shared<float>(from + 4 * simt::kLanes)));
       }
     }
   }

@@ -1,13 +1,14 @@
-// Values of a weight in the order of its tiles (tiles.h), on the device: structure stays, values change with every step of training.
+// Values of a weight in the order of its tiles (tiles.h), on the device: structure stays, values change with every step
+// of training.
 #pragma once
 #include "simt/elements.h"
 
 namespace jouleprune::cuda::csr {
 
 struct PackTilesParams {
-  const void* values;     // [nnz]
-  const int32_t* order;   // [count]: -1 where nothing is kept
-  void* packed;           // [count]
+  const void* values;    // [nnz]
+  const int32_t* order;  // [count]: -1 where nothing is kept
+  void* packed;          // [count]
   int64_t count;
 };
 

@@ -1,6 +1,7 @@
-// Structure 2:4 as the sparse instructions of tensor cores take it: of each four neighbouring inputs two are kept. A strip of 16 rows is cut
-// into groups of 64 columns, two products over 32. A lane's operand of either is 16 bytes of kept values; one word of metadata per lane
-// serves both, since each reads two lanes of every four (fragments.h). 1152 bytes for 1024 weights (dense: 2048).
+// Structure 2:4 as the sparse instructions of tensor cores take it: of each four neighbouring inputs two are kept. A
+// strip of 16 rows is cut into groups of 64 columns, two products over 32. A lane's operand of either is 16 bytes of
+// kept values; one word of metadata per lane serves both, since each reads two lanes of every four (fragments.h). 1152
+// bytes for 1024 weights (dense: 2048).
 //
 //   header  [  0, 128)  metadata, a word per lane
 //   values  [2, 32 lanes, 8]: element i of a lane's operand in the first and in the second product

@@ -1,5 +1,6 @@
-// Gradient of the kept values: a dot product over the batch for each entry, both operands feature-major. One warp per kPerWarp
-// neighbouring entries; lanes along the batch. For few batch rows or very sparse weights; masked_gradient.h serves the others.
+// Gradient of the kept values: a dot product over the batch for each entry, both operands feature-major. One warp per
+// kPerWarp neighbouring entries; lanes along the batch. For few batch rows or very sparse weights; masked_gradient.h
+// serves the others.
 #pragma once
 #include "csr/csr_params.h"
 #include "simt/elements.h"

@@ -1,7 +1,7 @@
-// Product of a compressed weight (bitmap_groups.h, pair_groups.h) with feature-major activations on tensor cores, for few batch rows.
-// kWarpsM warps have a strip of 16 rows each and share the activations; the others take every kWarpsK-th group of 64 columns. Weight and
-// activations go to shared memory by asynchronous copies, two steps ahead. For few rows the columns are split among blocks, whose sums
-// SumSplits adds in order.
+// Product of a compressed weight (bitmap_groups.h, pair_groups.h) with feature-major activations on tensor cores, for
+// few batch rows. kWarpsM warps have a strip of 16 rows each and share the activations; the others take every
+// kWarpsK-th group of 64 columns. Weight and activations go to shared memory by asynchronous copies, two steps ahead.
+// For few rows the columns are split among blocks, whose sums SumSplits adds in order.
 #pragma once
 #include "csr/bitmap_groups.h"
 #include "csr/tile_params.h"
@@ -11,8 +11,8 @@
 
 namespace jouleprune::cuda::csr {
 
-/// Format: how a group of 16 rows x 64 columns is stored: kBytes of shared memory at most; fetch(ctx, params, group, to) begins its copies;
-/// multiply(ctx, group, x, sums) adds its product.
+/// Format: how a group of 16 rows x 64 columns is stored: kBytes of shared memory at most; fetch(ctx, params, group,
+/// to) begins its copies; multiply(ctx, group, x, sums) adds its product.
 template <class T_, int kTiles, int kWarpsM, class Format = BitmapGroups>
 struct TileProduct {
   using T = T_;
@@ -20,9 +20,11 @@ struct TileProduct {
   static constexpr int kWarps = 4, kThreads = kWarps * simt::kLanes, kWarpsK = kWarps / kWarpsM, kStages = 3;
   static constexpr int kTokens = 8 * kTiles, kXChunks = kTiles;
   static constexpr uint32_t kWarpBytes = Format::kBytes;
-  static constexpr uint32_t kXBytes = kGroupColumns * kTokens * 2, kStageBytes = kWarps * kWarpBytes + kWarpsK * kXBytes;
+  static constexpr uint32_t kXBytes = kGroupColumns * kTokens * 2,
+                            kStageBytes = kWarps * kWarpBytes + kWarpsK * kXBytes;
   using Output = OutputTile<T, 16 * kWarpsM, kTokens>;
-  static constexpr uint32_t kSumsAt = Output::kBytes, kSumBytes = (kWarpsK - 1) * kWarpsM * kTiles * 4 * simt::kLanes * 4;
+  static constexpr uint32_t kSumsAt = Output::kBytes,
+                            kSumBytes = (kWarpsK - 1) * kWarpsM * kTiles * 4 * simt::kLanes * 4;
   static constexpr uint32_t kShared = kStages * kStageBytes;
   static_assert(kSumsAt + kSumBytes <= kShared && kShared <= 64 * 1024, "what the smallest of the architectures has");
 
@@ -50,9 +52,7 @@ struct TileProduct {
     first = split * each < groups ? split * each : groups;
     end = first + each < groups ? first + each : groups;
     const int64_t steps = simt::ceil_div<int64_t>(end - first, kWarpsK);
-    JP_UNROLL for (int t = 0; t < kTiles; ++t) {
-      sums[t] = {};
-    }
+    JP_UNROLL for (int t = 0; t < kTiles; ++t) { sums[t] = {}; }
     for (int64_t step = 0; step < kStages - 1; ++step) {
       fetch(ctx, p, step, steps);
       ctx.copy_commit();
@@ -64,7 +64,8 @@ struct TileProduct {
       ctx.copy_commit();
       if (strip < strips_of(p.rows) && first + step * kWarpsK + warp_k(ctx) < end) {  // a whole warp
         const uint32_t stage = static_cast<uint32_t>(step % kStages) * kStageBytes;
-        Format::template multiply<T, kTiles>(ctx, stage + static_cast<uint32_t>(ctx.warp()) * kWarpBytes, x_at(ctx, stage), sums);
+        Format::template multiply<T, kTiles>(ctx, stage + static_cast<uint32_t>(ctx.warp()) * kWarpBytes,
+                                             x_at(ctx, stage), sums);
       }
     }
     ctx.template copy_wait<0>();
@@ -97,7 +98,8 @@ struct TileProduct {
     if (strip >= strips_of(p.rows)) {
       return;
     }
-    Format::template fetch<T>(ctx, p, strip * groups_per_strip(p.cols) + group, stage + static_cast<uint32_t>(ctx.warp()) * kWarpBytes);
+    Format::template fetch<T>(ctx, p, strip * groups_per_strip(p.cols) + group,
+                              stage + static_cast<uint32_t>(ctx.warp()) * kWarpBytes);
   }
 
   template <class Ctx>
@@ -122,9 +124,7 @@ struct TileProduct {
       ctx.sync();
       for (int k = 1; warp_k(ctx) == 0 && k < kWarpsK; ++k) {
         JP_UNROLL for (int t = 0; t < kTiles; ++t) {
-          JP_UNROLL for (int i = 0; i < 4; ++i) {
-            sums[t].v[i] += ctx.template load_shared<float>(at(k, t, i));
-          }
+          JP_UNROLL for (int i = 0; i < 4; ++i) { sums[t].v[i] += ctx.template load_shared<float>(at(k, t, i)); }
         }
       }
     }
@@ -141,7 +141,8 @@ struct TileProduct {
         JP_UNROLL for (int i = 0; i < 4; ++i) {
           const int row = ctx.lane() / 4 + 8 * (i / 2), column = 8 * t + 2 * (ctx.lane() % 4) + i % 2;
           if (mine && strip < strips_of(p.rows)) {
-            ctx.store(p.partial + ((split * strips_of(p.rows) + strip) * 16 + row) * tokens + token + column, sums[t].v[i]);
+            ctx.store(p.partial + ((split * strips_of(p.rows) + strip) * 16 + row) * tokens + token + column,
+                      sums[t].v[i]);
           }
         }
       }

@@ -1,15 +1,16 @@
-// Bitmap tiles: an unstructured 16-bit weight as tensor cores take it. A strip of 16 rows is cut into groups of 64 columns, four tiles of
-// 16 x 16. Each lane of a warp has eight elements of a tile in its operand (fragments.h): one byte of mask per lane says which of them
-// are kept, and their values follow each other in the order of lanes. A group is a header of 176 bytes and its values, filled up to 16
-// bytes: 1.18 bytes per weight at 50 % zeros, 0.58 at 80 % (dense: 2).
+// Bitmap tiles: an unstructured 16-bit weight as tensor cores take it. A strip of 16 rows is cut into groups of 64
+// columns, four tiles of 16 x 16. Each lane of a warp has eight elements of a tile in its operand (fragments.h): one
+// byte of mask per lane says which of them are kept, and their values follow each other in the order of lanes. A group
+// is a header of 176 bytes and its values, filled up to 16 bytes: 1.18 bytes per weight at 50 % zeros, 0.58 at 80 %
+// (dense: 2).
 //
 //   header   [  0, 128)  masks: byte 32 t + lane of tile t; bit i is element i of the lane
 //            [128, 160)  byte 8 t + w: kept values of tile t before lane 4 w
 //            [160, 168)  four uint16: kept values of the group before tile t
 //            [168, 176)  0
 //
-// The bitmap is that of SpInfer (Fan et al., EuroSys 2025); the order by lanes takes one count of bits per lane and tile instead of one
-// per register and 8 x 8 quadrant.
+// The bitmap is that of SpInfer (Fan et al., EuroSys 2025); the order by lanes takes one count of bits per lane and
+// tile instead of one per register and 8 x 8 quadrant.
 #pragma once
 #include <cstdint>
 #include <vector>

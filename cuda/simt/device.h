@@ -1,5 +1,5 @@
-// The thread context of kernel bodies on a GPU: every member is an intrinsic or one instruction. Its twin for the host, with the
-// same members, is host/lane.h.
+// The thread context of kernel bodies on a GPU: every member is an intrinsic or one instruction. Its twin for the host,
+// with the same members, is host/lane.h.
 #pragma once
 #include "elements.h"
 #include "platform.h"
@@ -67,7 +67,8 @@ class Device {
     return atomicAdd(reinterpret_cast<uint32_t*>(shared_bytes + at), value);
   }
 
-  // 16 bytes from global to shared memory, or 16 zero bytes where not `present` (then `from` is not read). Groups as cp.async has them.
+  // 16 bytes from global to shared memory, or 16 zero bytes where not `present` (then `from` is not read). Groups as
+  // cp.async has them.
   JP_BODY void copy_async(uint32_t to, const void* from, bool present) const {
 #if __CUDA_ARCH__ >= 800
     const int bytes = present ? 16 : 0;
@@ -130,7 +131,8 @@ class Device {
   /// sums += A [16 x 16] B [16 x 8].
   template <class T>
   JP_BODY void mma(Sums& d, const Fragment& a, uint32_t b0, uint32_t b1) const;
-  /// sums += A [16 x 32] B [32 x 8], A of structure 2:4 with its kept half in `a`; places as place_of_metadata has them.
+  /// sums += A [16 x 32] B [32 x 8], A of structure 2:4 with its kept half in `a`; places as place_of_metadata has
+  /// them.
   template <class T, int kSelector>
   JP_BODY void mma_sparse(Sums& d, const Fragment& a, const Fragment& b, uint32_t metadata) const;
 

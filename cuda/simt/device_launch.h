@@ -1,4 +1,5 @@
-// Launches a kernel body on a GPU. Kernel: a struct with Params, kThreads, and run(ctx, params) as a template over the context.
+// Launches a kernel body on a GPU. Kernel: a struct with Params, kThreads, and run(ctx, params) as a template over the
+// context.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -24,10 +25,13 @@ struct DeviceLauncher {
     }
     constexpr uint32_t kWithoutAsking = 48 * 1024;
     if (shared > kWithoutAsking) {
-      status = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+      status = cudaFuncSetAttribute(kernel_entry<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(shared));
     }
     if (status == cudaSuccess) {
-      kernel_entry<Kernel><<<dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y)), Kernel::kThreads, shared, stream>>>(params);
+      kernel_entry<Kernel>
+          <<<dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y)), Kernel::kThreads, shared, stream>>>(
+              params);
       status = cudaGetLastError();
     }
   }

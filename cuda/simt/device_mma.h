@@ -1,5 +1,5 @@
-// Tensor-core instructions of the device context. Turing has no m16n8k16: halves are two m16n8k8 there, and bfloat16, which it does
-// not multiply, goes through shuffles: right, not fast.
+// Tensor-core instructions of the device context. Turing has no m16n8k16: halves are two m16n8k8 there, and bfloat16,
+// which it does not multiply, goes through shuffles: right, not fast.
 #pragma once
 #include "device.h"
 #include "fragments.h"
@@ -51,12 +51,14 @@ JP_BODY void Device::mma(Sums& d, const Fragment& a, uint32_t b0, uint32_t b1) c
 #if __CUDA_ARCH__ >= 800
   if constexpr (detail::kIsHalf<T>) {
     asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+        "%3};"
         : "+f"(d.v[0]), "+f"(d.v[1]), "+f"(d.v[2]), "+f"(d.v[3])
         : "r"(a.r[0]), "r"(a.r[1]), "r"(a.r[2]), "r"(a.r[3]), "r"(b0), "r"(b1));
   } else {
     asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, "
+        "%2, %3};"
         : "+f"(d.v[0]), "+f"(d.v[1]), "+f"(d.v[2]), "+f"(d.v[3])
         : "r"(a.r[0]), "r"(a.r[1]), "r"(a.r[2]), "r"(a.r[3]), "r"(b0), "r"(b1));
   }
@@ -78,15 +80,15 @@ JP_BODY void Device::mma_sparse(Sums& d, const Fragment& a, const Fragment& b, u
         "mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
         "{%8, %9, %10, %11}, {%0, %1, %2, %3}, %12, %13;"
         : "+f"(d.v[0]), "+f"(d.v[1]), "+f"(d.v[2]), "+f"(d.v[3])
-        : "r"(a.r[0]), "r"(a.r[1]), "r"(a.r[2]), "r"(a.r[3]), "r"(b.r[0]), "r"(b.r[1]), "r"(b.r[2]), "r"(b.r[3]), "r"(metadata),
-          "n"(kSelector));
+        : "r"(a.r[0]), "r"(a.r[1]), "r"(a.r[2]), "r"(a.r[3]), "r"(b.r[0]), "r"(b.r[1]), "r"(b.r[2]), "r"(b.r[3]),
+          "r"(metadata), "n"(kSelector));
   } else {
     asm volatile(
         "mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
         "{%8, %9, %10, %11}, {%0, %1, %2, %3}, %12, %13;"
         : "+f"(d.v[0]), "+f"(d.v[1]), "+f"(d.v[2]), "+f"(d.v[3])
-        : "r"(a.r[0]), "r"(a.r[1]), "r"(a.r[2]), "r"(a.r[3]), "r"(b.r[0]), "r"(b.r[1]), "r"(b.r[2]), "r"(b.r[3]), "r"(metadata),
-          "n"(kSelector));
+        : "r"(a.r[0]), "r"(a.r[1]), "r"(a.r[2]), "r"(a.r[3]), "r"(b.r[0]), "r"(b.r[1]), "r"(b.r[2]), "r"(b.r[3]),
+          "r"(metadata), "n"(kSelector));
   }
 #else
   // No such instruction on Turing: expand the kept pairs of each group of four to two dense products, through shuffles.
@@ -105,7 +107,9 @@ JP_BODY void Device::mma_sparse(Sums& d, const Fragment& a, const Fragment& b, u
         const uint32_t candidate = __shfl_sync(0xffffffffu, a.r[r], owner);
         pair = r == p.row / 8 + 2 * (chunk / 4) ? candidate : pair;
       }
-      const uint32_t value = static_cast<int>(code & 3u) == wanted ? pair & 0xffffu : static_cast<int>(code >> 2) == wanted ? pair >> 16 : 0u;
+      const uint32_t value = static_cast<int>(code & 3u) == wanted   ? pair & 0xffffu
+                             : static_cast<int>(code >> 2) == wanted ? pair >> 16
+                                                                     : 0u;
       dense.r[i / 2] |= value << (16 * (i & 1));
     }
     mma<T>(d, dense, b.r[2 * half], b.r[2 * half + 1]);

@@ -1,4 +1,5 @@
-// 16-bit element types as bits, with the same conversions on the device and on the host: round to nearest, ties to even; NaN stays NaN.
+// 16-bit element types as bits, with the same conversions on the device and on the host: round to nearest, ties to
+// even; NaN stays NaN.
 #pragma once
 #include "platform.h"
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #if defined(__CUDACC__)
-#define JP_BODY __device__ __forceinline__            // kernel bodies and what they call
+#define JP_BODY __device__ __forceinline__               // kernel bodies and what they call
 #define JP_ANYWHERE __host__ __device__ __forceinline__  // arithmetic that launchers use, too
 #define JP_UNROLL _Pragma("unroll")
 #else

@@ -1,5 +1,5 @@
-// CudaScope of a library that runs the bodies of the CUDA kernels in the emulator, on CPU tensors (csrc/ops/cuda_backend.h). What the
-// emulator finds wrong is an error of the op.
+// CudaScope of a library that runs the bodies of the CUDA kernels in the emulator, on CPU tensors
+// (csrc/ops/cuda_backend.h). What the emulator finds wrong is an error of the op.
 #pragma once
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
@@ -9,6 +9,7 @@
 #include "bsr/linear_bsr.h"
 #include "csr/choice.h"
 #include "csr/linear_csr.h"
+#include "masks/masks.h"
 
 #define JOULEPRUNE_CUDA_KEY CPU
 
@@ -23,6 +24,7 @@ std::string run(const cuda::csr::Pack& params);
 std::string run(const cuda::csr::LinearTiles& params);
 std::string run(const cuda::csr::LinearValues& params);
 std::string run(const cuda::csr::LinearMasked& params);
+std::string run(const cuda::masks::Apply& params);
 
 /// How many launches were emulated so far: tests see that the ops came here.
 uint64_t runs();

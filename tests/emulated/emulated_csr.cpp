@@ -50,12 +50,14 @@ std::string run(const csr::LinearTiles& p) {
   const auto& t = p.params;
   const int64_t groups = csr::strips_of(t.rows) * csr::groups_per_strip(t.cols);
   Memory memory(p.type);
-  memory.add("headers", t.headers, static_cast<size_t>(groups) * (p.pairs ? csr::kPairHeaderBytes : csr::kHeaderBytes), Access::kRead);
+  memory.add("headers", t.headers, static_cast<size_t>(groups) * (p.pairs ? csr::kPairHeaderBytes : csr::kHeaderBytes),
+             Access::kRead);
   memory.add_int32("starts", t.starts, groups + 1);
   memory.add_elements("packed", t.values, p.packed);
   memory.add_rows("input", p.input, p.input_stride, t.n, t.cols);
   memory.add_elements("turned", p.turned_input, t.cols * cuda::feature_major_pitch(t.n), Access::kReadWrite);
-  memory.add("partial", t.partial, static_cast<size_t>(csr::partial_sums(t.rows, t.n, t.splits)) * 4, Access::kReadWrite);
+  memory.add("partial", t.partial, static_cast<size_t>(csr::partial_sums(t.rows, t.n, t.splits)) * 4,
+             Access::kReadWrite);
   memory.add_elements("output", t.y, t.n * t.rows, Access::kWriteAll);
   add_epilogue(memory, t.epilogue, t.rows, t.n);
   return launched(memory, p);

@@ -1,4 +1,5 @@
-// linear_csr through the dispatcher and autograd, with the CUDA kernels' bodies emulated, each kernel in turn: against masked dense layers.
+// linear_csr through the dispatcher and autograd, with the CUDA kernels' bodies emulated, each kernel in turn: against
+// masked dense layers.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <jouleprune/ops.h>
@@ -28,12 +29,15 @@ Layer layer_of(int64_t rows, int64_t cols, double density, at::ScalarType dtype)
   return layer;
 }
 
-Tensor forward(const Layer& l, const Tensor& input, const Tensor& values, const std::optional<Tensor>& bias, std::string_view activation,
-               const std::optional<Tensor>& residual = std::nullopt) {
-  return linear_csr(input, values, l.col_indices, l.row_offsets, l.key, std::nullopt, bias, l.dense.size(1), activation, residual);
+Tensor forward(const Layer& l, const Tensor& input, const Tensor& values, const std::optional<Tensor>& bias,
+               std::string_view activation, const std::optional<Tensor>& residual = std::nullopt) {
+  return linear_csr(input, values, l.col_indices, l.row_offsets, l.key, std::nullopt, bias, l.dense.size(1), activation,
+                    residual);
 }
 
-double rounding(at::ScalarType dtype) { return dtype == at::kDouble ? 1e-12 : dtype == at::kFloat ? 2e-5 : dtype == at::kHalf ? 2e-2 : 1.6e-1; }
+double rounding(at::ScalarType dtype) {
+  return dtype == at::kDouble ? 1e-12 : dtype == at::kFloat ? 2e-5 : dtype == at::kHalf ? 2e-2 : 1.6e-1;
+}
 
 class EmulatedLinearCsr : public testing::TestWithParam<std::tuple<const char*, at::ScalarType>> {
  protected:
@@ -44,7 +48,12 @@ class EmulatedLinearCsr : public testing::TestWithParam<std::tuple<const char*, 
 TEST_P(EmulatedLinearCsr, ForwardAndGradientsAreThoseOfTheMaskedDenseLayer) {
   const auto dtype = std::get<1>(GetParam());
   at::manual_seed(5);
-  for (const auto& [rows, cols, n] : {std::tuple<int64_t, int64_t, int64_t>{33, 70, 3}, {16, 300, 40}, {1, 1, 1}, {9, 0, 2}, {0, 9, 2}, {70, 20, 17}}) {
+  for (const auto& [rows, cols, n] : {std::tuple<int64_t, int64_t, int64_t>{33, 70, 3},
+                                      {16, 300, 40},
+                                      {1, 1, 1},
+                                      {9, 0, 2},
+                                      {0, 9, 2},
+                                      {70, 20, 17}}) {
     const auto layer = layer_of(rows, cols, 0.3, dtype);
     const auto before = emulated::runs();
     auto input = at::randn({n, cols}).to(dtype).requires_grad_(), values = layer.values.detach().requires_grad_(),
@@ -56,11 +65,13 @@ TEST_P(EmulatedLinearCsr, ForwardAndGradientsAreThoseOfTheMaskedDenseLayer) {
     auto dense_input = input.detach().to(at::kDouble).requires_grad_(), dense = layer.dense.detach().requires_grad_(),
          dense_bias = bias.detach().to(at::kDouble).requires_grad_();
     const auto expected = at::silu(at::linear(dense_input, dense, dense_bias));
-    const auto expected_grads = torch::autograd::grad({expected}, {dense_input, dense, dense_bias}, {seed.to(at::kDouble)});
+    const auto expected_grads =
+        torch::autograd::grad({expected}, {dense_input, dense, dense_bias}, {seed.to(at::kDouble)});
     const double allowed = rounding(dtype);
     EXPECT_TRUE(at::allclose(output.to(at::kDouble), expected, allowed, allowed));
     EXPECT_TRUE(at::allclose(grads[0].to(at::kDouble), expected_grads[0], allowed, allowed));
-    EXPECT_TRUE(at::allclose(grads[1].to(at::kDouble), expected_grads[1].masked_select(layer.mask), allowed, 4 * allowed));
+    EXPECT_TRUE(
+        at::allclose(grads[1].to(at::kDouble), expected_grads[1].masked_select(layer.mask), allowed, 4 * allowed));
     EXPECT_TRUE(at::allclose(grads[2].to(at::kDouble), expected_grads[2], allowed, 4 * allowed));
   }
 }
@@ -90,7 +101,8 @@ INSTANTIATE_TEST_SUITE_P(Kernels, EmulatedLinearCsr,
                          testing::Combine(testing::Values("by-entries", "by-tokens", "tiles", "dense"),
                                           testing::Values(at::kHalf, at::kBFloat16, at::kFloat, at::kDouble)),
                          [](const auto& tested) {
-                           std::string name = std::string(std::get<0>(tested.param)) + "_" + at::toString(std::get<1>(tested.param));
+                           std::string name =
+                               std::string(std::get<0>(tested.param)) + "_" + at::toString(std::get<1>(tested.param));
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });

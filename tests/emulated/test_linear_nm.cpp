@@ -47,7 +47,10 @@ TEST_P(EmulatedLinearNm, ForwardAndGradientsAreThoseOfTheMaskedDenseLayer) {
 
 INSTANTIATE_TEST_SUITE_P(Patterns, EmulatedLinearNm,
                          testing::Combine(testing::Values(4, 8), testing::Values(at::kHalf, at::kBFloat16, at::kFloat)),
-                         [](const auto& tested) { return "2of" + std::to_string(std::get<0>(tested.param)) + "_" + at::toString(std::get<1>(tested.param)); });
+                         [](const auto& tested) {
+                           return "2of" + std::to_string(std::get<0>(tested.param)) + "_" +
+                                  at::toString(std::get<1>(tested.param));
+                         });
 
 }  // namespace
 }  // namespace jouleprune

@@ -4,8 +4,8 @@
 
 namespace jouleprune::simt::host {
 
-Block::Block(int threads, size_t shared_bytes, int64_t x, int64_t y, int64_t blocks_y, const Options& options, GlobalMemory& memory,
-             FiberPool& fibers, Report& report)
+Block::Block(int threads, size_t shared_bytes, int64_t x, int64_t y, int64_t blocks_y, const Options& options,
+             GlobalMemory& memory, FiberPool& fibers, Report& report)
     : threads_(threads),
       x_(x),
       y_(y),
@@ -164,7 +164,9 @@ bool Block::arrive(int t, const char* what, const std::source_location& at) {
     warp.what = what;
     warp.where = state.where;
   } else if (std::strcmp(warp.what, what) != 0 || warp.where != state.where) {
-    error(std::string("lanes of a warp meet at different instructions: ") + warp.what + " at " + warp.where + " and " + what, at);
+    error(std::string("lanes of a warp meet at different instructions: ") + warp.what + " at " + warp.where + " and " +
+              what,
+          at);
   }
   return ++warp.arrived == kLanes;
 }
@@ -182,7 +184,9 @@ void Block::release_warp(int warp) {
 
 void Block::warp_barrier(int t, const std::source_location& at) {
   if (!dropped(at)) {
-    meet<int, int>(t, "a barrier of the warp", 0, [&](const auto&, auto&) { ++warps_[static_cast<size_t>(t / kLanes)].epoch; }, at);
+    meet<int, int>(
+        t, "a barrier of the warp", 0, [&](const auto&, auto&) { ++warps_[static_cast<size_t>(t / kLanes)].epoch; },
+        at);
   }
 }
 
@@ -233,7 +237,9 @@ void Block::read_global(int t, const void* from, void* out, size_t bytes, const 
   auto* span = memory_.find(from, bytes);
   if (span == nullptr) {
     std::memset(out, 0xff, bytes);
-    error("read of global memory outside of every span, of " + std::to_string(bytes) + " bytes by thread " + std::to_string(t), at);
+    error("read of global memory outside of every span, of " + std::to_string(bytes) + " bytes by thread " +
+              std::to_string(t),
+          at);
     return;
   }
   if (reinterpret_cast<uintptr_t>(from) % bytes != 0) {
@@ -252,7 +258,9 @@ void Block::read_global(int t, const void* from, void* out, size_t bytes, const 
 void Block::write_global(int t, void* to, const void* from, size_t bytes, const std::source_location& at) {
   auto* span = memory_.find(to, bytes);
   if (span == nullptr) {
-    error("write to global memory outside of every span, of " + std::to_string(bytes) + " bytes by thread " + std::to_string(t), at);
+    error("write to global memory outside of every span, of " + std::to_string(bytes) + " bytes by thread " +
+              std::to_string(t),
+          at);
     return;
   }
   if (span->access == Access::kRead) {
@@ -315,7 +323,8 @@ uint32_t Block::add_shared(int t, uint32_t at_byte, uint32_t value, const std::s
   return before;
 }
 
-void Block::read_matrix_rows(const std::array<uint32_t, kLanes>& rows, void* out, int first_thread, const std::source_location& at) {
+void Block::read_matrix_rows(const std::array<uint32_t, kLanes>& rows, void* out, int first_thread,
+                             const std::source_location& at) {
   ++report_.counters.load_matrices;
   for (size_t lane = 0; lane < kLanes; ++lane) {
     // Every lane of the warp comes to hold a part of every row; the one that names the row stands for them.

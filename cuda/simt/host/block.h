@@ -41,8 +41,8 @@ class FiberPool {
 
 class Block {
  public:
-  Block(int threads, size_t shared_bytes, int64_t x, int64_t y, int64_t blocks_y, const Options& options, GlobalMemory& memory,
-        FiberPool& fibers, Report& report);
+  Block(int threads, size_t shared_bytes, int64_t x, int64_t y, int64_t blocks_y, const Options& options,
+        GlobalMemory& memory, FiberPool& fibers, Report& report);
 
   /// Runs `body(thread)` on every thread to its end, or reports a deadlock.
   void run(const std::function<void(int thread)>& body);
@@ -60,7 +60,8 @@ class Block {
   void write_shared(int t, uint32_t to, const void* from, size_t bytes, const std::source_location& at);
   uint32_t add_shared(int t, uint32_t at_byte, uint32_t value, const std::source_location& at);
   /// Reads eight bytes rows for ldmatrix: no thread's own access, counted apart.
-  void read_matrix_rows(const std::array<uint32_t, kLanes>& rows, void* out, int first_thread, const std::source_location& at);
+  void read_matrix_rows(const std::array<uint32_t, kLanes>& rows, void* out, int first_thread,
+                        const std::source_location& at);
 
   /// All 32 lanes of the warp of `t` bring an `In`; the last one to come computes every lane's `Out` of them.
   template <class In, class Out, class Compute>

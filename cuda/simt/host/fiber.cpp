@@ -10,7 +10,8 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-// A switch by hand takes a tenth of swapcontext's time, which asks the kernel for the signal mask. Sanitizers know swapcontext.
+// A switch by hand takes a tenth of swapcontext's time, which asks the kernel for the signal mask. Sanitizers know
+// swapcontext.
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define JP_SWITCH_BY_HAND 1
 extern "C" void jouleprune_simt_switch(void** save_stack, void* to_stack);
@@ -128,8 +129,8 @@ void Fiber::begin(Function function, void* argument) {
 #endif
   const auto start = +[] { static_cast<State*>(starting)->body(); };
 #if defined(JP_SWITCH_BY_HAND)
-  // As if the switch had been called from a function with this frame: six registers, the address to go to, and a return address
-  // that is never used; the stack is then as the ABI wants it at a function's first instruction.
+  // As if the switch had been called from a function with this frame: six registers, the address to go to, and a return
+  // address that is never used; the stack is then as the ABI wants it at a function's first instruction.
   auto** top = reinterpret_cast<void**>(static_cast<char*>(s.stack) + kStackBytes - 64);
   *--top = nullptr;
   *--top = reinterpret_cast<void*>(start);

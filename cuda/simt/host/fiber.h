@@ -5,8 +5,8 @@
 
 namespace jouleprune::simt::host {
 
-/// A stack that runs a function until that function gives control back. A fiber that is destroyed or begun anew before its function
-/// ended is abandoned: nothing on its stack is destroyed.
+/// A stack that runs a function until that function gives control back. A fiber that is destroyed or begun anew before
+/// its function ended is abandoned: nothing on its stack is destroyed.
 class Fiber {
  public:
   using Function = void (*)(void* argument);

@@ -7,7 +7,8 @@ namespace jouleprune::simt::host {
 
 void GlobalMemory::add(std::string name, const void* begin, size_t bytes, Access access) {
   const bool once = access == Access::kWriteOnce || access == Access::kWriteAll;
-  spans_.push_back({std::move(name), static_cast<const char*>(begin), bytes, access, std::vector<bool>(once ? bytes : 0)});
+  spans_.push_back(
+      {std::move(name), static_cast<const char*>(begin), bytes, access, std::vector<bool>(once ? bytes : 0)});
 }
 
 GlobalMemory::Span* GlobalMemory::find(const void* at, size_t bytes) {
@@ -29,9 +30,11 @@ GlobalMemory::Span* GlobalMemory::find(const void* at, size_t bytes) {
 std::vector<std::string> GlobalMemory::unwritten() const {
   std::vector<std::string> found;
   for (const auto& span : spans_) {
-    const auto missing = span.access == Access::kWriteAll ? std::count(span.written.begin(), span.written.end(), false) : 0;
+    const auto missing =
+        span.access == Access::kWriteAll ? std::count(span.written.begin(), span.written.end(), false) : 0;
     if (missing != 0) {
-      found.push_back(span.name + ": " + std::to_string(missing) + " of " + std::to_string(span.bytes) + " bytes were not written");
+      found.push_back(span.name + ": " + std::to_string(missing) + " of " + std::to_string(span.bytes) +
+                      " bytes were not written");
     }
   }
   return found;

@@ -1,5 +1,5 @@
-// The thread context of kernel bodies in the emulator: the members of simt::Device (device.h), checked. Every member ends with the
-// place in the source that called it, which tells barriers apart and names errors.
+// The thread context of kernel bodies in the emulator: the members of simt::Device (device.h), checked. Every member
+// ends with the place in the source that called it, which tells barriers apart and names errors.
 #pragma once
 #include <bit>
 #include <source_location>
@@ -126,7 +126,8 @@ class Lane {
         at);
   }
   template <class T, int kSelector>
-  void mma_sparse(Sums& d, const Fragment& a, const Fragment& b, uint32_t metadata, const At& at = At::current()) const {
+  void mma_sparse(Sums& d, const Fragment& a, const Fragment& b, uint32_t metadata,
+                  const At& at = At::current()) const {
     d = block_->meet<SparseIn, Sums>(
         thread_, "mma_sparse", SparseIn{d, a, b, metadata},
         [&](const auto& in, auto& out) {

@@ -34,8 +34,10 @@ struct Site {
 struct Options {
   Schedule schedule = Schedule::kRandom;
   uint64_t seed = 1;
-  std::optional<Site> dropped;  ///< barriers, commits and waits written there do nothing: a kernel in which one was forgotten
-  bool collect_requests = false;  ///< group what lanes access into requests of a warp, for the counters of sectors and conflicts
+  std::optional<Site>
+      dropped;  ///< barriers, commits and waits written there do nothing: a kernel in which one was forgotten
+  bool collect_requests =
+      false;  ///< group what lanes access into requests of a warp, for the counters of sectors and conflicts
 };
 
 /// What a kernel did, in the machine's units.
@@ -43,12 +45,13 @@ struct Counters {
   uint64_t mma = 0;         ///< m16n8k16
   uint64_t mma_sparse = 0;  ///< m16n8k32 of structure 2:4
   uint64_t load_matrices = 0;
-  uint64_t barriers = 0;    ///< of a whole block
+  uint64_t barriers = 0;                                      ///< of a whole block
   std::map<std::string, uint64_t> bytes_read, bytes_written;  ///< of each named span of global memory
   // With collect_requests:
-  std::map<std::string, uint64_t> sectors_read, sectors_written;      ///< 32-byte sectors that requests touch
-  std::map<std::string, uint64_t> sectors_needed;                     ///< the least that reads of as many bytes touch
-  std::map<std::string, uint64_t> conflicts;  ///< passes beyond the least, by kind: "ldmatrix", "cp.async", "load", "store"
+  std::map<std::string, uint64_t> sectors_read, sectors_written;  ///< 32-byte sectors that requests touch
+  std::map<std::string, uint64_t> sectors_needed;                 ///< the least that reads of as many bytes touch
+  std::map<std::string, uint64_t>
+      conflicts;  ///< passes beyond the least, by kind: "ldmatrix", "cp.async", "load", "store"
 };
 
 struct Report {

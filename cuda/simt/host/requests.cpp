@@ -37,11 +37,13 @@ uint64_t bank_conflicts(const std::vector<std::pair<uint64_t, size_t>>& accesses
   for (size_t first = 0; first < accesses.size(); first += together) {
     std::array<std::set<uint64_t>, kBanks> words;
     for (size_t i = first; i < std::min(accesses.size(), first + together); ++i) {
-      for (uint64_t w = accesses[i].first / kBankBytes; w <= (accesses[i].first + accesses[i].second - 1) / kBankBytes; ++w) {
+      for (uint64_t w = accesses[i].first / kBankBytes; w <= (accesses[i].first + accesses[i].second - 1) / kBankBytes;
+           ++w) {
         words[w % kBanks].insert(w);
       }
     }
-    const auto most = std::max_element(words.begin(), words.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
+    const auto most =
+        std::max_element(words.begin(), words.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
     extra += most->size() > 1 ? most->size() - 1 : 0;
   }
   return extra;

@@ -17,9 +17,10 @@ namespace jouleprune::simt::host {
 /// The n-th time that the lanes of a warp reach a place in the source is one request: bodies keep lanes together.
 class Requests {
  public:
-  /// `span`: the name of a span of global memory, with its address; or the kind of an access to shared memory ("load", "store",
-  /// "cp.async"), with an offset.
-  void add(int thread, bool global, bool write, const std::string& span, uint64_t at, size_t bytes, const std::source_location& site);
+  /// `span`: the name of a span of global memory, with its address; or the kind of an access to shared memory ("load",
+  /// "store", "cp.async"), with an offset.
+  void add(int thread, bool global, bool write, const std::string& span, uint64_t at, size_t bytes,
+           const std::source_location& site);
   void count(Counters& counters) const;
 
  private:
@@ -37,8 +38,8 @@ class Requests {
   std::map<std::pair<Place, uint32_t>, Request> requests_;
 };
 
-/// Passes that shared memory of 32 banks of 4 bytes needs for accesses of one size, beyond the least: 8 and 16 bytes per lane go in
-/// half and quarter warps; lanes that read one word share it.
+/// Passes that shared memory of 32 banks of 4 bytes needs for accesses of one size, beyond the least: 8 and 16 bytes
+/// per lane go in half and quarter warps; lanes that read one word share it.
 uint64_t bank_conflicts(const std::vector<std::pair<uint64_t, size_t>>& accesses);
 
 }  // namespace jouleprune::simt::host

@@ -18,7 +18,8 @@ SharedMemory::SharedMemory(size_t bytes) : bytes_(bytes, kPoison), shadow_((byte
 
 std::string SharedMemory::outside(uint32_t at, size_t bytes) const {
   if (at + bytes > bytes_.size()) {
-    return "shared bytes " + std::to_string(at) + " to " + std::to_string(at + bytes) + " of " + std::to_string(bytes_.size());
+    return "shared bytes " + std::to_string(at) + " to " + std::to_string(at + bytes) + " of " +
+           std::to_string(bytes_.size());
   }
   if (at % bytes != 0) {
     return "shared byte " + std::to_string(at) + " is not aligned to " + std::to_string(bytes);
@@ -33,7 +34,8 @@ bool SharedMemory::ordered(const Touch& before, const Moment& now) {
 
 // Remembers one thread, or that there were several since the last barrier.
 void SharedMemory::touch(Touch& t, const Moment& now) {
-  const bool fresh = t.thread == kNobody || t.block_epoch < now.block_epoch || (t.warp == now.warp && t.warp_epoch < now.warp_epoch);
+  const bool fresh =
+      t.thread == kNobody || t.block_epoch < now.block_epoch || (t.warp == now.warp && t.warp_epoch < now.warp_epoch);
   t.thread = fresh || t.thread == now.thread ? now.thread : kMany;
   t.warp = fresh || t.warp == now.warp ? now.warp : kMany;
   t.block_epoch = now.block_epoch;

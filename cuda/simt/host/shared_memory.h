@@ -13,9 +13,9 @@ struct Moment {
   uint32_t block_epoch, warp_epoch;
 };
 
-/// Bytes begin as NaN patterns. Two accesses of different threads to the same place, one of them a write, must have a barrier
-/// between them: of the block, or of the warp if both are of one warp; else they are a race. Places that an asynchronous copy will
-/// fill are poison until the copy was waited for.
+/// Bytes begin as NaN patterns. Two accesses of different threads to the same place, one of them a write, must have a
+/// barrier between them: of the block, or of the warp if both are of one warp; else they are a race. Places that an
+/// asynchronous copy will fill are poison until the copy was waited for.
 class SharedMemory {
  public:
   explicit SharedMemory(size_t bytes);

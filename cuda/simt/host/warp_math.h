@@ -11,8 +11,8 @@ namespace jouleprune::simt::host {
 template <class X>
 using Lanes = std::array<X, kLanes>;
 
-/// Result register m of lane L: elements (L / 4, 2 (L % 4) + {0, 1}) of matrix m, whose row r is chunk 8 m + r; with rows and columns
-/// exchanged where transposed.
+/// Result register m of lane L: elements (L / 4, 2 (L % 4) + {0, 1}) of matrix m, whose row r is chunk 8 m + r; with
+/// rows and columns exchanged where transposed.
 void spread_matrices(const Lanes<Chunk>& rows, bool transposed, Lanes<Fragment>& out);
 
 Lanes<uint32_t> transposed_matrix(const Lanes<uint32_t>& in);

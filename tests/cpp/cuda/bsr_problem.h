@@ -21,8 +21,8 @@ struct Shape {
   double density;
 
   std::string text() const {
-    return std::to_string(rows) + "x" + std::to_string(cols) + " blocks " + std::to_string(r) + "x" + std::to_string(c) + " n " +
-           std::to_string(n) + " density " + std::to_string(density);
+    return std::to_string(rows) + "x" + std::to_string(cols) + " blocks " + std::to_string(r) + "x" +
+           std::to_string(c) + " n " + std::to_string(n) + " density " + std::to_string(density);
   }
 };
 
@@ -75,14 +75,16 @@ class Problem {
 
   Sums product(bool transposed) const {
     const int64_t outputs = transposed ? s.cols : s.rows, inner = transposed ? s.rows : s.cols;
-    Sums sums{std::vector<double>(static_cast<size_t>(s.n * outputs)), std::vector<double>(static_cast<size_t>(s.n * outputs))};
+    Sums sums{std::vector<double>(static_cast<size_t>(s.n * outputs)),
+              std::vector<double>(static_cast<size_t>(s.n * outputs))};
     each_weight([&](int64_t, int64_t row, int64_t col, int64_t at) {
       if (row >= s.rows || col >= s.cols) {
         return;
       }
       const int64_t out = transposed ? col : row, in = transposed ? row : col;
       for (int64_t j = 0; j < s.n; ++j) {
-        const double term = simt::widen(values[at]) * static_cast<double>(simt::widen((transposed ? dy : x)[j * inner + in]));
+        const double term =
+            simt::widen(values[at]) * static_cast<double>(simt::widen((transposed ? dy : x)[j * inner + in]));
         sums.value[static_cast<size_t>(j * outputs + out)] += term;
         sums.magnitude[static_cast<size_t>(j * outputs + out)] += std::abs(term);
       }
@@ -116,7 +118,8 @@ enum class Op { kForward, kInput, kValues };
 
 /// Runs an op as the adapters do: activations to feature-major, then the product. Returns the output.
 template <class T>
-Array<T> run_op(const Problem<T>& problem, Op op, Activation activation, bool with_bias, bool with_residual, simt::host::Launcher& launcher) {
+Array<T> run_op(const Problem<T>& problem, Op op, Activation activation, bool with_bias, bool with_residual,
+                simt::host::Launcher& launcher) {
   using simt::host::Access;
   const auto& s = problem.s;
   auto& memory = launcher.memory;
@@ -139,9 +142,16 @@ Array<T> run_op(const Problem<T>& problem, Op op, Activation activation, bool wi
   memory.add("offsets", problem.offsets.data(), problem.offsets.size() * 4, Access::kRead);
   memory.add("bias", problem.bias.data(), problem.bias.bytes(), Access::kRead);
   memory.add("residual", problem.residual.data(), problem.residual.bytes(), Access::kRead);
-  WalkParams walk{problem.values.data(), static_cast<int32_t>(s.r), static_cast<int32_t>(s.c), problem.offsets.data(),
-                  problem.columns.data(), nullptr, problem.down, s.cols};
-  const Epilogue epilogue{with_bias ? problem.bias.data() : nullptr, with_residual ? problem.residual.data() : nullptr, activation};
+  WalkParams walk{problem.values.data(),
+                  static_cast<int32_t>(s.r),
+                  static_cast<int32_t>(s.c),
+                  problem.offsets.data(),
+                  problem.columns.data(),
+                  nullptr,
+                  problem.down,
+                  s.cols};
+  const Epilogue epilogue{with_bias ? problem.bias.data() : nullptr, with_residual ? problem.residual.data() : nullptr,
+                          activation};
   if (op == Op::kValues) {
     turn(problem.x, x, s.cols, "x");
     turn(problem.dy, dy, s.rows, "dy");
@@ -156,7 +166,8 @@ Array<T> run_op(const Problem<T>& problem, Op op, Activation activation, bool wi
     Array<T> y(s.n * s.rows);
     memory.add("y", y.data(), y.bytes(), Access::kWriteAll);
     const StripParams params{walk, x.data(), pitch, y.data(), s.n, s.rows, s.rows * sizeof(T) % 16 == 0, epilogue};
-    fits && s.c == 1 ? launch_product<T, Walk::kVectors>(launcher, params) : launch_product<T, Walk::kBlocks>(launcher, params);
+    fits&& s.c == 1 ? launch_product<T, Walk::kVectors>(launcher, params)
+                    : launch_product<T, Walk::kBlocks>(launcher, params);
     return y;
   }
   turn(problem.dy, dy, s.rows, "dy");
@@ -166,8 +177,14 @@ Array<T> run_op(const Problem<T>& problem, Op op, Activation activation, bool wi
   memory.add("index", index.offsets.data(), index.offsets.size() * 4, Access::kRead);
   memory.add("index", index.places.data(), index.places.size() * 4, Access::kRead);
   memory.add("index", index.sources.data(), index.sources.size() * 4, Access::kRead);
-  walk = {walk.values, walk.r, walk.c, index.offsets.data(), index.places.data(), index.sources.data(),
-          static_cast<int64_t>(index.offsets.size()) - 1, s.rows};
+  walk = {walk.values,
+          walk.r,
+          walk.c,
+          index.offsets.data(),
+          index.places.data(),
+          index.sources.data(),
+          static_cast<int64_t>(index.offsets.size()) - 1,
+          s.rows};
   const StripParams params{walk, dy.data(), pitch, dx.data(), s.n, s.cols, s.cols * sizeof(T) % 16 == 0, {}};
   s.c == 1 ? launch_product<T, Walk::kVectorsTransposed>(launcher, params)
            : launch_product<T, Walk::kBlocksTransposed>(launcher, params);
@@ -176,7 +193,8 @@ Array<T> run_op(const Problem<T>& problem, Op op, Activation activation, bool wi
 
 /// The first output that is farther from the truth than rounding explains, or an empty text.
 template <class T>
-std::string difference(const Problem<T>& problem, Op op, Activation activation, bool with_bias, bool with_residual, const Array<T>& y) {
+std::string difference(const Problem<T>& problem, Op op, Activation activation, bool with_bias, bool with_residual,
+                       const Array<T>& y) {
   const auto sums = op == Op::kValues ? problem.gradient() : problem.product(op == Op::kInput);
   const int64_t outputs = op == Op::kInput ? problem.s.cols : problem.s.rows;
   for (size_t i = 0; i < sums.value.size(); ++i) {
@@ -190,7 +208,8 @@ std::string difference(const Problem<T>& problem, Op op, Activation activation, 
     }
     const double got = simt::widen(y[static_cast<int64_t>(i)]);
     if (!(std::abs(got - expected) <= tolerance<T>(expected, size, with_residual))) {
-      return problem.s.text() + ": output " + std::to_string(i) + ": expected " + std::to_string(expected) + ", got " + std::to_string(got);
+      return problem.s.text() + ": output " + std::to_string(i) + ": expected " + std::to_string(expected) + ", got " +
+             std::to_string(got);
     }
   }
   return {};

@@ -17,7 +17,8 @@ struct Shape {
   double density;
 
   std::string text() const {
-    return std::to_string(rows) + "x" + std::to_string(cols) + " n " + std::to_string(n) + " density " + std::to_string(density);
+    return std::to_string(rows) + "x" + std::to_string(cols) + " n " + std::to_string(n) + " density " +
+           std::to_string(density);
   }
 };
 
@@ -54,12 +55,14 @@ class Problem {
   };
   Sums product(bool transposed) const {
     const int64_t outputs = transposed ? s.cols : s.rows, inner = transposed ? s.rows : s.cols;
-    Sums sums{std::vector<double>(static_cast<size_t>(s.n * outputs)), std::vector<double>(static_cast<size_t>(s.n * outputs))};
+    Sums sums{std::vector<double>(static_cast<size_t>(s.n * outputs)),
+              std::vector<double>(static_cast<size_t>(s.n * outputs))};
     for (int64_t row = 0; row < s.rows; ++row) {
       for (int32_t k = offsets[static_cast<size_t>(row)]; k < offsets[static_cast<size_t>(row) + 1]; ++k) {
         const int64_t col = columns[static_cast<size_t>(k)], out = transposed ? col : row, in = transposed ? row : col;
         for (int64_t j = 0; j < s.n; ++j) {
-          const double term = static_cast<double>(simt::widen(values[k])) * simt::widen(inputs[transposed ? 1 : 0][j * inner + in]);
+          const double term =
+              static_cast<double>(simt::widen(values[k])) * simt::widen(inputs[transposed ? 1 : 0][j * inner + in]);
           sums.value[static_cast<size_t>(j * outputs + out)] += term;
           sums.magnitude[static_cast<size_t>(j * outputs + out)] += std::abs(term);
         }
@@ -91,8 +94,8 @@ enum class Kernels { kByEntries, kByTokens, kTiles };
 
 /// One product through one kind of kernels; batch-major output.
 template <class T>
-Array<T> run_product(const Problem<T>& problem, Kernels kernels, bool transposed, int32_t splits, const Epilogue& epilogue,
-                     simt::host::Launcher& launcher) {
+Array<T> run_product(const Problem<T>& problem, Kernels kernels, bool transposed, int32_t splits,
+                     const Epilogue& epilogue, simt::host::Launcher& launcher) {
   using simt::host::Access;
   const auto& s = problem.s;
   auto& memory = launcher.memory;
@@ -124,8 +127,9 @@ Array<T> run_product(const Problem<T>& problem, Kernels kernels, bool transposed
       memory.add("partial", partial.data(), partial.bytes(), Access::kReadWrite);
       memory.add("y", y.data(), y.bytes(), Access::kWriteAll);
       launch_kernel<PackTiles<T>>(launcher, {problem.values.data(), tiles.order.data(), packed.data(), packed.size()});
-      launch_tiles<T, BitmapGroups>(launcher, {headers.data(), tiles.starts.data(), packed.data(), rows, cols, problem.turned[transposed].data(),
-                                 problem.pitch(), y.data(), s.n, rows % 8 == 0, epilogue, splits, partial.data()});
+      launch_tiles<T, BitmapGroups>(
+          launcher, {headers.data(), tiles.starts.data(), packed.data(), rows, cols, problem.turned[transposed].data(),
+                     problem.pitch(), y.data(), s.n, rows % 8 == 0, epilogue, splits, partial.data()});
       return y;
     }
   }
@@ -134,8 +138,13 @@ Array<T> run_product(const Problem<T>& problem, Kernels kernels, bool transposed
   add_list("offsets", offsets);
   add_list("sources", index.sources);
   add_list("order", order);
-  const Matrix matrix{problem.values.data(), columns.data(), offsets.data(), transposed ? index.sources.data() : nullptr, order.data(),
-                      rows, cols};
+  const Matrix matrix{problem.values.data(),
+                      columns.data(),
+                      offsets.data(),
+                      transposed ? index.sources.data() : nullptr,
+                      order.data(),
+                      rows,
+                      cols};
   if (kernels == Kernels::kByEntries) {
     memory.add("y", y.data(), y.bytes(), Access::kWriteAll);
     launch_by_entries<T>(launcher, {matrix, problem.inputs[transposed].data(), cols, y.data(), 0, s.n, epilogue});
@@ -143,7 +152,8 @@ Array<T> run_product(const Problem<T>& problem, Kernels kernels, bool transposed
   }
   Array<T> turned(rows * problem.pitch());
   memory.add("turned y", turned.data(), turned.bytes(), Access::kWriteOnce);
-  launch_by_tokens<T>(launcher, {matrix, problem.turned[transposed].data(), problem.pitch(), turned.data(), problem.pitch(), s.n, epilogue});
+  launch_by_tokens<T>(launcher, {matrix, problem.turned[transposed].data(), problem.pitch(), turned.data(),
+                                 problem.pitch(), s.n, epilogue});
   for (int64_t j = 0; j < s.n; ++j) {
     for (int64_t row = 0; row < rows; ++row) {
       y[j * rows + row] = turned[row * problem.pitch() + j];
@@ -164,7 +174,8 @@ std::string difference(const Problem<T>& problem, bool transposed, const Epilogu
     expected = activated(expected, epilogue.activation);
     const double got = simt::widen(y[at]);
     if (!(std::abs(got - expected) <= tolerance<T>(expected, sums.magnitude[i] + 4, epilogue.residual != nullptr))) {
-      return problem.s.text() + ": output " + std::to_string(i) + ": expected " + std::to_string(expected) + ", got " + std::to_string(got);
+      return problem.s.text() + ": output " + std::to_string(i) + ": expected " + std::to_string(expected) + ", got " +
+             std::to_string(got);
     }
   }
   return {};

@@ -11,13 +11,16 @@
 
 namespace jouleprune::cuda {
 
-/// `run(options, sites)` runs the kernels, inserts the places of all barriers, commits and waits that were reached, and returns what
-/// was found wrong. Without any of these places some schedule must find something; with all of them none may.
-inline void expect_every_barrier_needed(const std::function<std::string(const simt::host::Options&, std::set<simt::host::Site>&)>& run) {
+/// `run(options, sites)` runs the kernels, inserts the places of all barriers, commits and waits that were reached, and
+/// returns what was found wrong. Without any of these places some schedule must find something; with all of them none
+/// may.
+inline void expect_every_barrier_needed(
+    const std::function<std::string(const simt::host::Options&, std::set<simt::host::Site>&)>& run) {
   using simt::host::Options, simt::host::Schedule, simt::host::Site;
   std::set<Site> sites;
   std::vector<Options> all;
-  for (const auto schedule : {Schedule::kForward, Schedule::kReverse, Schedule::kWarpAhead, Schedule::kLaneLate, Schedule::kRandom}) {
+  for (const auto schedule :
+       {Schedule::kForward, Schedule::kReverse, Schedule::kWarpAhead, Schedule::kLaneLate, Schedule::kRandom}) {
     Options options;
     options.schedule = schedule;
     all.push_back(options);

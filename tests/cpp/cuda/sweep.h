@@ -7,7 +7,8 @@
 
 namespace jouleprune::cuda {
 
-/// One schedule per case, another one for the next case; all adversarial ones and 8 random seeds each where JOULEPRUNE_SIMT_FULL is set.
+/// One schedule per case, another one for the next case; all adversarial ones and 8 random seeds each where
+/// JOULEPRUNE_SIMT_FULL is set.
 inline std::vector<simt::host::Options> schedules(size_t turn) {
   using simt::host::Options, simt::host::Schedule;
   std::vector<Options> all;

@@ -14,21 +14,29 @@ using simt::host::Launcher;
 using simt::host::Options;
 
 template <class T>
-void check(const Shape& shape, Op op, const Options& options, Activation activation = Activation::kNone, bool bias = false,
-           bool residual = false) {
+void check(const Shape& shape, Op op, const Options& options, Activation activation = Activation::kNone,
+           bool bias = false, bool residual = false) {
   const Problem<T> problem(shape, 7 + static_cast<uint64_t>(shape.rows * 31 + shape.n));
   GlobalMemory memory;
   Launcher launcher(memory, options);
   const auto y = run_op(problem, op, activation, bias, residual, launcher);
   ASSERT_EQ(launcher.problems(), "") << shape.text();
-  ASSERT_EQ(difference(problem, op, activation, bias, residual, y), "") << "schedule " << static_cast<int>(options.schedule);
+  ASSERT_EQ(difference(problem, op, activation, bias, residual, y), "")
+      << "schedule " << static_cast<int>(options.schedule);
 }
 
 // Odd first: no rows, no inputs, nothing kept, one of everything, sizes that no tile divides; then ordinary ones.
 std::vector<Shape> shapes(int64_t r, int64_t c) {
   std::vector<Shape> all;
-  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{0, 5}, {5, 0}, {1, 1}, {3, 17}, {r, c}, {r + 1, 3 * c + 1}, {2 * r - 1, 100},
-                                   {2 * r, 6 * c + 8}, {100, 2 * c + 57}}) {
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{0, 5},
+                                   {5, 0},
+                                   {1, 1},
+                                   {3, 17},
+                                   {r, c},
+                                   {r + 1, 3 * c + 1},
+                                   {2 * r - 1, 100},
+                                   {2 * r, 6 * c + 8},
+                                   {100, 2 * c + 57}}) {
     for (const int64_t n : {0, 1, 3, 8, 9, 31, 40, 65, 130}) {
       all.push_back({rows, cols, r, c, n, n % 3 == 0 ? 1.0 : n % 3 == 1 ? 0.5 : 0.15});
     }

@@ -29,7 +29,8 @@ Counted count(const Shape& shape, Op op) {
 // Values are read once per 128 batch rows, in whole sectors; operands come without bank conflicts.
 void expect_frugal(const Shape& shape, Op op, bool values_of_chunks = true) {
   const auto [counters, value_bytes] = count(shape, op);
-  EXPECT_LE(static_cast<double>(counters.bytes_read.at("values")), 1.02 * static_cast<double>(value_bytes)) << shape.text();
+  EXPECT_LE(static_cast<double>(counters.bytes_read.at("values")), 1.02 * static_cast<double>(value_bytes))
+      << shape.text();
   if (values_of_chunks) {
     EXPECT_EQ(counters.sectors_read.at("values"), counters.sectors_needed.at("values")) << shape.text();
   }

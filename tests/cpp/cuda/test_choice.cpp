@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
 
 #include "csr/choice.h"
 
@@ -53,9 +54,33 @@ TEST(CsrChoice, NeverWhatIsPredictedSlowerThanDense) {
 
 TEST(CsrChoice, WhatAKernelMovesGrowsWithWhatIsKept) {
   for (const auto kernel : {Kernel::kByEntries, Kernel::kByTokens, Kernel::kTiles}) {
-    EXPECT_LT(predicted_s(kernel, shape(ElementType::kFloat16, 0.1, 8), kA100), predicted_s(kernel, shape(ElementType::kFloat16, 0.5, 8), kA100));
+    EXPECT_LT(predicted_s(kernel, shape(ElementType::kFloat16, 0.1, 8), kA100),
+              predicted_s(kernel, shape(ElementType::kFloat16, 0.5, 8), kA100));
   }
   EXPECT_TRUE(std::isinf(predicted_s(Kernel::kTiles, shape(ElementType::kFloat32, 0.5, 1), kA100)));
+}
+
+// The table of docs/kernels_cuda.md.
+TEST(CsrChoice, PrintsPredictions) {
+  const char* const names[] = {"by entries", "by tokens", "tiles", "dense"};
+  std::printf("| zeros | n |");
+  for (const char* machine : {"A100", "H100", "4090"}) {
+    std::printf(" %s: dense | chosen | |", machine);
+  }
+  std::printf("\n");
+  for (const double density : {0.5, 0.3, 0.1}) {
+    for (const int64_t n : {1, 16, 64, 1024}) {
+      std::printf("| %.0f %% | %d |", 100 * (1 - density), static_cast<int>(n));
+      for (const auto& machine : {kA100, kH100, kAda}) {
+        const auto s = shape(ElementType::kFloat16, density, n);
+        const auto chosen = choose(s, machine);
+        EXPECT_LT(predicted_s(chosen, s, machine), 1);
+        std::printf(" %.1f | %s | %.1f |", 1e6 * predicted_s(Kernel::kDense, s, machine), names[static_cast<int>(chosen)],
+                    1e6 * predicted_s(chosen, s, machine));
+      }
+      std::printf("\n");
+    }
+  }
 }
 
 }  // namespace

@@ -62,8 +62,19 @@ simt::host::Counters check(int64_t rows, int64_t cols, int64_t n, int32_t splits
   memory.add("y", y.data(), y.bytes(), Access::kWriteAll);
   Launcher launcher(memory, options);
   launch_kernel<PackTiles<T>>(launcher, {values.data(), pairs.order.data(), packed.data(), packed.size()});
-  launch_tiles<T, PairGroups>(launcher, {headers.data(), nullptr, packed.data(), rows, cols, x.data(), pitch, y.data(), n, rows % 8 == 0, {},
-                                         splits, partial.data()});
+  launch_tiles<T, PairGroups>(launcher, {headers.data(),
+                                         nullptr,
+                                         packed.data(),
+                                         rows,
+                                         cols,
+                                         x.data(),
+                                         pitch,
+                                         y.data(),
+                                         n,
+                                         rows % 8 == 0,
+                                         {},
+                                         splits,
+                                         partial.data()});
   EXPECT_EQ(launcher.problems(), "") << rows << "x" << cols << " n " << n;
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < n; ++j) {
@@ -74,7 +85,8 @@ simt::host::Counters check(int64_t rows, int64_t cols, int64_t n, int32_t splits
         expected += term;
         size += std::abs(term);
       }
-      EXPECT_NEAR(simt::widen(y[j * rows + i]), expected, tolerance<T>(expected, size, false)) << rows << "x" << cols << " row " << i;
+      EXPECT_NEAR(simt::widen(y[j * rows + i]), expected, tolerance<T>(expected, size, false))
+          << rows << "x" << cols << " row " << i;
     }
   }
   return launcher.report.counters;
@@ -83,7 +95,16 @@ simt::host::Counters check(int64_t rows, int64_t cols, int64_t n, int32_t splits
 template <class T>
 void sweep() {
   size_t turn = 0;
-  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{0, 8}, {8, 0}, {1, 1}, {1, 2}, {3, 5}, {16, 64}, {17, 67}, {33, 127}, {70, 200}, {16, 600}}) {
+  for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{0, 8},
+                                   {8, 0},
+                                   {1, 1},
+                                   {1, 2},
+                                   {3, 5},
+                                   {16, 64},
+                                   {17, 67},
+                                   {33, 127},
+                                   {70, 200},
+                                   {16, 600}}) {
     for (const int64_t n : {0, 1, 7, 8, 9, 16, 24, 33, 64, 100}) {
       for (const int32_t splits : {1, 2}) {
         if (turn++ % thinning() == 0) {

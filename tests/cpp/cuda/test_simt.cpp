@@ -1,10 +1,9 @@
-// The emulator itself: fragment maps against brute force, and that each kind of mistake in a kernel is found.
+// The emulator itself: that each kind of mistake in a kernel is found.
 #include <gtest/gtest.h>
 
 #include <bit>
 #include <functional>
 #include <random>
-#include <set>
 
 #include "cuda/values.h"
 #include "simt/fragments.h"
@@ -39,55 +38,6 @@ std::string problems_of(const std::function<void(const Lane&)>& body) {
              : ::testing::AssertionFailure() << "expected '" << what << "' in '" << problems << "'";
 }
 
-template <class Map>
-void expect_bijection(const Map& map, int elements, int rows, int columns) {
-  std::set<std::pair<int, int>> places;
-  for (int lane = 0; lane < kLanes; ++lane) {
-    for (int i = 0; i < elements; ++i) {
-      const auto p = map(lane, i);
-      EXPECT_TRUE(p.row >= 0 && p.row < rows && p.column >= 0 && p.column < columns);
-      places.emplace(p.row, p.column);
-    }
-  }
-  EXPECT_EQ(places.size(), static_cast<size_t>(rows * columns));
-  EXPECT_EQ(kLanes * elements, rows * columns);
-}
-
-TEST(Fragments, EachElementHasOneOwner) {
-  expect_bijection(place_in_a, 8, 16, 16);
-  expect_bijection(place_in_b, 4, 16, 8);
-  expect_bijection(place_in_b, 8, 32, 8);
-  expect_bijection(place_in_sums, 4, 16, 8);
-  expect_bijection(place_in_matrix, 2, 8, 8);
-  for (int selector = 0; selector < 2; ++selector) {
-    std::set<std::pair<int, int>> bits;
-    for (int row = 0; row < 16; ++row) {
-      for (int chunk = 0; chunk < 8; ++chunk) {
-        const auto at = place_of_metadata(row, chunk, selector);
-        EXPECT_EQ(at.lane % 4 / 2, selector);  // the instruction reads two lanes of each four
-        bits.emplace(at.lane, at.bit);
-      }
-    }
-    EXPECT_EQ(bits.size(), 128u);
-  }
-}
-
-// CuTe's layouts of the same operands (mma_traits_sm80.hpp), as offsets row + rows * column: strides of (lane % 4, lane / 4) and of the
-// bits of i.
-TEST(Fragments, AgreeWithCute) {
-  for (int lane = 0; lane < kLanes; ++lane) {
-    for (int i = 0; i < 8; ++i) {
-      const auto p = place_in_a(lane, i);
-      EXPECT_EQ(p.row + 16 * p.column, 32 * (lane % 4) + lane / 4 + 16 * (i & 1) + 8 * (i >> 1 & 1) + 128 * (i >> 2));
-    }
-    for (int i = 0; i < 4; ++i) {
-      const auto b = place_in_b(lane, i), c = place_in_sums(lane, i);
-      EXPECT_EQ(b.column + 8 * b.row, 16 * (lane % 4) + lane / 4 + 8 * (i & 1) + 64 * (i >> 1));
-      EXPECT_EQ(c.row + 16 * c.column, 32 * (lane % 4) + lane / 4 + 16 * (i & 1) + 8 * (i >> 1));
-    }
-  }
-}
-
 // Matrices that go through shared memory and ldmatrix come out of mma as their product.
 TEST(WarpMath, MatricesFromSharedMemoryMultiply) {
   std::mt19937_64 random(1);
@@ -97,27 +47,30 @@ TEST(WarpMath, MatricesFromSharedMemoryMultiply) {
   memory.add("a", a.data(), a.bytes(), Access::kRead);
   memory.add("b", b.data(), b.bytes(), Access::kRead);
   memory.add("d", d.data(), d.bytes(), Access::kWriteAll);
-  EXPECT_EQ(problems_of(memory, [&](const Lane& ctx) {
-    if (ctx.warp() == 1) {
-      return;
-    }
-    for (int i = ctx.lane(); i < 256; i += kLanes) {
-      ctx.store_shared(static_cast<uint32_t>(i * 2), ctx.load(a.data() + i));
-    }
-    for (int i = ctx.lane(); i < 128; i += kLanes) {
-      ctx.store_shared(static_cast<uint32_t>(512 + i * 2), ctx.load(b.data() + i));
-    }
-    ctx.sync_warp();
-    const int lane = ctx.lane();
-    const auto left = ctx.load_matrices<false>(static_cast<uint32_t>((lane % 16) * 32 + 16 * (lane / 16)));
-    const auto right = ctx.load_matrices<true>(static_cast<uint32_t>(512 + (lane % 16) * 16));
-    Sums sums{};
-    ctx.mma<Half>(sums, left, right.r[0], right.r[1]);
-    for (int i = 0; i < 4; ++i) {
-      const auto p = place_in_sums(lane, i);
-      ctx.store(d.data() + p.row * 8 + p.column, sums.v[i]);
-    }
-  }), "");
+  EXPECT_EQ(problems_of(memory,
+                        [&](const Lane& ctx) {
+                          if (ctx.warp() == 1) {
+                            return;
+                          }
+                          for (int i = ctx.lane(); i < 256; i += kLanes) {
+                            ctx.store_shared(static_cast<uint32_t>(i * 2), ctx.load(a.data() + i));
+                          }
+                          for (int i = ctx.lane(); i < 128; i += kLanes) {
+                            ctx.store_shared(static_cast<uint32_t>(512 + i * 2), ctx.load(b.data() + i));
+                          }
+                          ctx.sync_warp();
+                          const int lane = ctx.lane();
+                          const auto left =
+                              ctx.load_matrices<false>(static_cast<uint32_t>((lane % 16) * 32 + 16 * (lane / 16)));
+                          const auto right = ctx.load_matrices<true>(static_cast<uint32_t>(512 + (lane % 16) * 16));
+                          Sums sums{};
+                          ctx.mma<Half>(sums, left, right.r[0], right.r[1]);
+                          for (int i = 0; i < 4; ++i) {
+                            const auto p = place_in_sums(lane, i);
+                            ctx.store(d.data() + p.row * 8 + p.column, sums.v[i]);
+                          }
+                        }),
+            "");
   for (int row = 0; row < 16; ++row) {
     for (int column = 0; column < 8; ++column) {
       double expected = 0;
@@ -129,64 +82,15 @@ TEST(WarpMath, MatricesFromSharedMemoryMultiply) {
   }
 }
 
-TEST(WarpMath, SparseProductIsThatOfTheExpandedMatrix) {
-  std::mt19937_64 random(2);
-  for (int selector = 0; selector < 2; ++selector) {
-    double a[16][32] = {}, b[32][8];
-    Lanes<SparseIn> in{};
-    const auto kept = cuda::random_values<BFloat16>(random, 16 * 16), right = cuda::random_values<BFloat16>(random, 32 * 8);
-    for (int row = 0; row < 16; ++row) {
-      for (int chunk = 0; chunk < 8; ++chunk) {
-        const int first = static_cast<int>(random() % 3), second = first + 1 + static_cast<int>(random() % static_cast<uint64_t>(3 - first));
-        const auto at = place_of_metadata(row, chunk, selector);
-        in[static_cast<size_t>(at.lane)].metadata |= static_cast<uint32_t>(first | second << 2) << at.bit;
-        a[row][4 * chunk + first] = widen(kept[row * 16 + 2 * chunk]);
-        a[row][4 * chunk + second] = widen(kept[row * 16 + 2 * chunk + 1]);
-      }
-    }
-    for (int lane = 0; lane < kLanes; ++lane) {
-      for (int i = 0; i < 8; ++i) {
-        const auto p = place_in_a(lane, i), q = place_in_b(lane, i);
-        auto& mine = in[static_cast<size_t>(lane)];
-        mine.a.r[i / 2] |= static_cast<uint32_t>(kept[p.row * 16 + p.column].bits) << (16 * (i & 1));
-        mine.b.r[i / 2] |= static_cast<uint32_t>(right[q.row * 8 + q.column].bits) << (16 * (i & 1));
-        b[q.row][q.column] = widen(right[q.row * 8 + q.column]);
-      }
-    }
-    Lanes<Sums> out;
-    ASSERT_TRUE(multiply_sparse<BFloat16>(in, selector, out));
-    for (int lane = 0; lane < kLanes; ++lane) {
-      for (int i = 0; i < 4; ++i) {
-        const auto p = place_in_sums(lane, i);
-        double expected = 0;
-        for (int k = 0; k < 32; ++k) {
-          expected += a[p.row][k] * b[k][p.column];
-        }
-        EXPECT_NEAR(out[static_cast<size_t>(lane)].v[i], expected, 1e-5);
-      }
-    }
-    in[place_of_metadata(3, 5, selector).lane].metadata |= 15u << place_of_metadata(3, 5, selector).bit;
-    EXPECT_FALSE(multiply_sparse<BFloat16>(in, selector, out));
-  }
-}
-
-TEST(WarpMath, TransposedMatrixTwiceIsItself) {
-  std::mt19937 random(3);
-  Lanes<uint32_t> matrix;
-  for (auto& word : matrix) {
-    word = random();
-  }
-  EXPECT_NE(transposed_matrix(matrix), matrix);
-  EXPECT_EQ(transposed_matrix(transposed_matrix(matrix)), matrix);
-}
-
 TEST(Emulator, ShufflesAndBallots) {
   EXPECT_EQ(problems_of([](const Lane& ctx) {
-    if (ctx.shuffle(ctx.lane() * 3, (ctx.lane() + 5) % 32) != (ctx.lane() + 5) % 32 * 3 || ctx.shuffle_xor(ctx.lane(), 7) != (ctx.lane() ^ 7) ||
-        ctx.ballot(ctx.lane() % 3 == 0) != 0x49249249u) {
-      ctx.store_shared<uint32_t>(1u << 20, 0);  // an error of its own
-    }
-  }), "");
+              if (ctx.shuffle(ctx.lane() * 3, (ctx.lane() + 5) % 32) != (ctx.lane() + 5) % 32 * 3 ||
+                  ctx.shuffle_xor(ctx.lane(), 7) != (ctx.lane() ^ 7) ||
+                  ctx.ballot(ctx.lane() % 3 == 0) != 0x49249249u) {
+                ctx.store_shared<uint32_t>(1u << 20, 0);  // an error of its own
+              }
+            }),
+            "");
 }
 
 TEST(Emulator, FindsRaces) {
@@ -208,11 +112,12 @@ TEST(Emulator, FindsRaces) {
   EXPECT_NE(exchange(false, true, 33), "");  // another warp
   EXPECT_EQ(exchange(false, true, 0), "");
   EXPECT_TRUE(tells(problems_of([](const Lane& ctx) {
-    ctx.store_shared(static_cast<uint32_t>(ctx.thread()) * 4, ctx.thread());
-    ctx.sync();
-    ctx.load_shared<int>(static_cast<uint32_t>(63 - ctx.thread()) * 4);
-    ctx.store_shared(static_cast<uint32_t>(ctx.thread()) * 4, 1);
-  }), "race of a"));
+                      ctx.store_shared(static_cast<uint32_t>(ctx.thread()) * 4, ctx.thread());
+                      ctx.sync();
+                      ctx.load_shared<int>(static_cast<uint32_t>(63 - ctx.thread()) * 4);
+                      ctx.store_shared(static_cast<uint32_t>(ctx.thread()) * 4, 1);
+                    }),
+                    "race of a"));
 }
 
 TEST(Emulator, FindsWhatWasNeverWritten) {
@@ -233,13 +138,15 @@ TEST(Emulator, FindsBoundsAndAlignment) {
   };
   EXPECT_EQ(problems([&](const Lane& ctx) { ctx.store(out.data(), ctx.load(in.data() + 7)); }), "");
   EXPECT_TRUE(tells(problems([&](const Lane& ctx) { ctx.load(in.data() + 8); }), "outside of every span"));
-  EXPECT_TRUE(tells(problems([&](const Lane& ctx) { ctx.load(reinterpret_cast<const Chunk*>(in.data() + 1)); }), "not aligned"));
+  EXPECT_TRUE(tells(problems([&](const Lane& ctx) { ctx.load(reinterpret_cast<const Chunk*>(in.data() + 1)); }),
+                    "not aligned"));
   EXPECT_TRUE(tells(problems([&](const Lane& ctx) { ctx.store(in.data(), 1.f); }), "which is an input"));
   EXPECT_TRUE(tells(problems([&](const Lane& ctx) { ctx.load(out.data()); }), "which is an output"));
   EXPECT_TRUE(tells(problems([&](const Lane& ctx) {
-    ctx.store(out.data(), 1.f);
-    ctx.store(out.data(), 1.f);
-  }), "second write"));
+                      ctx.store(out.data(), 1.f);
+                      ctx.store(out.data(), 1.f);
+                    }),
+                    "second write"));
   EXPECT_TRUE(tells(problems([&](const Lane& ctx) { ctx.store_shared(4095u, 1.f); }), "shared bytes"));
   EXPECT_TRUE(tells(problems([&](const Lane& ctx) { ctx.store_shared(2u, 1.f); }), "not aligned"));
 }
@@ -248,7 +155,8 @@ TEST(Emulator, FindsOutputsThatNobodyWrote) {
   cuda::Array<float> out(65);
   GlobalMemory memory;
   memory.add("out", out.data(), out.bytes(), Access::kWriteAll);
-  EXPECT_TRUE(tells(problems_of(memory, [&](const Lane& ctx) { ctx.store(out.data() + ctx.thread(), 1.f); }), "out: 4 of 260 bytes"));
+  EXPECT_TRUE(tells(problems_of(memory, [&](const Lane& ctx) { ctx.store(out.data() + ctx.thread(), 1.f); }),
+                    "out: 4 of 260 bytes"));
 }
 
 TEST(Emulator, CopiesLandWhenTheyWereWaitedFor) {
@@ -290,46 +198,50 @@ TEST(Emulator, CopiesLandWhenTheyWereWaitedFor) {
 
 TEST(Emulator, FindsDeadlocksAndDivergence) {
   EXPECT_TRUE(tells(problems_of([](const Lane& ctx) {
-    if (ctx.thread() != 5) {
-      ctx.sync();
-    }
-  }), "deadlock: 63 threads wait for a barrier of the block"));
+                      if (ctx.thread() != 5) {
+                        ctx.sync();
+                      }
+                    }),
+                    "deadlock: 63 threads wait for a barrier of the block"));
   EXPECT_TRUE(tells(problems_of([](const Lane& ctx) {
-    if (ctx.lane() < 16) {
-      ctx.ballot(true);
-    } else {
-      ctx.shuffle(1, 0);
-    }
-  }), "different instructions"));
+                      if (ctx.lane() < 16) {
+                        ctx.ballot(true);
+                      } else {
+                        ctx.shuffle(1, 0);
+                      }
+                    }),
+                    "different instructions"));
 }
 
 TEST(Emulator, AtomicAdditionsCommute) {
   EXPECT_EQ(problems_of([](const Lane& ctx) {
-    if (ctx.thread() == 0) {
-      ctx.store_shared(0, 0u);
-    }
-    ctx.sync();
-    ctx.add_shared(0, 2);
-    ctx.sync();
-    if (ctx.load_shared<uint32_t>(0) != 128u) {
-      ctx.store_shared<uint32_t>(1u << 20, 0);
-    }
-  }), "");
+              if (ctx.thread() == 0) {
+                ctx.store_shared(0, 0u);
+              }
+              ctx.sync();
+              ctx.add_shared(0, 2);
+              ctx.sync();
+              if (ctx.load_shared<uint32_t>(0) != 128u) {
+                ctx.store_shared<uint32_t>(1u << 20, 0);
+              }
+            }),
+            "");
   EXPECT_TRUE(tells(problems_of([](const Lane& ctx) {
-    if (ctx.thread() == 0) {
-      ctx.store_shared(0, 0u);
-    }
-    ctx.sync();
-    ctx.add_shared(0, 2);
-    ctx.load_shared<uint32_t>(0);
-  }), "race"));
+                      if (ctx.thread() == 0) {
+                        ctx.store_shared(0, 0u);
+                      }
+                      ctx.sync();
+                      ctx.add_shared(0, 2);
+                      ctx.load_shared<uint32_t>(0);
+                    }),
+                    "race"));
 }
 
 TEST(Emulator, CountsConflictsAndSectors) {
   EXPECT_EQ(bank_conflicts({{0, 4}, {4, 4}, {8, 4}}), 0u);
   EXPECT_EQ(bank_conflicts({{0, 4}, {128, 4}, {256, 4}}), 2u);
-  EXPECT_EQ(bank_conflicts({{0, 4}, {0, 4}}), 0u);                        // one word for both
-  EXPECT_EQ(bank_conflicts({{0, 16}, {16, 16}, {128, 16}}), 1u);          // within a quarter of a warp
+  EXPECT_EQ(bank_conflicts({{0, 4}, {0, 4}}), 0u);                // one word for both
+  EXPECT_EQ(bank_conflicts({{0, 16}, {16, 16}, {128, 16}}), 1u);  // within a quarter of a warp
   cuda::Array<uint32_t> in(64 * 8);
   GlobalMemory memory;
   memory.add("in", in.data(), in.bytes(), Access::kRead);
@@ -337,9 +249,9 @@ TEST(Emulator, CountsConflictsAndSectors) {
   options.collect_requests = true;
   Launcher launcher(memory, options);
   launcher.launch<Kernel>({1, 1}, 0, {[&](const Lane& ctx) {
-    ctx.load(in.data() + ctx.thread());      // 128 bytes per warp: 4 sectors each
-    ctx.load(in.data() + ctx.thread() * 8);  // a sector per lane
-  }});
+                            ctx.load(in.data() + ctx.thread());      // 128 bytes per warp: 4 sectors each
+                            ctx.load(in.data() + ctx.thread() * 8);  // a sector per lane
+                          }});
   EXPECT_EQ(launcher.report.counters.sectors_read.at("in"), 2u * 4 + 64);
   EXPECT_EQ(launcher.report.counters.sectors_needed.at("in"), 4u * 4);
 }

@@ -66,8 +66,8 @@ inline constexpr double kRounding<simt::Half> = 0x1p-11;
 template <>
 inline constexpr double kRounding<simt::BFloat16> = 0x1p-8;
 
-/// What rounding explains: of the sums (of terms whose magnitudes add up to `size`; a thousand additions at most), of the result, and of
-/// intermediate results where a residual is added.
+/// What rounding explains: of the sums (of terms whose magnitudes add up to `size`; a thousand additions at most), of
+/// the result, and of intermediate results where a residual is added.
 template <class T>
 double tolerance(double expected, double size, bool rounded_between) {
   const double sums = 64 * kRounding<simt::SumOf<T>> * (size + 1);

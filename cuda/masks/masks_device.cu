@@ -1,0 +1,13 @@
+#include "masks/masks_device.h"
+
+#include "simt/device_launch.h"
+
+namespace jouleprune::cuda::masks {
+
+cudaError_t run(const Apply& p, cudaStream_t stream) {
+  simt::DeviceLauncher launcher{stream};
+  launch(launcher, p);
+  return launcher.status;
+}
+
+}  // namespace jouleprune::cuda::masks
