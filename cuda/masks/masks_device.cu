@@ -10,4 +10,10 @@ cudaError_t run(const Apply& p, cudaStream_t stream) {
   return launcher.status;
 }
 
+cudaError_t run(const SmallestParams& p, cudaStream_t stream) {
+  simt::DeviceLauncher launcher{stream};
+  launch_smallest(launcher, p);
+  return launcher.status;
+}
+
 }  // namespace jouleprune::cuda::masks
