@@ -38,7 +38,7 @@ cpp_programs() {
 cpp_tests() {
   local folder="$1"
   shift
-  cpp_programs "$folder" "core_tests torch_tests" "$@" &&
+  cpp_programs "$folder" "core_tests torch_tests cuda_tests emulated_tests" "$@" &&
     ctest --test-dir "$folder" --output-on-failure -j "$JOBS" --progress | tail -n 40
 }
 # In the folder that the wheel was built in: only the tests are left to compile.
@@ -72,6 +72,7 @@ tier_cuda() {
   make_venv "$VENV_CUDA" "${JOULEPRUNE_TORCH_CUDA:-torch==2.14.1}" &&
     install_package "$python" dist-cuda test &&
     "$python" tests/check_cuda_build.py --with-nvcc &&
+    "$python" tests/check_cuda_kernels.py --arch 90 &&
     "$python" -m pytest tests/python/test_contract.py tests/python/test_ops.py -m "not slow" &&
     say "the same without nvcc" &&
     "$python" tests/check_cuda_build.py --without-nvcc

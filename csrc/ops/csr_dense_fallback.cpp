@@ -1,5 +1,5 @@
-// Ops of layout csr that have no CUDA kernel of their own, by torch's dense ops on the unpacked weight: right, not fast. Only
-// linear_csr runs sparse on CUDA.
+// Ops of layout csr that have no CUDA kernel of their own (packing, convolutions), by torch's ops on the unpacked weight: right, not
+// fast.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
@@ -45,24 +45,6 @@ Tensor unpack_csr_dense(const Tensor& values, const Tensor& col_indices, const T
 Tensor prepack_csr_dense(const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets, int64_t cols) {
   check_weight_in_full("prepack_csr", values, col_indices, row_offsets, cols);
   return at::empty({0}, col_indices.options());
-}
-
-Tensor linear_backward_input_dense(const Tensor& grad_output, const Tensor& values, const Tensor& col_indices,
-                                   const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
-  constexpr const char* op = "linear_csr_backward_input";
-  const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, grad_output, "grad_output");
-  const auto rows = as_rows(op, "grad_output", grad_output, weight.csr.rows);
-  return rows.matmul(dense_of(weight)).view(resized_last(grad_output, in_features));
-}
-
-Tensor linear_backward_values_dense(const Tensor& grad_output, const Tensor& input, const Tensor& col_indices,
-                                    const Tensor& row_offsets, const Tensor& key, int64_t in_features) {
-  constexpr const char* op = "linear_csr_backward_values";
-  const auto weight = check_weight(op, nullptr, col_indices, row_offsets, key, in_features, grad_output, "grad_output");
-  const auto grads = as_rows(op, "grad_output", grad_output, weight.csr.rows);
-  const auto inputs = as_rows(op, "input", input, in_features);
-  check_same_rows(op, grad_output, input, grads, inputs);
-  return grads.t().matmul(inputs).reshape({weight.csr.rows * in_features}).index_select(0, places_of(weight));
 }
 
 /// The dense weight as a convolution's.
@@ -124,8 +106,6 @@ TORCH_LIBRARY_IMPL(jouleprune, CUDA, m) {
   m.impl("pack_csr", TORCH_FN(jouleprune::ops::pack_csr_by_cpu));
   m.impl("unpack_csr", TORCH_FN(jouleprune::ops::unpack_csr_dense));
   m.impl("prepack_csr", TORCH_FN(jouleprune::ops::prepack_csr_dense));
-  m.impl("linear_csr_backward_input", TORCH_FN(jouleprune::ops::linear_backward_input_dense));
-  m.impl("linear_csr_backward_values", TORCH_FN(jouleprune::ops::linear_backward_values_dense));
   m.impl("conv2d_csr", TORCH_FN(jouleprune::ops::conv2d_csr_dense));
   m.impl("conv2d_csr_backward_input", TORCH_FN(jouleprune::ops::conv2d_backward_input_dense));
   m.impl("conv2d_csr_backward_values", TORCH_FN(jouleprune::ops::conv2d_backward_values_dense));

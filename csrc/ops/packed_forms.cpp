@@ -171,6 +171,7 @@ thread_local int fresh_values = 0;
 
 FreshValues::FreshValues() { ++fresh_values; }
 FreshValues::~FreshValues() { --fresh_values; }
+bool wants_fresh_values() { return fresh_values > 0; }
 
 std::shared_ptr<const PackedForm> WeightForms::make_form(const Make& make) {
   if (!compared_.load(std::memory_order_relaxed)) {

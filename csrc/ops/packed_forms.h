@@ -40,6 +40,9 @@ class FreshValues {
   FreshValues& operator=(const FreshValues&) = delete;
 };
 
+/// Whether one lives on this thread.
+bool wants_fresh_values();
+
 /// Forms of the weight whose canonical tensors, on the CPU, are given. Values changed in place through torch are noticed by their
 /// version; changes behind torch's back (`.data`, raw pointers) by comparing a sample (contents.h), those of inference tensors by
 /// comparing all. Before a form is made, the indices are compared as a whole with those that were checked. Cheap to make; lives for

@@ -58,7 +58,7 @@ def linear_nm(
     m: int,
     activation: str = "none",
 ) -> Tensor:
-    """``activation(input @ W.T + bias)`` for a weight W [rows, in_features] in layout nm. On the CPU alone.
+    """``activation(input @ W.T + bias)`` for a weight W [rows, in_features] in layout nm.
 
     Args:
         input: [..., in_features]; any leading dimensions (none, or of size 0) and strides.

@@ -438,7 +438,7 @@ def linear_bsr(
     prepacked: Tensor | None = None,
     activation: str = "none",
 ) -> Tensor:
-    """``activation(input @ W.T + bias)`` for a weight W [out_features, in_features] in layout bsr. On the CPU alone.
+    """``activation(input @ W.T + bias)`` for a weight W [out_features, in_features] in layout bsr.
 
     Args:
         input: [..., in_features]; any leading dimensions (none, or of size 0) and strides.

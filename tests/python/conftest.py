@@ -7,6 +7,16 @@ import os
 import pytest
 
 
+def pytest_configure(config):
+    """JOULEPRUNE_EMULATED_LIBRARY: tests/emulated's library, whose ops run the CUDA kernels' bodies in the emulator."""
+    if library := os.environ.get("JOULEPRUNE_EMULATED_LIBRARY"):
+        import torch
+
+        import jouleprune  # noqa: F401  # registers the ops that the library replaces
+
+        torch.ops.load_library(library)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def tuning_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("tuning") / "tuning.json"

@@ -34,7 +34,7 @@ using BlockSize = std::array<int64_t, 2>;
 
 /// How from_dense() packs the weight of a Linear or Conv2d: the arguments of Python's from_dense.
 struct PackOptions {
-  /// "csr", which "" stands for too; of a Linear "bsr" and "vector" keep whole blocks (on the CPU alone). With dtype "int8": "bsr" or "".
+  /// "csr", which "" stands for too; of a Linear "bsr" and "vector" keep whole blocks. With dtype "int8": "bsr" or "".
   std::string layout{};
   /// Of the weight's shape: non-zero = kept. Without one the zeros of the weight are the mask.
   std::optional<at::Tensor> mask{};

@@ -83,7 +83,7 @@ at::Tensor conv2d_csr_backward_values(const at::Tensor& grad_output, const at::T
 //   block_columns      [blocks]              int32, in [0, ceil(cols / c))
 //   block_row_offsets  [ceil(rows / r) + 1]  int32, first 0, last `blocks`
 //   key                [2]                   int64: 128-bit key of the structure, from pack_bsr
-// Every entry of a kept block multiplies, those that are zero included; removed blocks never do. On the CPU alone.
+// Every entry of a kept block multiplies, those that are zero included; removed blocks never do.
 
 /// blocks, block_columns, block_row_offsets, key of `weight` [rows, ...], flattened to [rows, cols]. A block is kept when any of its
 /// entries is, by the rules of pack_csr; with a mask the others of its entries are stored as 0. Not differentiable.

@@ -1,4 +1,4 @@
-// The ops of layout nm as C++ functions, beside those of ops.h. On the CPU.
+// The ops of layout nm as C++ functions, beside those of ops.h. Packing is on the CPU.
 //
 // Layout nm of a weight [rows, cols]: of each m neighbouring inputs of a row n are kept; 1 <= n < m <= 32. A last group that is narrower
 // keeps min(n, its width). Each row has kept = cols / m x n + min(n, cols % m) entries:

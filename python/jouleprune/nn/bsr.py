@@ -29,7 +29,7 @@ class SparseLinearBSR(PackedState):
 
     Made by ``SparseLinear.from_dense(linear, layout="bsr", block_size=(16, 16))`` or ``layout="vector"``. Trainable at
     the kept blocks, all entries of which count as kept. The state is ``blocks`` [blocks, r, c], ``block_columns``,
-    ``block_row_offsets``, ``key`` and ``bias``; loading accepts another number of blocks. On the CPU alone.
+    ``block_row_offsets``, ``key`` and ``bias``; loading accepts another number of blocks.
     """
 
     __jit_unused_properties__ = ("nnz", "density")

@@ -27,7 +27,7 @@ class SparseLinearNM(PackedState):
 
     Made by ``SparseLinear.from_dense(linear, layout="nm", pattern="2:4")``. Trainable at the kept entries, n of each
     group of m inputs. The state is ``values`` and ``indices`` [out_features, kept], ``key``, ``pattern`` (int64: n, m)
-    and ``bias``. On the CPU alone.
+    and ``bias``. Packed on the CPU.
     """
 
     __jit_unused_properties__ = ("nnz", "density")

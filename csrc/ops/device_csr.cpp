@@ -1,0 +1,129 @@
+#include "ops/device_csr.h"
+
+#include <c10/util/Exception.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "csr/index.h"
+#include "csr/mask_tiles.h"
+#include "csr/tiles.h"
+#include "ops/cuda_adapters.h"
+#include "ops/device_forms.h"
+
+namespace jouleprune::ops {
+namespace {
+
+/// The structure on the host; borrows from its tensors.
+struct OnHost {
+  at::Tensor columns, offsets;
+  cuda::csr::HostStructure structure;
+
+  explicit OnHost(const CsrWeight& weight) : columns(weight.col_indices.cpu()), offsets(weight.row_offsets.cpu()) {
+    structure = {weight.csr.rows, weight.csr.cols, weight.csr.nnz, columns.const_data_ptr<int32_t>(),
+                 offsets.const_data_ptr<int32_t>()};
+  }
+};
+
+std::array<int64_t, 4> sizes_of(const CsrWeight& weight, bool transposed) {
+  return {weight.csr.rows, weight.csr.cols, transposed ? 1 : 0, 0};
+}
+
+}  // namespace
+
+cuda::csr::Matrix DeviceMatrix::view(const at::Tensor& values) const {
+  return {values.const_data_ptr(),
+          columns.const_data_ptr<int32_t>(),
+          offsets.const_data_ptr<int32_t>(),
+          sources.defined() ? sources.const_data_ptr<int32_t>() : nullptr,
+          order.const_data_ptr<int32_t>(),
+          rows,
+          cols};
+}
+
+std::shared_ptr<const DeviceMatrix> device_matrix(const CsrWeight& weight, bool transposed) {
+  // The structure's own lists are not kept: the form would keep its weight alive.
+  const auto kept = device_form<DeviceMatrix>(
+      "csr matrix", {weight.col_indices, weight.row_offsets}, sizes_of(weight, transposed), [&] {
+        const OnHost host(weight);
+        const auto& like = weight.col_indices;
+        if (!transposed) {
+          return DeviceMatrix{{},
+                              {},
+                              {},
+                              on_device(cuda::csr::longest_first(host.structure.offsets, weight.csr.rows), like),
+                              weight.csr.rows,
+                              weight.csr.cols};
+        }
+        const auto index = cuda::csr::transposed(host.structure);
+        return DeviceMatrix{on_device(index.columns, like),
+                            on_device(index.offsets, like),
+                            on_device(index.sources, like),
+                            on_device(cuda::csr::longest_first(index.offsets.data(), weight.csr.cols), like),
+                            weight.csr.cols,
+                            weight.csr.rows};
+      });
+  if (transposed) {
+    return kept;
+  }
+  return std::make_shared<const DeviceMatrix>(
+      DeviceMatrix{weight.col_indices, weight.row_offsets, {}, kept->order, weight.csr.rows, weight.csr.cols});
+}
+
+at::Tensor device_entry_rows(const CsrWeight& weight) {
+  return *device_form<at::Tensor>(
+      "csr entry rows", {weight.col_indices, weight.row_offsets}, sizes_of(weight, false),
+      [&] { return on_device(cuda::csr::rows_of_entries(OnHost(weight).structure), weight.col_indices); });
+}
+
+std::shared_ptr<const DeviceTiles> device_tiles(const CsrWeight& weight, bool transposed) {
+  return device_form<DeviceTiles>(
+      "csr tiles", {weight.col_indices, weight.row_offsets}, sizes_of(weight, transposed), [&] {
+        const OnHost host(weight);
+        const auto& s = host.structure;
+        cuda::csr::Tiles tiles;
+        if (transposed) {
+          const auto index = cuda::csr::transposed(s);
+          tiles = cuda::csr::tiles_of({s.cols, s.rows, s.nnz, index.columns.data(), index.offsets.data()},
+                                      index.sources.data());
+        } else {
+          tiles = cuda::csr::tiles_of(s);
+        }
+        const auto& like = weight.col_indices;
+        const auto headers = at::tensor(tiles.headers, at::TensorOptions().dtype(at::kByte)).to(like.device());
+        return DeviceTiles{headers, on_device(tiles.starts, like), on_device(tiles.order, like)};
+      });
+}
+
+std::shared_ptr<const DeviceMaskTiles> device_mask_tiles(const CsrWeight& weight) {
+  return device_form<DeviceMaskTiles>(
+      "csr mask tiles", {weight.col_indices, weight.row_offsets}, sizes_of(weight, false), [&] {
+        const auto tiles = cuda::csr::mask_tiles_of(OnHost(weight).structure);
+        const auto& like = weight.col_indices;
+        return DeviceMaskTiles{on_device(tiles.tiles, like), on_device(tiles.masks, like),
+                               on_device(tiles.firsts, like)};
+      });
+}
+
+cuda::csr::Kernel csr_kernel(const cuda::csr::Shape& shape, const cuda::csr::Machine& machine) {
+  using cuda::csr::Kernel;
+  constexpr std::pair<std::string_view, Kernel> kWords[] = {{"by-entries", Kernel::kByEntries},
+                                                            {"by-tokens", Kernel::kByTokens},
+                                                            {"tiles", Kernel::kTiles},
+                                                            {"dense", Kernel::kDense}};
+  const char* const word = std::getenv("JOULEPRUNE_CUDA_CSR");
+  if (word == nullptr || *word == '\0') {
+    return choose(shape, machine);
+  }
+  for (const auto& [name, kernel] : kWords) {
+    if (name == word) {
+      return std::isinf(predicted_s(kernel, shape, machine)) ? choose(shape, machine) : kernel;
+    }
+  }
+  TORCH_CHECK_VALUE(false, "JOULEPRUNE_CUDA_CSR: expected by-entries, by-tokens, tiles or dense, got '", word, "'");
+}
+
+}  // namespace jouleprune::ops

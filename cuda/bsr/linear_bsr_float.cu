@@ -1,0 +1,3 @@
+#include "bsr/linear_bsr_typed.h"
+
+template struct jouleprune::cuda::bsr::Typed<float>;

@@ -1,0 +1,16 @@
+// The mask kernels in the emulator.
+#include "emulated_backend.h"
+#include "emulated_memory.h"
+
+namespace jouleprune::emulated {
+
+std::string run(const cuda::masks::Apply& p) {
+  simt::host::GlobalMemory memory;
+  memory.add("data", p.params.data, static_cast<size_t>(p.params.count * p.element_bytes), Access::kWriteOnce);
+  memory.add("bits", p.params.bits, static_cast<size_t>((p.params.count + 7) / 8), Access::kRead);
+  simt::host::Launcher launcher(memory, next_options());
+  cuda::masks::launch(launcher, p);
+  return launcher.problems();
+}
+
+}  // namespace jouleprune::emulated
