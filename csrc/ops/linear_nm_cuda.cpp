@@ -59,7 +59,12 @@ Tensor flat_values(const char* op, const Tensor& values, const Tensor& like, con
                     shape.cols, " inputs, got ", values.sizes());
   TORCH_CHECK_TYPE(values.scalar_type() == like.scalar_type(), op, ": values: expected the dtype of ", like_name, ", ",
                    like.scalar_type(), ", got ", values.scalar_type());
-  return values.reshape({values.numel()});
+  auto flat = values.reshape({values.numel()});
+  if (flat.is_alias_of(values) && !values.is_inference()) {
+    // Below autograd a view counts its own changes; forms that are kept for it must see those of the values.
+    flat.unsafeGetTensorImpl()->set_version_counter(values.unsafeGetTensorImpl()->version_counter());
+  }
+  return flat;
 }
 
 Tensor linear_nm_cuda(const Tensor& input, const Tensor& values, const Tensor& indices, const Tensor& key,

@@ -45,6 +45,17 @@ TEST_P(EmulatedLinearNm, ForwardAndGradientsAreThoseOfTheMaskedDenseLayer) {
   }
 }
 
+TEST_P(EmulatedLinearNm, ValuesThatChangeInPlaceAreSeen) {
+  const auto [m, dtype] = GetParam();
+  const auto weight = at::randn({24, 40}).to(dtype);
+  auto [values, indices, key] = pack_nm(weight, mask_n_of_m(at::rand({24, 40}), 2, m, 1), 2, m);
+  const auto input = at::randn({5, 40}).to(dtype);
+  const auto before = linear_nm(input, values, indices, key, std::nullopt, std::nullopt, 40, 2, m, "none");
+  values.mul_(2);
+  const auto after = linear_nm(input, values, indices, key, std::nullopt, std::nullopt, 40, 2, m, "none");
+  EXPECT_TRUE(at::equal(after, before * 2));  // twice a number is exact
+}
+
 INSTANTIATE_TEST_SUITE_P(Patterns, EmulatedLinearNm,
                          testing::Combine(testing::Values(4, 8), testing::Values(at::kHalf, at::kBFloat16, at::kFloat)),
                          [](const auto& tested) {

@@ -75,8 +75,8 @@ TEST(CsrChoice, PrintsPredictions) {
         const auto s = shape(ElementType::kFloat16, density, n);
         const auto chosen = choose(s, machine);
         EXPECT_LT(predicted_s(chosen, s, machine), 1);
-        std::printf(" %.1f | %s | %.1f |", 1e6 * predicted_s(Kernel::kDense, s, machine), names[static_cast<int>(chosen)],
-                    1e6 * predicted_s(chosen, s, machine));
+        std::printf(" %.1f | %s | %.1f |", 1e6 * predicted_s(Kernel::kDense, s, machine),
+                    names[static_cast<int>(chosen)], 1e6 * predicted_s(chosen, s, machine));
       }
       std::printf("\n");
     }
