@@ -55,7 +55,6 @@ Layer layer_of(Impl& sparse, int64_t rows, bool switched) {
 }
 
 std::optional<Layer> fusable(torch::nn::Module* module) {
-  if (module->is_training()) return std::nullopt;
   std::optional<Layer> layer;
   const auto linear = [&](nn::SparseLinearImpl* sparse, bool switched) {
     const bool fits = sparse != nullptr && (sparse->options.layout == "csr" || sparse->is_int8());

@@ -154,7 +154,7 @@ TEST(SparseConv2dInt8, NamesWhatThereIsNot) {
   EXPECT_THROW(int8->fix_input_scale(0), c10::ValueError);
   const auto x = at::randn({1, 16, 5, 5});
   EXPECT_THROW(int8->forward(x, at::ones({1, 20, 5, 5})), c10::ValueError);
-  EXPECT_ANY_THROW(int8->forward(x.clone().requires_grad_()));
+  EXPECT_ANY_THROW(int8->forward(x.clone().requires_grad_()).sum().backward());
 }
 
 TEST(SparseConv2dInt8, PrintsItsDtype) {
