@@ -41,26 +41,28 @@ void launch(Launcher& launcher, const LinearTiles& p) {
   }
 }
 
-template <class T, class Launcher>
-void launch(Launcher& launcher, const LinearValues& p) {
+/// What the kernels of both gradients of values are told: grad_output and input, turned to feature-major.
+template <class T, class Launcher, class Call>
+auto with_turned(Launcher& launcher, const Call& p, int64_t rows, int64_t cols) {
   auto params = p.params;
   params.pitch = feature_major_pitch(params.n);
   params.dy = p.turned_grad_output;
   params.x = p.turned_input;
-  turn<T>(launcher, p.grad_output, p.grad_output_stride, params.n, p.rows, p.turned_grad_output, params.pitch);
-  turn<T>(launcher, p.input, p.input_stride, params.n, p.cols, p.turned_input, params.pitch);
+  turn<T>(launcher, p.grad_output, p.grad_output_stride, params.n, rows, p.turned_grad_output, params.pitch);
+  turn<T>(launcher, p.input, p.input_stride, params.n, cols, p.turned_input, params.pitch);
+  return params;
+}
+
+template <class T, class Launcher>
+void launch(Launcher& launcher, const LinearValues& p) {
+  const auto params = with_turned<T>(launcher, p, p.rows, p.cols);
   launch_kernel<SampledDots<T>>(launcher, params);
 }
 
 template <class T, class Launcher>
 void launch(Launcher& launcher, const LinearMasked& p) {
   if constexpr (sizeof(T) == 2) {
-    auto params = p.params;
-    params.pitch = feature_major_pitch(params.n);
-    params.dy = p.turned_grad_output;
-    params.x = p.turned_input;
-    turn<T>(launcher, p.grad_output, p.grad_output_stride, params.n, params.rows, p.turned_grad_output, params.pitch);
-    turn<T>(launcher, p.input, p.input_stride, params.n, params.cols, p.turned_input, params.pitch);
+    const auto params = with_turned<T>(launcher, p, p.params.rows, p.params.cols);
     launch_kernel<MaskedGradient<T>>(launcher, params);
   }
 }

@@ -40,6 +40,14 @@ JP_BODY uint32_t key_of(float score) {
   return score != score ? 0xffffffffu : bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
 }
 
+/// Of the numbers that the threads before this one have put into shared memory, one each.
+template <class Ctx>
+JP_BODY uint32_t sum_before(const Ctx& ctx) {
+  uint32_t sum = 0;
+  for (int t = 0; t < ctx.thread(); ++t) sum += ctx.template load_shared<uint32_t>(static_cast<uint32_t>(t) * 4);
+  return sum;
+}
+
 /// Counts the digits of the keys that share the upper ones found so far.
 struct CountDigits {
   using Params = SmallestParams;
@@ -148,10 +156,7 @@ struct ScanTies {
     }
     ctx.store_shared(static_cast<uint32_t>(ctx.thread()) * 4, sum);
     ctx.sync();
-    uint32_t before = 0;
-    for (int t = 0; t < ctx.thread(); ++t) {
-      before += ctx.template load_shared<uint32_t>(static_cast<uint32_t>(t) * 4);
-    }
+    uint32_t before = sum_before(ctx);
     for (int64_t i = first; i < first + each && i < blocks_of(p); ++i) {
       const uint32_t here = ctx.load(p.ties + i);
       ctx.store(p.ties + i, before);
@@ -174,10 +179,7 @@ struct WriteBits {
     const Eight eight = compared(ctx, p, state.prefix);
     ctx.store_shared(static_cast<uint32_t>(ctx.thread()) * 4, static_cast<uint32_t>(ctx.popcount(eight.ties)));
     ctx.sync();
-    uint32_t before = ctx.load(p.ties + ctx.block_x());
-    for (int t = 0; t < ctx.thread(); ++t) {
-      before += ctx.template load_shared<uint32_t>(static_cast<uint32_t>(t) * 4);
-    }
+    uint32_t before = ctx.load(p.ties + ctx.block_x()) + sum_before(ctx);
     uint32_t kept = eight.larger;
     for (int i = 0; i < kPerThread; ++i) {
       const uint32_t tie = eight.ties >> i & 1u;
