@@ -1,6 +1,19 @@
 #include "select/masks.h"
 
+#include "select/key_groups.h"
+
 namespace jouleprune::select {
+namespace {
+/// The first `ties` bits of `tied`, which are counted off.
+uint32_t first_ties(uint32_t tied, int64_t& ties) {
+  uint32_t stay = 0;
+  for (; tied != 0 && ties > 0; --ties) {
+    stay |= tied & -tied;
+    tied &= tied - 1;
+  }
+  return stay;
+}
+}  // namespace
 
 std::vector<uint8_t> mask_bits(Ranking& ranking, int64_t kept) {
   const int64_t units = ranking.units();
@@ -9,7 +22,14 @@ std::vector<uint8_t> mask_bits(Ranking& ranking, int64_t kept) {
   const uint32_t last = ranking.key_at(kept);
   int64_t ties = kept - ranking.at_least(last + 1);  // units with this very key that stay
   const float* scores = ranking.scores().data();
-  for (int64_t i = 0; i < units; ++i) {
+  int64_t i = 0;
+  for (; i + kGroup <= units; i += kGroup) {
+    fetch_ahead(scores + i);
+    const uint32_t stay = group_above(scores + i, last) | first_ties(group_equal(scores + i, last), ties);
+    bits[static_cast<size_t>(i / 8)] = static_cast<uint8_t>(stay);
+    bits[static_cast<size_t>(i / 8 + 1)] = static_cast<uint8_t>(stay >> 8);
+  }
+  for (; i < units; ++i) {
     const uint32_t key = key_of(scores[i]);
     const bool tied = key == last && ties > 0;
     ties -= tied;

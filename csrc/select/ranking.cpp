@@ -7,51 +7,31 @@
 #include <stdexcept>
 #include <string>
 
+#include "select/key_groups.h"
+#include "select/score_histogram.h"
+
 namespace jouleprune::select {
 namespace {
-constexpr uint32_t kTopShift = 16;
-constexpr uint32_t kSignless = 0x7fffffffu;
 constexpr size_t kRefinedBins = 8;         // a search settles in one or two bins per layer; the rest are its neighbours
 constexpr size_t kGatherAtMost = 1 << 16;  // above this a histogram of the low bits is smaller than the keys themselves
-constexpr size_t kBlock = 512;             // long enough for vector compares, short enough to rescan for free
 
 std::string bad_score(std::string_view name, float score, size_t index) {
   return "importance of " + std::string(name) + ": expected finite non-negative scores, got " + std::to_string(score) +
          " at index " + std::to_string(index);
 }
 
-/// Upper bits of the keys, but for those that are 0: [begin, end).
-struct TopRange {
-  uint32_t begin = 1, end = 1;
-};
-
-/// Throws when a score is no score.
-TopRange top_range(std::span<const float> scores, std::string_view name) {
-  uint32_t highest = 0, lowest_less_one = ~0u;  // less one: a key of 0 wraps around and does not count
-  for (const float score : scores) {
-    const uint32_t bits = std::bit_cast<uint32_t>(score);
-    const uint32_t key = bits == ~kSignless ? 0 : bits;  // -0 is 0; other signs stay and fail below
-    highest = std::max(highest, key);
-    lowest_less_one = std::min(lowest_less_one, (key >> kTopShift) - 1);
-  }
-  if (highest >= kKeyEnd) check_scores(scores, name);
-  if (lowest_less_one == ~0u) return {};
-  return {lowest_less_one + 1, (highest >> kTopShift) + 1};
-}
-
-/// Calls `visit(key)` for each unit whose upper bits are `top`; few are, so blocks without one are skipped at vector
-/// speed.
+/// Calls `visit(key)` for each unit whose upper bits are `top`; few are.
 template <typename Visit>
 void for_each_in_bin(std::span<const float> scores, uint32_t top, Visit visit) {
-  for (size_t begin = 0; begin < scores.size(); begin += kBlock) {
-    const size_t end = std::min(scores.size(), begin + kBlock);
-    uint32_t hits = 0;
-    for (size_t i = begin; i < end; ++i) hits += (key_of(scores[i]) >> kTopShift) == top;
-    if (hits == 0) continue;
-    for (size_t i = begin; i < end; ++i) {
-      const uint32_t key = key_of(scores[i]);
-      if ((key >> kTopShift) == top) visit(key);
+  const size_t whole = scores.size() / kGroup * kGroup;
+  for (size_t begin = 0; begin < whole; begin += kGroup) {
+    fetch_ahead(scores.data() + begin);
+    for (uint32_t hits = group_equal(scores.data() + begin, top, kTopShift); hits != 0; hits &= hits - 1) {
+      visit(key_of(scores[begin + static_cast<size_t>(std::countr_zero(hits))]));
     }
+  }
+  for (const float score : scores.subspan(whole)) {
+    if ((key_of(score) >> kTopShift) == top) visit(key_of(score));
   }
 }
 }  // namespace
@@ -62,10 +42,6 @@ void check_scores(std::span<const float> scores, std::string_view name) {
   }
 }
 
-uint32_t key_of(float score) { return std::bit_cast<uint32_t>(score) & kSignless; }
-
-float score_of(uint32_t key) { return std::bit_cast<float>(key); }
-
 uint32_t cut_key(double cut) {
   if (!(cut <= static_cast<double>(std::numeric_limits<float>::max()))) return kKeyEnd;
   const float nearest = static_cast<float>(cut);
@@ -74,19 +50,7 @@ uint32_t cut_key(double cut) {
 }
 
 Ranking::Ranking(std::span<const float> scores, std::string_view name) : scores_(scores) {
-  const TopRange range = top_range(scores, name);
-  std::vector<Bin> tops(1 + range.end - range.begin);  // zeros and the like first, then the range
-  for (const float score : scores) {
-    const uint32_t top = key_of(score) >> kTopShift;
-    Bin& bin = tops[top == 0 ? 0 : 1 + top - range.begin];
-    ++bin.at_least;
-    bin.sum += static_cast<double>(score);
-  }
-  for (size_t i = 0; i < tops.size(); ++i) {
-    if (tops[i].at_least == 0) continue;
-    tops[i].top = i == 0 ? 0 : range.begin + static_cast<uint32_t>(i) - 1;
-    bins_.push_back(tops[i]);
-  }
+  for (const ScoreBin& bin : score_histogram(scores, name)) bins_.push_back({bin.top, bin.count, 0, bin.sum});
   for (size_t bin = 1; bin < bins_.size(); ++bin) bins_[bin].below = bins_[bin - 1].below + bins_[bin - 1].sum;
   for (size_t bin = bins_.size(); bin-- > 1;) bins_[bin - 1].at_least += bins_[bin].at_least;
 }

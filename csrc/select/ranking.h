@@ -1,6 +1,7 @@
 // The order in which a layer's units stay (by importance, then by index), kept as histograms instead of a sorted list.
 // Memory: the non-empty bins of one 15-bit histogram and a few refined bins per layer, whatever the number of units.
 #pragma once
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -13,9 +14,9 @@ namespace jouleprune::select {
 inline constexpr uint32_t kKeyEnd = 0x7f800000u;
 
 /// Key of a score; -0 counts as 0.
-uint32_t key_of(float score);
+inline uint32_t key_of(float score) { return std::bit_cast<uint32_t>(score) & 0x7fffffffu; }
 /// Score of a key.
-float score_of(uint32_t key);
+inline float score_of(uint32_t key) { return std::bit_cast<float>(key); }
 /// Least key above 0 whose score is at least `cut`; kKeyEnd when no float is.
 uint32_t cut_key(double cut);
 

@@ -64,18 +64,25 @@ int64_t kept_at(Layer& layer, double threshold, Rounding rounding) {
   const std::vector<Point>& corners = layer.hull.corners();
   const int64_t units = layer.ranking.units();
   if (layer.hull.segments() == 0) return units;
-  const auto wanted = [&](size_t segment) {  // units worth the price per unit of this segment
+  // Units worth the price per unit of a segment, as far as it matters there: beyond `most` they are as good as `most`.
+  const auto wanted = [&](size_t segment, int64_t least, int64_t most) {
     const double slope = layer.hull.slope(segment);
-    return slope > 0 ? layer.ranking.at_least(cut_key(threshold * slope), rounding) : units;
+    if (!(slope > 0)) return units;
+    const uint32_t key = cut_key(threshold * slope);
+    if (rounding != Rounding::kExact) return layer.ranking.at_least(key, rounding);
+    const int64_t up_to = layer.ranking.at_least(key, Rounding::kUp), no_less = layer.ranking.at_least(key, Rounding::kDown);
+    if (up_to <= least || no_less >= most) return up_to;  // whole bins tell, which costs no pass over the layer
+    return layer.ranking.at_least(key);
   };
   // Importance falls and the price rises with the rank, so the segments that are entered come first.
   size_t entered = 0, not_entered = layer.hull.segments();
   int64_t kept = layer.floor;
   while (entered < not_entered) {
     const size_t middle = entered + (not_entered - entered) / 2;
-    const int64_t count = wanted(middle);
+    const int64_t most = middle + 1 == layer.hull.segments() ? units : corners[middle + 1].kept;
+    const int64_t count = wanted(middle, corners[middle].kept, most);
     if (count > corners[middle].kept) {
-      kept = middle + 1 == layer.hull.segments() ? count : std::min(count, corners[middle + 1].kept);
+      kept = std::min(count, most);
       entered = middle + 1;
     } else {
       not_entered = middle;

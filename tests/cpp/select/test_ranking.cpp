@@ -60,6 +60,15 @@ TEST(Ranking, BinsTooFullToGather) {
   expect_like_sorted(scores);
 }
 
+TEST(Ranking, MoreEqualScoresThanOneCounterHolds) {
+  const float score = score_of(0x3f80ffffu);  // the most that the low bits of a key can add up to
+  const std::vector<float> scores((size_t{1} << 24) + 100, score);
+  Ranking ranking(scores, "w");
+  EXPECT_EQ(ranking.at_least(key_of(score)), ranking.units());
+  EXPECT_EQ(ranking.at_least(key_of(score) + 1), 0);
+  EXPECT_DOUBLE_EQ(ranking.lost(0), static_cast<double>(score) * static_cast<double>(ranking.units()));
+}
+
 TEST(Ranking, ZerosDenormalsAndNegativeZero) {
   const std::vector<float> scores{0.0f, -0.0f, 1e-45f, 0.0f, 3e38f, 1e-40f};
   Ranking ranking(scores, "w");
