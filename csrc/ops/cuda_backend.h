@@ -11,6 +11,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "bsr/linear_bsr_device.h"
+#include "conv/conv_csr_device.h"
 #include "csr/choice.h"
 #include "csr/linear_csr_device.h"
 #include "masks/masks_device.h"
@@ -35,7 +36,7 @@ class CudaScope {
  private:
   template <class Params>
   static cudaError_t launched(const Params& params, cudaStream_t stream) {
-    using cuda::bsr::run, cuda::csr::run, cuda::masks::run;
+    using cuda::bsr::run, cuda::conv::run, cuda::csr::run, cuda::masks::run;
     return run(params, stream);
   }
 

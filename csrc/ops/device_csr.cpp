@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -108,22 +109,59 @@ std::shared_ptr<const DeviceMaskTiles> device_mask_tiles(const CsrWeight& weight
       });
 }
 
-cuda::csr::Kernel csr_kernel(const cuda::csr::Shape& shape, const cuda::csr::Machine& machine) {
+std::shared_ptr<const DeviceMatrix> device_conv_matrix(const CsrWeight& weight, int64_t groups, bool transposed) {
+  if (groups == 1) return device_matrix(weight, transposed);
+  return device_form<DeviceMatrix>(
+      "csr conv matrix", {weight.col_indices, weight.row_offsets}, {weight.csr.rows, weight.csr.cols, transposed ? 1 : 0, groups},
+      [&] {
+        const OnHost host(weight);
+        const auto& s = host.structure;
+        const auto columns = cuda::csr::columns_over_groups(s, groups);
+        const auto& like = weight.col_indices;
+        if (!transposed) {
+          return DeviceMatrix{on_device(columns, like),
+                              weight.row_offsets,
+                              {},
+                              on_device(cuda::csr::longest_first(s.offsets, s.rows), like),
+                              s.rows,
+                              s.cols * groups};
+        }
+        const auto index = cuda::csr::transposed({s.rows, s.cols * groups, s.nnz, columns.data(), s.offsets});
+        return DeviceMatrix{on_device(index.columns, like),
+                            on_device(index.offsets, like),
+                            on_device(index.sources, like),
+                            on_device(cuda::csr::longest_first(index.offsets.data(), s.cols * groups), like),
+                            s.cols * groups,
+                            s.rows};
+      });
+}
+
+namespace {
+/// The kernel that JOULEPRUNE_CUDA_CSR names; nothing where it is not set.
+std::optional<cuda::csr::Kernel> forced_kernel() {
   using cuda::csr::Kernel;
   constexpr std::pair<std::string_view, Kernel> kWords[] = {{"by-entries", Kernel::kByEntries},
                                                             {"by-tokens", Kernel::kByTokens},
                                                             {"tiles", Kernel::kTiles},
                                                             {"dense", Kernel::kDense}};
   const char* const word = std::getenv("JOULEPRUNE_CUDA_CSR");
-  if (word == nullptr || *word == '\0') {
-    return choose(shape, machine);
-  }
+  if (word == nullptr || *word == '\0') return std::nullopt;
   for (const auto& [name, kernel] : kWords) {
-    if (name == word) {
-      return std::isinf(predicted_s(kernel, shape, machine)) ? choose(shape, machine) : kernel;
-    }
+    if (name == word) return kernel;
   }
   TORCH_CHECK_VALUE(false, "JOULEPRUNE_CUDA_CSR: expected by-entries, by-tokens, tiles or dense, got '", word, "'");
+}
+}  // namespace
+
+cuda::csr::Kernel csr_kernel(const cuda::csr::Shape& shape, const cuda::csr::Machine& machine) {
+  const auto forced = forced_kernel();
+  return forced && !std::isinf(predicted_s(*forced, shape, machine)) ? *forced : choose(shape, machine);
+}
+
+bool convolves_sparse(const cuda::csr::Shape& shape, int64_t input, int64_t padded, const cuda::csr::Machine& machine) {
+  const auto forced = forced_kernel();
+  if (forced == cuda::csr::Kernel::kDense) return false;
+  return forced == cuda::csr::Kernel::kByTokens || cuda::csr::conv_runs_sparse(shape, input, padded, machine);
 }
 
 }  // namespace jouleprune::ops

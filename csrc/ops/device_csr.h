@@ -39,4 +39,10 @@ std::shared_ptr<const DeviceMaskTiles> device_mask_tiles(const CsrWeight& weight
 /// c10::ValueError for other words.
 cuda::csr::Kernel csr_kernel(const cuda::csr::Shape& shape, const cuda::csr::Machine& machine);
 
+/// conv_runs_sparse() of cuda/csr/choice.h; JOULEPRUNE_CUDA_CSR=by-tokens and =dense force one or the other.
+bool convolves_sparse(const cuda::csr::Shape& shape, int64_t input, int64_t padded, const cuda::csr::Machine& machine);
+
+/// The structure of a convolution's weight as a matrix whose columns count over all groups, or its transpose.
+std::shared_ptr<const DeviceMatrix> device_conv_matrix(const CsrWeight& weight, int64_t groups, bool transposed);
+
 }  // namespace jouleprune::ops

@@ -22,6 +22,16 @@ std::vector<int32_t> rows_of_entries(const HostStructure& s) {
   return rows;
 }
 
+std::vector<int32_t> columns_over_groups(const HostStructure& s, int64_t groups) {
+  std::vector<int32_t> columns(s.columns, s.columns + s.nnz);
+  const int64_t rows_per_group = s.rows / groups;
+  for (int64_t row = 0; row < s.rows; ++row) {
+    const auto shift = static_cast<int32_t>(row / rows_per_group * s.cols);
+    for (int32_t k = s.offsets[row]; k < s.offsets[row + 1]; ++k) columns[static_cast<size_t>(k)] += shift;
+  }
+  return columns;
+}
+
 TransposedIndex transposed(const HostStructure& s) {
   TransposedIndex index;
   index.offsets.assign(static_cast<size_t>(s.cols) + 1, 0);

@@ -18,6 +18,9 @@ std::vector<int32_t> longest_first(const int32_t* offsets, int64_t rows);
 /// The row of each entry.
 std::vector<int32_t> rows_of_entries(const HostStructure& structure);
 
+/// Columns as of the block-diagonal matrix [rows, groups * cols]: those of a row lie in the part of its group. `groups` divides rows.
+std::vector<int32_t> columns_over_groups(const HostStructure& structure, int64_t groups);
+
 /// The transpose: entries in the order of columns, and where their values stand in the canonical ones.
 struct TransposedIndex {
   std::vector<int32_t> offsets, columns, sources;
