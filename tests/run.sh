@@ -54,8 +54,10 @@ thread_sanitizer() {
       -R '<float>|BytesInt8|PatternCode|PanelOrder' | tail -n 20
 }
 
-tier_pytest() { "$PY" -m pytest tests/python; }
-tier_pytest_quick() { "$PY" -m pytest tests/python -m "not slow"; }
+# A worker per core, each with one thread unless a test asks for more.
+python_tests() { OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" "$PY" -m pytest -n "$JOBS" --dist worksteal tests/python "$@"; }
+tier_pytest() { python_tests; }
+tier_pytest_quick() { python_tests -m "not slow"; }
 
 tier_consumer() { bash tests/consumer/run.sh "$PY"; }
 

@@ -66,7 +66,10 @@ def test_training_moves_masks_and_keeps_the_joules(grow):
     assert any(not torch.equal(before[name], mask) for name, mask in masks.items())
     assert all(torch.equal(at_end[name], mask) for name, mask in masks.items())  # settled
     assert pruner.energy_j == joules <= pruner.budget_j
-    assert jp.estimate(jp.convert(model, x, plan=pruner.plan), x, profile=EYERISS).energy_j == joules
+    # A weight that grew where no gradient flows is still 0: the plan prices it as kept, a dense layer lets the device skip it.
+    untrained = any(bool((pruner.parameter(name)[mask] == 0).any()) for name, mask in masks.items())
+    converted_j = jp.estimate(jp.convert(model, x, plan=pruner.plan), x, profile=EYERISS).energy_j
+    assert converted_j == joules or (untrained and converted_j < joules)
     fresh, _ = mlp()
     fresh.load_state_dict(model.state_dict())
     resumed = jp.Pruner(fresh, x, energy="20%", profile=EYERISS)
