@@ -2,6 +2,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 namespace jouleprune::ops {
 
 /// Strided bool.
@@ -15,5 +17,10 @@ void check_maskable(const at::Tensor& self, const at::Tensor& bits);
 
 /// apply_mask_ by torch's masked_fill_: any strides, any device.
 void apply_mask_by_fill(const at::Tensor& self, const at::Tensor& bits);
+
+/// Checks the tensors of mask_smallest; returns the type in which they are compared: float16, bfloat16, float32, float64 or int64.
+at::ScalarType check_smallest(at::TensorList scores, at::TensorList left);
+/// mask_smallest on the host, wherever the tensors are.
+std::vector<at::Tensor> mask_smallest_by_host(at::TensorList scores, at::TensorList left, int64_t amount);
 
 }  // namespace jouleprune::ops

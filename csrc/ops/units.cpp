@@ -87,7 +87,9 @@ std::vector<Tensor> smallest_removed(const std::vector<Tensor>& scores, const st
   return kept;
 }
 
-std::vector<Tensor> mask_smallest(at::TensorList scores, at::TensorList left, int64_t amount) {
+}  // namespace
+
+at::ScalarType check_smallest(at::TensorList scores, at::TensorList left) {
   constexpr const char* kOp = "mask_smallest";
   TORCH_CHECK_VALUE(left.empty() || left.size() == scores.size(), kOp, ": left: expected none or ", scores.size(),
                     " tensors as scores, got ", left.size());
@@ -97,6 +99,13 @@ std::vector<Tensor> mask_smallest(at::TensorList scores, at::TensorList left, in
     if (!left.empty()) check_left(kOp, "left" + place, left[i], scores[i]);
   }
   const at::ScalarType type = scores.empty() ? at::kFloat : common_type(scores);
+  TORCH_CHECK_TYPE(type == at::kLong || type == at::kFloat || type == at::kDouble || type == at::kHalf || type == at::kBFloat16, kOp,
+                   ": scores: no order for ", type);
+  return type;
+}
+
+std::vector<Tensor> mask_smallest_by_host(at::TensorList scores, at::TensorList left, int64_t amount) {
+  const at::ScalarType type = check_smallest(scores, left);
   std::vector<Tensor> compared, masks, kept;
   for (const Tensor& each : scores) compared.push_back(on_cpu(each, type));
   for (const Tensor& each : left) masks.push_back(on_cpu(each, at::kBool));
@@ -107,13 +116,13 @@ std::vector<Tensor> mask_smallest(at::TensorList scores, at::TensorList left, in
   } else if (type == at::kDouble) {
     kept = smallest_removed<double>(compared, masks, amount);
   } else {
-    TORCH_CHECK_TYPE(type == at::kHalf || type == at::kBFloat16, kOp, ": scores: no order for ", type);
     kept = smallest_removed<select::Bits16>(compared, masks, amount);
   }
   for (size_t i = 0; i < kept.size(); ++i) kept[i] = kept[i].to(scores[i].device());
   return kept;
 }
 
+namespace {
 select::Blocks checked_blocks(const char* op, at::IntArrayRef size, at::IntArrayRef block_size) {
   TORCH_CHECK_VALUE(size.size() >= 2, op, ": expected [rows, cols] or more dimensions, got ", size);
   TORCH_CHECK_VALUE(block_size.size() == 2 && block_size[0] >= 1 && block_size[1] >= 1, op,
@@ -212,7 +221,7 @@ Tensor mask_n_of_m(const Tensor& scores, const OptionalTensor& left, int64_t n, 
 }  // namespace jouleprune::ops
 
 TORCH_LIBRARY_IMPL(jouleprune, CompositeExplicitAutograd, m) {
-  m.impl("mask_smallest", TORCH_FN(jouleprune::ops::mask_smallest));
+  m.impl("mask_smallest", TORCH_FN(jouleprune::ops::mask_smallest_by_host));
   m.impl("unit_norms", TORCH_FN(jouleprune::ops::unit_norms));
   m.impl("spread_units", TORCH_FN(jouleprune::ops::spread_units));
   m.impl("mask_n_of_m", TORCH_FN(jouleprune::ops::mask_n_of_m));

@@ -11,6 +11,7 @@
 #include "csr/choice.h"
 #include "csr/linear_csr.h"
 #include "masks/masks.h"
+#include "masks/smallest.h"
 
 #define JOULEPRUNE_CUDA_KEY CPU
 
@@ -29,6 +30,7 @@ std::string run(const cuda::conv::Conv& params);
 std::string run(const cuda::conv::ConvGradInput& params);
 std::string run(const cuda::conv::ConvGradValues& params);
 std::string run(const cuda::masks::Apply& params);
+std::string run(const cuda::masks::SmallestParams& params);
 
 /// How many launches were emulated so far: tests see that the ops came here.
 uint64_t runs();

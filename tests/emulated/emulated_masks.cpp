@@ -13,4 +13,16 @@ std::string run(const cuda::masks::Apply& p) {
   return launcher.problems();
 }
 
+std::string run(const cuda::masks::SmallestParams& p) {
+  simt::host::GlobalMemory memory;
+  memory.add("scores", p.scores, static_cast<size_t>(p.count) * 4, Access::kRead);
+  memory.add("state", p.state, sizeof(*p.state), Access::kReadWrite);
+  memory.add("counts", p.counts, cuda::masks::kDigits * 4, Access::kReadWrite);
+  memory.add("ties", p.ties, static_cast<size_t>(cuda::masks::blocks_of(p)) * 4, Access::kReadWrite);
+  memory.add("bits", p.bits, static_cast<size_t>((p.count + 7) / 8), Access::kWriteAll);
+  simt::host::Launcher launcher(memory, next_options());
+  cuda::masks::launch_smallest(launcher, p);
+  return launcher.problems();
+}
+
 }  // namespace jouleprune::emulated
