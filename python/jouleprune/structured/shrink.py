@@ -82,7 +82,8 @@ def shrink(
         round_to: numbers of channels are multiples of it; from the profile unless given (columns of a systolic array, a
             cache line of numbers), and finer for layers of few channels: a step is a quarter of them at most.
         activation_density, batch, per, count: as in :func:`jouleprune.estimate`.
-        optimizer: trains the smaller network from now on, with the state of what stays.
+        optimizer: trains the smaller network from now on, with the state of what stays and the gradients that it has
+            accumulated; parameters that it did not train it leaves alone.
     Returns:
         Shrunk, with ``energy_j <= budget``, and above 99 % of it or maximal: no group could keep one step more.
     Raises:
