@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -82,6 +83,19 @@ def test_the_scale_of_a_layer_does_not_matter_to_lamp():
     assert after.structure == before.structure
     raw = jp.plan_structure(model, x, energy="40%", profile=EYERISS, importance="magnitude")
     assert [choice.kept for choice in raw.choices] != [choice.kept for choice in before.choices]
+
+
+def test_depthwise_filters_are_no_layer_of_their_own():
+    model, x = network("depthwise")
+    plans = []
+    for importance in ("lamp", "magnitude"):
+        for scale in (torch.ones(12), torch.arange(1.0, 13)):
+            changed = copy.deepcopy(model)
+            with torch.no_grad():
+                changed.depthwise.weight.mul_(scale.view(-1, 1, 1, 1) * 4)
+            plans.append(jp.plan_structure(changed, x, energy="40%", profile=EYERISS, importance=importance))
+    assert plans[0].structure == plans[1].structure
+    assert plans[2].structure != plans[3].structure  # a sum of scores counts them
 
 
 def test_no_layer_ends_while_others_are_wide():

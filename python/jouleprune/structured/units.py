@@ -15,7 +15,7 @@ from ..errors import PatternError
 from .blocks import residual_blocks
 from .graph import ChannelGroup, channel_groups, places_of
 from .ranks import can_factorise, largest_rank, singular_values
-from .sides import sides_of
+from .sides import is_depthwise, sides_of
 from .structure import Structure, smaller_copy
 from .worth import ScoresOf, all_of, ranked
 
@@ -197,11 +197,12 @@ def _channels(
             module, names = model.get_submodule(member.module), modules[group.root][member.module]
             sides = sides_of(module)
             assert sides is not None
-            if names:
+            # A depthwise filter goes with the channel that it reads and passes on: one choice, not a layer of its own.
+            if names and not (scores.relative and is_depthwise(module)):
                 own = {attribute: scores.of[name] for attribute, name in names.items()}
                 sums = sides.sums(module, member.side, own)
                 taken.append(torch.stack([sums[list(positions)].sum() for positions in member.positions]))
-        order, gains = ranked(taken, group.parts, scores.relative)
+        order, gains = ranked(taken or [torch.zeros(group.channels).double()], group.parts, scores.relative)
         weights = tuple(name for names in modules[group.root].values() for name in names.values())
         made.append(
             Choice(
