@@ -253,3 +253,51 @@ def test_a_copied_proximal_shrinks_the_copy():
     twin, again = copy.deepcopy((model, proximal))
     again.step(0.1)
     assert torch.equal(model[0].weight, before) and not torch.equal(twin[0].weight, before)
+
+
+@pytest.mark.parametrize("importance", ["taylor", "gradient/sum", jp.criteria.PerLayer("taylor", "lamp")])
+def test_masks_are_chosen_a_step_later_when_gradients_overflow(importance):
+    schedule = jp.PolynomialDecay(begin_step=0, end_step=4, frequency=2)
+    loop = fp16_and_bf16(Loop(plain, importance=importance, schedule=schedule), torch.float16)
+    plans, resumed = [], None
+    for step in range(6):
+        loop.step(overflow=step in (0, 2, 4))
+        plans.append(loop.pruner._plan)
+        if step == 2:
+            fresh, x = plain()
+            fresh.load_state_dict(loop.model.state_dict())
+            resumed = jp.Pruner(fresh, x, energy="40%", profile=EYERISS, importance=importance, schedule=schedule)
+            resumed.load_state_dict(loop.pruner.state_dict())
+        if step == 3:  # a restart in between owes the update too
+            for parameter in resumed._model.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            resumed.step()
+            assert resumed.plan.energy_j < plans[2].energy_j
+    assert plans[0] is None and plans[1] is not None  # due at 0
+    assert plans[2] is plans[1] and plans[3] is not plans[1]  # due at 2
+    assert plans[4] is plans[3] and plans[5].energy_j <= loop.pruner.budget_j and loop.pruner.done  # the last, due at 4
+    loop.check()
+
+
+def test_overflow_that_nobody_looks_at_changes_nothing():
+    loop = Loop(plain)
+    for parameter in loop.model.parameters():
+        parameter.grad = torch.full_like(parameter, float("inf"))
+    loop.pruner.step()
+    assert loop.pruner.done
+    loop.check()
+
+
+def test_movement_passes_over_backward_passes_that_overflow():
+    model, x = plain()
+    movement = jp.criteria.Movement(model)
+    for scale in (1.0, float("inf"), 1.0):
+        (F.cross_entropy(model(x), torch.arange(4)) * scale).backward()
+    movement.remove()
+    plan = jp.plan(model, x, energy="40%", profile=EYERISS, importance=movement)
+    assert plan.energy_j <= plan.budget_j
+    model.zero_grad()
+    F.cross_entropy(model(x), torch.arange(4)).backward()
+    torch.testing.assert_close(
+        movement._sums["0.weight"], -2 * (model[0].weight.double() * model[0].weight.grad.double()).detach()
+    )
