@@ -12,8 +12,9 @@ from structured_networks import network
 from torch import nn
 
 import jouleprune as jp
+from jouleprune.criteria import Context
 from jouleprune.structured.search import search
-from jouleprune.structured.worth import all_of, ranked
+from jouleprune.structured.worth import Scores, all_of, ranked, scores_for
 
 EYERISS = "eyeriss-65nm"
 
@@ -59,17 +60,46 @@ def test_units_without_scores_are_worth_nothing(relative):
     assert ranked([tensor(9, 1), tensor(0, 5)], 1, True)[1] == pytest.approx((1 + 1, math.log(10)))
 
 
-NAMES = ("lamp", "magnitude/lamp", jp.criteria.PerLayer("magnitude", "lamp"))
+def scored(importance) -> Scores:
+    model = network("cnn")[0]
+    names = ("0.weight", "2.weight")
+    return scores_for(importance, Context(model, names, dict.fromkeys(names, "unstructured"), {}))
 
 
-@pytest.mark.parametrize("pattern", ["channel", ("head", "neuron"), "layer"])
-def test_lamp_is_the_magnitude_of_units_made_comparable(pattern):
-    model, x = network("cnn" if pattern == "channel" else "transformer" if "head" in pattern else "residual")
-    plans = [
-        jp.plan_structure(model, x, energy="70%", profile=EYERISS, pattern=pattern, importance=each) for each in NAMES
-    ]
-    assert all(plan.choices == plans[0].choices and plan.structure == plans[0].structure for plan in plans)
-    assert [plan.importance for plan in plans] == ["lamp", "magnitude/lamp", "magnitude/lamp"]
+@pytest.mark.parametrize("importance", ["lamp", "magnitude/lamp", jp.criteria.PerLayer("magnitude", "lamp")])
+def test_lamp_is_the_magnitude_of_units_made_comparable(importance):
+    scores, weights = scored(importance), network("cnn")[0]
+    assert scores.relative
+    for name, each in scores.of.items():
+        assert torch.equal(each, weights.get_parameter(name).square())
+
+
+@pytest.mark.parametrize("importance", ["magnitude", "l1", "magnitude/sum", jp.criteria.Norm(p=1)])
+def test_other_criteria_are_summed_as_they_are(importance):
+    scores = scored(importance)
+    assert not scores.relative and list(scores.of) == ["0.weight", "2.weight"]
+    if importance == "magnitude/sum":
+        assert all(float(each.sum()) == pytest.approx(1) for each in scores.of.values())
+
+
+@pytest.mark.parametrize("importance", ["l1/lamp", jp.criteria.PerLayer(jp.criteria.Norm(p=1), "lamp")])
+def test_any_criterion_can_compare_units(importance):
+    scores = scored(importance)
+    assert scores.relative
+    assert all(torch.equal(scores.of[name], scored("l1").of[name]) for name in scores.of)
+
+
+@pytest.mark.parametrize("pattern", [("head", "neuron"), ("layer", "filter")])
+def test_heads_and_layers_share_one_currency(pattern):
+    """What is lost of a group is the log of the share that stays, of heads and channels alike; a layer loses all."""
+    model, x = network("transformer" if "head" in pattern else "residual")
+    plan = jp.plan_structure(model, x, energy="70%", profile=EYERISS, pattern=pattern)
+    assert plan.energy_j <= plan.budget_j and {choice.kind for choice in plan.choices} == set(pattern)
+    for choice in plan.choices:
+        gone = choice.units - choice.kept
+        assert (choice.importance_lost == 0) == (gone == 0)
+        if choice.kind == "layer" and gone:
+            assert choice.importance_lost > len(choice.weights)
 
 
 def test_the_scale_of_a_layer_does_not_matter_to_lamp():
@@ -94,8 +124,8 @@ def test_depthwise_filters_are_no_layer_of_their_own():
             with torch.no_grad():
                 changed.depthwise.weight.mul_(scale.view(-1, 1, 1, 1) * 4)
             plans.append(jp.plan_structure(changed, x, energy="40%", profile=EYERISS, importance=importance))
-    assert plans[0].structure == plans[1].structure
-    assert plans[2].structure != plans[3].structure  # a sum of scores counts them
+    assert plans[0].choices == plans[1].choices and plans[0].structure == plans[1].structure
+    assert plans[2].choices != plans[3].choices  # a sum of scores counts them
 
 
 def test_no_layer_ends_while_others_are_wide():
