@@ -16,14 +16,16 @@ INTRODUCTION = """\
 # Selection at equal joules
 
 Printed by
-`python examples/benchmarks/selection_study.py --seeds {seeds} --epochs {epochs} --tune {tune} --profile {profile}`.
+`python examples/benchmarks/selection_study.py --seeds {seeds} --epochs {epochs} --tune {tune} --profile {profile} \
+--units {units}`.
 
 Joules are modelled. Data: scikit-learn's digits, 1,297 images to train with, 500 to test; another split, initialisation
 and order for each seed. Accuracies in percent after {tune} epochs of fine-tuning, which is the same for all: mean and
 standard deviation over the seeds. A budget is an upper bound for every method: the rivals' sparsity is the least that
 meets it, found by bisection. A dash: the budget is below what the method reaches in some seed.
 
-- per joule: `jp.plan` and `jp.shrink` with the default importance (LAMP), least importance lost per joule saved;
+- per joule: `jp.plan` and `jp.shrink` with the default importance (LAMP, in `jp.shrink` of whole channels), least
+  importance lost per joule saved;
 - magnitude, LAMP: one threshold over all layers, blind to joules; uniform: the same share in each layer;
 - Torch-Pruning: its `BasePruner` with group magnitudes, global; uniform: the same, not global.
 """
@@ -44,7 +46,7 @@ def page(
     holm: Callable[[Sequence[float]], list[float]],
 ) -> str:  # fmt: skip
     """Markdown."""
-    lines = [*INTRODUCTION.format(**vars(options)).splitlines(), ""]
+    lines = [*INTRODUCTION.format(**{**vars(options), "units": " ".join(options.units)}).splitlines(), ""]
     tests: list[tuple[str, str, str, float, float]] = []
     for network in options.networks:
         dense = table[network, "dense", "", 100]
@@ -52,7 +54,7 @@ def page(
         budgets = sorted({key[3] for key in table if key[0] == network and key[1] != "dense"}, reverse=True)
         lines += ["| unit | method | " + " | ".join(f"{b} %" for b in budgets) + " | area |"]
         lines += ["| --- " * (len(budgets) + 3) + "|"]
-        for unit in ("weights", "channels"):
+        for unit in options.units:
             methods = list(dict.fromkeys(key[2] for key in table if key[:2] == (network, unit)))
             shared = [b for b in budgets if not any(math.isnan(v) for m in methods for v in table[network, unit, m, b])]
             areas = {
@@ -81,7 +83,7 @@ def page(
     counts = [
         f"{unit}: won {verdicts.count((unit, 'won'))}, lost {verdicts.count((unit, 'lost'))}, "
         f"not told apart {verdicts.count((unit, ''))}"
-        for unit in ("weights", "channels")
+        for unit in options.units
     ]
     return "\n".join([*lines, "", "; ".join(counts) + "."])
 

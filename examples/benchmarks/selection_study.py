@@ -25,7 +25,7 @@ import jouleprune as jp
 from jouleprune.energy import price_workload
 from jouleprune.record import record
 
-BUDGETS = (50, 25, 10, 5)
+BUDGETS, UNITS = (50, 25, 10, 5), ("weights", "channels")
 WEIGHTS, CHANNELS = ("per joule", "magnitude", "LAMP", "uniform"), ("per joule", "Torch-Pruning", "uniform")
 Masks = dict[str, Tensor]
 
@@ -118,7 +118,7 @@ def cells(network: str, seed: int, options: argparse.Namespace) -> dict[tuple[st
     weights = Weights(dense, x, profile)
     for budget in BUDGETS:
         joules = weights.dense_j * budget / 100
-        for method in WEIGHTS:
+        for method in WEIGHTS if "weights" in options.units else ():
             try:
                 masks = weights.masks(method, joules)
             except jp.BudgetError:
@@ -126,7 +126,7 @@ def cells(network: str, seed: int, options: argparse.Namespace) -> dict[tuple[st
                 continue
             assert weights.joules(masks) <= joules
             found["weights", method, budget] = tuned(dense, data, options, seed, masks)
-        for method in CHANNELS:
+        for method in CHANNELS if "channels" in options.units else ():
             try:
                 smaller = fewer_channels(dense, x, profile, method, joules)
             except jp.BudgetError:
@@ -178,6 +178,7 @@ def main() -> None:
     parser.add_argument("--tune", type=int, default=4, help="epochs of fine-tuning after pruning")
     parser.add_argument("--profile", default="eyeriss-65nm", help="a device that skips zeros by itself")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--units", nargs="+", choices=UNITS, default=list(UNITS))
     parser.add_argument("--cells", type=Path, help="file of what is done already; the rest is added to it")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -22,11 +22,12 @@ class _Stop(Exception):
     """The layer has seen its input; what comes after it is not needed."""
 
 
-def calls_of(context: Context, layers: Mapping[str, nn.Module]) -> dict[str, int]:
-    """How often each layer is called in one forward pass, in the order of the first calls.
+def calls_of(context: Context, layers: Mapping[str, Sequence[nn.Module]]) -> dict[str, int]:
+    """How often the layers of each weight (several, where it is tied) are called in one forward pass, in the order of
+    the first calls.
 
     Raises:
-        ValueError: a layer is not called, or there is no data.
+        ValueError: a weight's layers are not called, or there is no data.
     """
     calls: dict[str, int] = {}
 
@@ -36,7 +37,7 @@ def calls_of(context: Context, layers: Mapping[str, nn.Module]) -> dict[str, int
 
         return hook
 
-    hooks = [module.register_forward_pre_hook(counter(name)) for name, module in layers.items()]
+    hooks = [module.register_forward_pre_hook(counter(name)) for name, modules in layers.items() for module in modules]
     try:
         with untouched([context.model]), torch.no_grad():
             for args, kwargs, _ in context.batches(_WHO):
@@ -51,13 +52,14 @@ def calls_of(context: Context, layers: Mapping[str, nn.Module]) -> dict[str, int
     return calls
 
 
-def hessian_of(context: Context, name: str, calls: int) -> Tensor:
-    """[groups, cols, cols] float64 over all data; a forward pass ends at the layer's last call."""
-    module, weight = context.model.get_submodule(name.rpartition(".")[0]), context.weight(name)
-    groups, cols, seen = int(getattr(module, "groups", 1)), weight[0].numel(), 0
+def hessian_of(context: Context, name: str, modules: Sequence[nn.Module], calls: int) -> Tensor:
+    """[groups, cols, cols] float64 over all data and all layers of the weight; a forward pass ends at their last
+    call."""
+    weight = context.weight(name)
+    groups, cols, seen = int(getattr(modules[0], "groups", 1)), weight[0].numel(), 0
     total = torch.zeros(groups, cols, cols, dtype=torch.float64, device=weight.device)
 
-    def hook(_module: nn.Module, args: tuple[Any, ...]) -> None:
+    def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
         nonlocal seen
         ops.add_hessian_(total, _patches(module, args[0].detach(), groups))
         seen += 1
@@ -65,14 +67,15 @@ def hessian_of(context: Context, name: str, calls: int) -> Tensor:
             raise _Stop
 
     with untouched([context.model]), torch.no_grad():
-        handle = module.register_forward_pre_hook(hook)
+        handles = [module.register_forward_pre_hook(hook) for module in modules]
         try:
             for args, kwargs, _ in context.batches(_WHO):
                 seen = 0
                 with suppress(_Stop):
                     context.model(*args, **kwargs)
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
     return total
 
 

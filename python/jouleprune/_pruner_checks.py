@@ -5,12 +5,19 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
+
+from ._ranks import local_part
+from .criteria import PerLayer
 from .energy import Profile
 from .errors import ProfileError
 from .estimate import as_profile
 from .plan import Plan
+
+if TYPE_CHECKING:
+    from .selection import Selector
 
 __all__ = [
     "check_callable",
@@ -19,6 +26,7 @@ __all__ = [
     "check_same_profile",
     "dense_workload",
     "given",
+    "gradients_overflow",
     "profile_of",
 ]
 
@@ -83,3 +91,17 @@ def dense_workload(workload: Mapping[str, Any], weights: Sequence[str]) -> str:
         for entry in workload["entries"]
     ]
     return json.dumps({**workload, "entries": entries})
+
+
+def gradients_overflow(selector: Selector, model: torch.nn.Module) -> bool:
+    """Whether scores would come from present gradients, and some of these are infinite or NaN, in any process: a step
+    that a GradScaler leaves out."""
+    importance = selector.importance
+    while isinstance(importance, PerLayer):
+        importance = importance.importance
+    name = importance.partition("/")[0] if isinstance(importance, str) else ""
+    if name not in ("gradient", "taylor") or selector.data is not None:
+        return False
+    gradients = (model.get_parameter(weight).grad for weight in selector.weights)
+    found = any(grad is not None and not bool(local_part(grad).isfinite().all()) for grad in gradients)
+    return found if selector.ranks is None else selector.ranks.any_of(found)

@@ -33,6 +33,14 @@ def whole(tensor: Tensor) -> Tensor:
     return full
 
 
+def local_part(tensor: Tensor) -> Tensor:
+    """What lies here of a sharded tensor, or all of another."""
+    if not is_sharded(tensor):
+        return tensor
+    part: Tensor = tensor.to_local()  # type: ignore[attr-defined]
+    return part
+
+
 def shard_of(values: Tensor, like: Tensor) -> Tensor:
     """The part of ``values``, of the global shape of ``like``, that lies where this rank's shard of ``like`` does."""
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
@@ -134,6 +142,10 @@ class Ranks:
             dist.broadcast(total, group=self.group, group_src=0)
             result.append((total / size).to(each.device))
         return result
+
+    def any_of(self, flag: bool) -> bool:
+        """Whether it is set in any process."""
+        return any(self._gathered(flag))
 
     def of_the_first(self, value: _Found) -> _Found:
         """The value of rank 0."""

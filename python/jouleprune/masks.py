@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch.utils.hooks import RemovableHandle
 
-from ._ranks import is_sharded, shard_of
+from ._ranks import is_sharded, local_part, shard_of
 from .ops import apply_mask_, pack_mask, unpack_mask
 
 __all__ = ["MaskSet"]
@@ -59,10 +59,9 @@ class MaskSet:
         if not is_sharded(tensor):
             apply_mask_(tensor, bits)
             return
-        local: torch.Tensor = tensor.to_local()  # type: ignore[attr-defined]
         if name not in self._shards:
             self._shards[name] = pack_mask(shard_of(unpack_mask(bits, tensor.shape), tensor))
-        apply_mask_(local, self._shards[name])
+        apply_mask_(local_part(tensor), self._shards[name])
 
     def _hook(self, name: str, parameter: torch.nn.Parameter) -> None:
         hooked = self._hooked.get(name)

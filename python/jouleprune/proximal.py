@@ -25,7 +25,7 @@ class Proximal:
 
     Call :meth:`step` once per training step with the learning rate, after ``optimizer.step()`` (the forward-backward
     splitting for which the step is exact) or between ``backward()`` and ``optimizer.step()``. Units shrink to exactly
-    zero; a plan or a Pruner finds them there.
+    zero; a plan or a Pruner finds them there. Frozen weights (``requires_grad=False``) stay as they are.
 
     Args:
         model, example_inputs, profile, ignored_layers, activation_density: as of :func:`jouleprune.plan`.
@@ -82,6 +82,8 @@ class Proximal:
         _check_number("lr", lr)
         for name, scale in self.scales.items():
             weight = self._model.get_parameter(name)
+            if not weight.requires_grad:
+                continue
             amounts = self._sizes[name].to(weight.device) * (float(lr) * self._strength * scale)
             ops.shrink_units_(weight.detach(), amounts, block_size=self._block)
 

@@ -11,7 +11,14 @@ import torch
 
 from . import ops
 from ._plan_notes import emptied_layers, warn_emptied
-from ._pruner_checks import check_left_out, check_same_profile, dense_workload, given, profile_of
+from ._pruner_checks import (
+    check_left_out,
+    check_same_profile,
+    dense_workload,
+    given,
+    gradients_overflow,
+    profile_of,
+)
 from ._ranks import Ranks
 from .criteria import Loss
 from .energy import EnergyReport, Profile, price_workload
@@ -149,7 +156,7 @@ class Pruner:
         self._model = model
         self._masks = MaskSet(model)
         self._plan: Plan | None = None
-        self._done = False
+        self._done = self._owed = False
         self._steps = 0
 
     @property
@@ -194,18 +201,20 @@ class Pruner:
     def step(self) -> None:
         """One step of the schedule; call it after ``optimizer.step()`` and before ``zero_grad()``.
 
-        Chooses masks anew when the schedule says so, and zeroes pruned weights again in any case.
+        Chooses masks anew when the schedule says so, and zeroes pruned weights again in any case. With an importance of
+        present gradients that overflowed (mixed precision leaves such a step out) masks are chosen at the next step.
         """
         step, self._steps = self._steps, self._steps + 1
-        if self._done:
+        final = self._schedule.is_final(step)
+        due = not self._done and (final or self._owed or self._schedule.updates_at(step))
+        self._owed = due and gradients_overflow(self._selector, self._model)
+        if not due or self._owed:
             self._masks.apply()
-        elif self._schedule.is_final(step):
+        elif final:
             self._update(None)
-        elif self._schedule.updates_at(step):
+        else:
             share = self._schedule.value(step)
             self._update(self._budget_j + (self._dense_j - self._budget_j) * (1.0 - share))
-        else:
-            self._masks.apply()
 
     def prune_now(self) -> Plan:
         """Goes to the final budget at once, whatever the schedule."""
@@ -291,6 +300,7 @@ class Pruner:
             "schema": 1,
             "step": self._steps,
             "done": self._done,
+            "owed": self._owed,
             "masks": {name: mask.cpu().clone() for name, mask in self._masks.bits.items()},
             "plan": None if self._plan is None else self._plan.to_json(),
             "frozen": None if self._frozen is None else list(self._frozen),
@@ -309,7 +319,8 @@ class Pruner:
             ValueError: the state is damaged, or belongs to another profile or to other layers; nothing has changed.
         """
         saved = read_state(state, self._selector, self._model, self._profile)
-        self._steps, self._done, self._plan, self._frozen = saved.step, saved.done, saved.plan, saved.frozen
+        self._steps, self._done, self._owed = saved.step, saved.done, saved.owed
+        self._plan, self._frozen = saved.plan, saved.frozen
         if saved.measured is not None and saved.measured != self._selector.measured:  # times measured since then
             self._selector = replace(self._selector, measured=saved.measured)
             self._dense_j, self._minimum_j, self._budget_j = self._selector.probe(self._energy)

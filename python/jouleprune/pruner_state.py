@@ -25,7 +25,7 @@ class SavedState:
     """A state that fits: the masks are the plan's.
 
     ``measured``: the limits of the tuning table that plans followed, as JSON; ``rng``: of torch's CPU generator. Both
-    None in states of before they were kept.
+    None in states of before they were kept. ``owed``: masks were due when gradients had overflowed.
     """
 
     step: int
@@ -34,6 +34,7 @@ class SavedState:
     frozen: tuple[bool, ...] | None
     measured: str | None
     rng: torch.Tensor | None
+    owed: bool
 
 
 def read_state(state: object, selector: Selector, model: torch.nn.Module, profile: Profile) -> SavedState:
@@ -52,8 +53,10 @@ def read_state(state: object, selector: Selector, model: torch.nn.Module, profil
     step, done = state["step"], state["done"]
     if isinstance(step, bool) or not isinstance(step, int) or step < 0:
         raise ValueError(f"{_WHERE}: step: expected a whole number of at least 0, got {step!r}")
-    if not isinstance(done, bool):
-        raise ValueError(f"{_WHERE}: done: expected True or False, got {done!r}")
+    owed = state.get("owed", False)
+    for key, value in (("done", done), ("owed", owed)):
+        if not isinstance(value, bool):
+            raise ValueError(f"{_WHERE}: {key}: expected True or False, got {value!r}")
     masks = _masks(state["masks"])
     plan = None if state["plan"] is None else _plan(state["plan"], masks)
     if plan is None and (masks or done):
@@ -61,7 +64,7 @@ def read_state(state: object, selector: Selector, model: torch.nn.Module, profil
     if plan is not None:
         _check_plan(plan, selector, model)
     frozen = _frozen(state["frozen"], len(selector.weights))
-    return SavedState(step, done, plan, frozen, _measured(state.get("measured")), _rng(state.get("rng")))
+    return SavedState(step, done, plan, frozen, _measured(state.get("measured")), _rng(state.get("rng")), owed)
 
 
 def _masks(masks: object) -> dict[str, torch.Tensor]:

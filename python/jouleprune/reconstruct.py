@@ -81,7 +81,7 @@ def reconstruct(
     context = Context(model, tuple(layers), dict.fromkeys(layers, pattern), {}, data=data)
     try:
         calls = calls_of(context, layers)
-        return [_one(context, name, calls[name], chosen, masks.get(name)) for name in calls]
+        return [_one(context, name, layers[name], calls[name], chosen, masks.get(name)) for name in calls]
     except BaseException:
         with torch.no_grad():
             for name, weight in before.items():
@@ -137,32 +137,41 @@ def _masks_of(model: nn.Module, plan: Plan | None) -> dict[str, Tensor]:
 
 def _layers(
     model: nn.Module, masks: Mapping[str, Tensor], ignored_layers: Sequence[str], plan: Plan | None
-) -> dict[str, nn.Module]:
-    """The layers to change, by the name of their weight."""
+) -> dict[str, list[nn.Module]]:
+    """The layers to change, by the name of their weight; those that share one weight (tied) together, by its first
+    name."""
     modules = dict(model.named_modules())
     for name in ignored_layers:
         if name not in modules:
             raise ValueError(f"ignored_layers: expected names of modules of the model, got {name!r}")
-    found: dict[str, nn.Module] = {
-        f"{name}.weight" if name else "weight": module
-        for name, module in modules.items()
-        if isinstance(module, _LAYERS)
-        and not any(name == each or name.startswith(each + ".") for each in ignored_layers)
+    sharing: dict[int, dict[str, nn.Module]] = {}
+    for name, module in modules.items():
+        if isinstance(module, _LAYERS):
+            sharing.setdefault(id(module.weight), {})[f"{name}.weight" if name else "weight"] = module
+    found = {
+        next((weight for weight in each if weight in masks), next(iter(each))): list(each.values())
+        for each in sharing.values()
+        if not any(f"{weight}.".startswith(f"{name}.") for weight in each for name in ignored_layers)
     }
+    for weight, layers in found.items():
+        if len({(type(layer), getattr(layer, "groups", 1)) for layer in layers}) > 1:
+            raise ValueError(f"model: layers of several kinds share {weight!r}: name one of them in ignored_layers")
     if plan is None:
         return found
     for name in masks:
         if name not in found:
             raise PatternError(f"plan: prunes {name!r}: expected weights of Linear, Conv1d and Conv2d alone")
-    return {name: module for name, module in found.items() if name in masks}
+    return {name: layers for name, layers in found.items() if name in masks}
 
 
 def _applied(model: nn.Module, name: str, mask: Tensor) -> bool:
     return not mask.all() and not model.get_parameter(name).detach()[~mask].any()
 
 
-def _one(context: Context, name: str, calls: int, wish: _Wish, mask: Tensor | None) -> Reconstruction:
-    weight, hessian = context.weight(name).clone(), hessian_of(context, name, calls)
+def _one(
+    context: Context, name: str, layers: Sequence[nn.Module], calls: int, wish: _Wish, mask: Tensor | None
+) -> Reconstruction:
+    weight, hessian = context.weight(name).clone(), hessian_of(context, name, layers, calls)
     try:
         if wish.method == "refit":
             assert mask is not None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from . import ops
 from ._ranks import is_sharded
@@ -27,6 +29,9 @@ class Regrow:
 
     Call :meth:`step` after ``optimizer.step()`` in place of the pruner's, once the pruner is done. The share falls from
     ``share`` to 0 at ``end_step`` along half a cosine (RigL, section 3), and masks stay from then on.
+
+    Masks of frozen weights (``requires_grad=False``) stay, and so do those of a layer whose gradient overflowed in the
+    step that would move them (mixed precision). ``copy.deepcopy((model, pruner, regrow))`` keeps the three together.
 
     Args:
         pruner: done, with the pattern "unstructured".
@@ -65,9 +70,8 @@ class Regrow:
         self._pruner, self._end, self._frequency = pruner, end_step, frequency
         self._share, self._grow, self._seed, self._steps = float(share), grow, seed, 0
         self._dense: dict[str, Tensor] = {}
-        self._hooks = [
-            pruner.parameter(name).register_hook(self._watch(name)) for name in pruner.plan.masks if grow == "gradient"
-        ]
+        self._hooks: dict[str, tuple[Tensor, RemovableHandle]] = {}
+        self._watch_gradients()
 
     def step(self) -> None:
         """Keeps pruned weights at zero; moves masks when it is time.
@@ -78,12 +82,16 @@ class Regrow:
         step, self._steps = self._steps, self._steps + 1
         if self._moves_at(step):
             share = self._share / 2 * (1 + math.cos(math.pi * step / self._end))
-            self._pruner.move_masks(
-                {name: self._moved(place, name, bits, share) for place, (name, bits) in self._masks().items()}
-            )
+            moved = {
+                name: self._moved(place, name, bits, share)
+                for place, (name, bits) in self._masks().items()
+                if self._can_move(name)
+            }
+            self._pruner.move_masks(moved)
         else:
             self._pruner.keep()
         self._dense.clear()
+        self._watch_gradients()  # of what is trained only now
 
     def state_dict(self) -> dict[str, int]:
         """The step: with the pruner's ``state_dict`` enough to go on after a restart, given the same arguments."""
@@ -102,15 +110,39 @@ class Regrow:
 
     def remove(self) -> None:
         """Stops watching gradients; masks stay as they are."""
-        for hook in self._hooks:
+        for _, hook in self._hooks.values():
             hook.remove()
         self._hooks.clear()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Regrow:
+        """Watches the copied model; deepcopy leaves the hooks of a parameter behind."""
+        other = Regrow.__new__(Regrow)
+        memo[id(self)] = other
+        other.__dict__.update(self.__dict__, _hooks={})
+        other._pruner = copy.deepcopy(self._pruner, memo)
+        other._dense = {name: dense.clone() for name, dense in self._dense.items()}
+        if self._hooks:
+            other._watch_gradients()
+        return other
 
     def _moves_at(self, step: int) -> bool:
         return 0 < step < self._end and step % self._frequency == 0
 
     def _masks(self) -> dict[int, tuple[str, Tensor]]:
         return dict(enumerate(self._pruner.plan.masks.items()))
+
+    def _can_move(self, name: str) -> bool:
+        dense = self._dense.get(name)
+        return self._pruner.parameter(name).requires_grad and (dense is None or bool(dense.isfinite().all()))
+
+    def _watch_gradients(self) -> None:
+        """Of each pruned weight that is trained, also of one that a module got in another's place."""
+        for name in self._pruner.plan.masks if self._grow == "gradient" else ():
+            parameter, (watched, hook) = self._pruner.parameter(name), self._hooks.get(name, (None, None))
+            if parameter is not watched and parameter.requires_grad:
+                if hook is not None:
+                    hook.remove()
+                self._hooks[name] = (parameter, parameter.register_hook(self._watch(name)))
 
     def _watch(self, name: str):  # type: ignore[no-untyped-def]
         def hook(grad: Tensor) -> None:  # before the pruner's own hook masks it

@@ -85,7 +85,8 @@ class Movement:
 
     Without ``model`` the sum runs over the calibration batches, at the present weights. With it, over each backward
     pass of the training that follows, at the weights of that time, until :meth:`remove`. Scores are shifted by the
-    least of the network, so that none is negative; the order is that of the paper. Source: Sanh et al., Movement
+    least of the network, so that none is negative; the order is that of the paper. Backward passes that overflow do not
+    count; those of a scaled loss (``GradScaler``) weigh as much as their scale. Source: Sanh et al., Movement
     Pruning, NeurIPS 2020, eq. 6.
     """
 
@@ -101,7 +102,8 @@ class Movement:
 
     def _watch(self, name: str, parameter: nn.Parameter):  # type: ignore[no-untyped-def]
         def hook(grad: Tensor) -> None:  # of this backward pass alone, whatever was accumulated before
-            self._add(name, parameter.detach(), grad.detach())
+            if bool(grad.isfinite().all()):  # mixed precision leaves out a step whose gradients overflow
+                self._add(name, parameter.detach(), grad.detach())
 
         return hook
 

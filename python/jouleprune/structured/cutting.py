@@ -61,10 +61,7 @@ def cut_modules(model: nn.Module, kept: Mapping[str, Kept]) -> dict[str, Cut]:
 
 
 def _smaller(parameter: nn.Parameter, cut: Cut) -> nn.Parameter:
-    smaller = nn.Parameter(cut(parameter.detach()).clone(), requires_grad=parameter.requires_grad)
-    if parameter.grad is not None:
-        smaller.grad = cut(parameter.grad).clone()
-    return smaller
+    return nn.Parameter(cut(parameter.detach()).clone(), requires_grad=parameter.requires_grad)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -16,7 +16,7 @@ from ..criteria import Context, Loss
 from ..energy import EnergyReport, Profile
 from ..errors import BudgetError
 from ..estimate import ActivationDensity, as_profile, estimate
-from ..importance import Importance, check_given, importance_name, scores_of
+from ..importance import Importance, check_given, importance_name
 from ..record import record
 from ..selection import computed_weights, plain_module
 from .plan import ChoicePlan, NextStep, StructurePlan
@@ -24,6 +24,7 @@ from .round_to import round_to_of
 from .search import least, search
 from .structure import smaller_copy
 from .units import Choice, choices, kinds_of, structure_of, wanted_of
+from .worth import Scores, scores_for
 
 __all__ = ["budget_in_joules", "checked_step", "plan_structure"]
 
@@ -101,14 +102,9 @@ def plan_structure(
     )
     batch, per, count = workload["batch"], workload["per"], workload["count"]
 
-    def scores(names: tuple[str, ...]) -> dict[str, Tensor]:
+    def scores(names: tuple[str, ...]) -> Scores:
         patterns = dict.fromkeys(names, "unstructured")
-        context = Context(model, names, patterns, workload, example_inputs, data, loss)
-        shapes = [model.get_parameter(name).shape for name in names]
-        return {
-            name: flat.reshape(shape)
-            for name, flat, shape in zip(names, scores_of(importance, context) if names else [], shapes, strict=True)
-        }
+        return scores_for(importance, Context(model, names, patterns, workload, example_inputs, data, loss))
 
     def estimated(network: nn.Module, inputs: Any = example_inputs) -> EnergyReport:
         density = activation_density

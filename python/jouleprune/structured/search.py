@@ -73,9 +73,13 @@ def _descend(
     joules: Joules, widths: Sequence[Sequence[int]], lost: Sequence[Callable[[int], float]], budget_j: float
 ) -> list[int]:
     places = [len(each) - 1 for each in widths]
-    steps = [max(1, len(each) // 8) for each in widths]
+    # An eighth of what is left: as layers thin out a unit is a larger share of them, and steps become shorter.
+    shorter = [0] * len(places)  # how often the step of a choice was halved
     now = joules(_kept(widths, places))
     price: dict[int, float] = {}
+
+    def step_length(choice: int) -> int:
+        return max(1, (places[choice] + 1) // 8 >> shorter[choice])
 
     def step_of(choice: int, step: int) -> tuple[float, float, list[int]]:
         """(importance per joule, joules after it, places after it)"""
@@ -91,11 +95,11 @@ def _descend(
         left = [choice for choice, place in enumerate(places) if place > 0]
         for choice in left:
             if choice not in price:
-                price[choice] = step_of(choice, steps[choice])[0]
+                price[choice] = step_of(choice, step_length(choice))[0]
         # Prices of before are bounds good enough to look at the cheapest again, and to take it if it still is.
         while True:
             first = min(left, key=lambda choice: (price[choice], choice))
-            price[first], after, to = step_of(first, steps[first])
+            price[first], after, to = step_of(first, step_length(first))
             if first == min(left, key=lambda choice: (price[choice], choice)):
                 break
         if math.isinf(price[first]):
@@ -103,8 +107,8 @@ def _descend(
             if widened is None:  # only several choices together save something
                 return [0] * len(places)
             after, to = widened
-        elif after < budget_j and steps[first] > 1:  # do not take more than is needed
-            steps[first] = max(1, steps[first] // 2)
+        elif after < budget_j and step_length(first) > 1:  # do not take more than is needed
+            shorter[first] += 1
             price.pop(first)
             continue
         places, now = to, after

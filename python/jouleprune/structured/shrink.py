@@ -61,8 +61,9 @@ def shrink(
     Channels that belong together are found by Torch-Pruning's dependency graph (extra ``structured``) and tried: the
     network without every other one must compute what it does when nobody reads them; what fails stays whole
     (``plan.whole``). Units go the least importance lost per joule saved first; joules are those of a fresh estimate of
-    the network that would be left, so inputs of later layers, activations and steps of the hardware count. A unit's
-    importance is the sum over all weights that it takes with it.
+    the network that would be left, so inputs of later layers, activations and steps of the hardware count. With "lamp"
+    a unit's importance is its share of what stays in each weight that it goes through (docs/structured.md), with other
+    criteria the sum over all weights that it takes with it.
 
     Args:
         model: Linear, Conv1d/2d/3d and transposed ones (grouped, depthwise), LSTM and GRU, batch and instance norms,
@@ -76,13 +77,14 @@ def shrink(
             layers), "hidden" (units of LSTM and GRU), "head" (of MultiheadAttention, which becomes a
             :class:`jouleprune.nn.NarrowMultiheadAttention`), "layer" (blocks with a residual path around them), "rank"
             (two smaller layers in place of one; extra ``lowrank``), "structured" (all but "rank").
-        importance, data, loss: as in :func:`jouleprune.plan`.
+        importance, data, loss: as in :func:`jouleprune.plan`; "lamp" and "<criterion>/lamp" compare whole units.
         ignored_layers: modules, or names of modules or weights, that keep their shape.
         min_density: least share of units to keep, for all groups or by name of the group; one unit always stays.
         round_to: numbers of channels are multiples of it; from the profile unless given (columns of a systolic array, a
             cache line of numbers), and finer for layers of few channels: a step is a quarter of them at most.
         activation_density, batch, per, count: as in :func:`jouleprune.estimate`.
-        optimizer: trains the smaller network from now on, with the state of what stays.
+        optimizer: trains the smaller network from now on, with the state of what stays and the gradients that it has
+            accumulated; parameters that it did not train it leaves alone.
     Returns:
         Shrunk, with ``energy_j <= budget``, and above 99 % of it or maximal: no group could keep one step more.
     Raises:

@@ -15,8 +15,9 @@ from ..errors import PatternError
 from .blocks import residual_blocks
 from .graph import ChannelGroup, channel_groups, places_of
 from .ranks import can_factorise, largest_rank, singular_values
-from .sides import sides_of
+from .sides import is_depthwise, sides_of
 from .structure import Structure, smaller_copy
+from .worth import ScoresOf, all_of, ranked
 
 __all__ = ["KINDS", "Choice", "choices", "kinds_of", "structure_of"]
 
@@ -54,7 +55,7 @@ class Choice:
 
     Attributes:
         order: int64 [parts, units], the most important unit first; unit r is the r-th of each part together.
-        gains: importance of unit r, descending.
+        gains: importance of unit r; in all but the rarest cases descending.
         widths: numbers of units that may stay, ascending; the last is all.
         group: what the units are made of, for channels.
     """
@@ -89,10 +90,10 @@ class Wanted:
 def choices(
     model: nn.Module,
     example_inputs: Any,
-    scores_of_weights: Any,
+    scores_of_weights: ScoresOf,
     wanted: Wanted,
 ) -> tuple[list[Choice], list[str]]:
-    """All that can go, and sentences about what cannot. ``scores_of_weights(names) -> {name: scores}``."""
+    """All that can go, and sentences about what cannot. ``scores_of_weights(names)``."""
     makers = (
         (("filter", "neuron", "hidden"), _channels), (("head",), _heads), (("layer",), _layers), (("rank",), _ranks),
     )  # fmt: skip
@@ -162,13 +163,6 @@ def _widths(name: str, units: int, wanted: Wanted, parts: int = 1) -> tuple[int,
     return tuple(sorted(allowed | {units}))
 
 
-def _ranked(worth: Tensor, parts: int) -> tuple[Tensor, tuple[float, ...]]:
-    """Order of the units in each part, and what each rank is worth; equal ones stay in their order."""
-    values, order = worth.reshape(parts, -1).sort(dim=1, descending=True, stable=True)
-    start = torch.arange(parts).unsqueeze(1) * values.shape[1]
-    return order + start, tuple(values.sum(0).tolist())
-
-
 def _scored_modules(model: nn.Module, names: Sequence[str]) -> dict[str, dict[str, str]]:
     """By module: {attribute: name} of its weights that criteria can score."""
     return {
@@ -182,7 +176,7 @@ def _scored_modules(model: nn.Module, names: Sequence[str]) -> dict[str, dict[st
 
 
 def _channels(
-    model: nn.Module, example_inputs: Any, scores_of_weights: Any, wanted: Wanted
+    model: nn.Module, example_inputs: Any, scores_of_weights: ScoresOf, wanted: Wanted
 ) -> tuple[list[Choice], list[str]]:
     groups, refused = channel_groups(model, example_inputs)
     modules = {group.root: _scored_modules(model, [member.module for member in group.members]) for group in groups}
@@ -198,17 +192,17 @@ def _channels(
     scores = scores_of_weights(tuple(wanted_weights))
     made = []
     for group in groups:
-        worth = torch.zeros(group.channels, dtype=torch.float64)
+        taken = []
         for member in group.members:
             module, names = model.get_submodule(member.module), modules[group.root][member.module]
             sides = sides_of(module)
             assert sides is not None
-            if not names:
-                continue
-            sums = sides.sums(module, member.side, {attribute: scores[name] for attribute, name in names.items()})
-            for channel, positions in enumerate(member.positions):
-                worth[channel] += sums[list(positions)].sum()
-        order, gains = _ranked(worth, group.parts)
+            # A depthwise filter goes with the channel that it reads and passes on: one choice, not a layer of its own.
+            if names and not (scores.relative and is_depthwise(module)):
+                own = {attribute: scores.of[name] for attribute, name in names.items()}
+                sums = sides.sums(module, member.side, own)
+                taken.append(torch.stack([sums[list(positions)].sum() for positions in member.positions]))
+        order, gains = ranked(taken or [torch.zeros(group.channels).double()], group.parts, scores.relative)
         weights = tuple(name for names in modules[group.root].values() for name in names.values())
         made.append(
             Choice(
@@ -225,7 +219,7 @@ def _channels(
 
 
 def _heads(
-    model: nn.Module, example_inputs: Any, scores_of_weights: Any, wanted: Wanted
+    model: nn.Module, example_inputs: Any, scores_of_weights: ScoresOf, wanted: Wanted
 ) -> tuple[list[Choice], list[str]]:
     found = {
         name: [f"{name}.{weight}" for weight, p in module.named_parameters() if p.dim() == 2]
@@ -238,19 +232,19 @@ def _heads(
     for name, names in found.items():
         module = model.get_submodule(name)
         assert isinstance(module, nn.MultiheadAttention)
-        worth = torch.zeros(module.num_heads, dtype=torch.float64)
+        taken = []
         for weight in names:
-            score = scores[weight].double().cpu()
+            score = scores.of[weight].double().cpu()
             score = score.t() if weight.endswith("out_proj.weight") else score
-            worth += score.reshape(-1, module.num_heads, module.head_dim, score.shape[1]).sum((0, 2, 3))
-        order, gains = _ranked(worth, 1)
+            taken.append(score.reshape(-1, module.num_heads, module.head_dim, score.shape[1]).sum((0, 2, 3)))
+        order, gains = ranked(taken, 1, scores.relative)
         floor = _floor(name, module.num_heads, wanted)
         made.append(Choice(name, "head", order, gains, tuple(range(floor, module.num_heads + 1)), tuple(names)))
     return made, []
 
 
 def _layers(
-    model: nn.Module, example_inputs: Any, scores_of_weights: Any, wanted: Wanted
+    model: nn.Module, example_inputs: Any, scores_of_weights: ScoresOf, wanted: Wanted
 ) -> tuple[list[Choice], list[str]]:
     inside = {
         name: tuple(f"{name}.{weight}" for weight, p in model.get_submodule(name).named_parameters() if p.dim() >= 2)
@@ -267,7 +261,7 @@ def _layers(
         except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
             refused.append(f"{name}: without it the network does not run: {str(error).splitlines()[0]}")
             continue
-        worth = math.fsum(float(scores[weight].double().sum()) for weight in names)
+        worth = math.fsum(all_of(scores.of[weight], scores.relative) for weight in names)
         widths = (0, 1) if _floor_of_layer(name, wanted) == 0 else (1,)
         made.append(Choice(name, "layer", torch.zeros(1, 1, dtype=torch.int64), (worth,), widths, names))
     return made, refused
@@ -279,7 +273,7 @@ def _floor_of_layer(name: str, wanted: Wanted) -> int:
 
 
 def _ranks(
-    model: nn.Module, example_inputs: Any, scores_of_weights: Any, wanted: Wanted
+    model: nn.Module, example_inputs: Any, scores_of_weights: ScoresOf, wanted: Wanted
 ) -> tuple[list[Choice], list[str]]:
     layers = {
         name: module
@@ -291,12 +285,11 @@ def _ranks(
     made = []
     for name, module in layers.items():
         values = singular_values(module).square()
-        total = float(scores[f"{name}.weight"].double().sum())
-        gains = values / values.sum().clamp_min(1e-300) * total
+        total = 1.0 if scores.relative else float(scores.of[f"{name}.weight"].double().sum())
+        order, gains = ranked([values / values.sum().clamp_min(1e-300) * total], 1, scores.relative)
         floor, most = _floor(name, len(values), wanted), largest_rank(module)
         widths = (*range(floor, min(most, len(values) - 1) + 1), len(values))
-        order = torch.arange(len(values)).unsqueeze(0)
-        made.append(Choice(name, "rank", order, tuple(gains.tolist()), widths, (f"{name}.weight",)))
+        made.append(Choice(name, "rank", order, gains, widths, (f"{name}.weight",)))
     return made, []
 
 
