@@ -171,16 +171,28 @@ Selector::Selector(const std::string& op, torch::nn::Module& module, const Forwa
     planner_ = std::make_unique<const plan::Planner>(std::move(request));
     budget_j_ = budget_.resolve(planner_->dense_j());
   });
-  if (budget_j_ < planner_->minimum_j()) {
-    std::ostringstream what;
-    what << op << ": energy: expected at least " << planner_->minimum_j() << " J, the least that can be reached on "
-         << profile.name() << " (dense: " << planner_->dense_j() << " J), got " << budget_.to_string() << " = " << budget_j_
-         << " J";
-    for (const auto& layer : prunable.unable) {
-      what << "; not prunable: " << layer;
-    }
-    throw BudgetError(what.str(), planner_->minimum_j());
+  unable_ = prunable.unable;
+  check_reachable(*planner_);
+}
+
+void Selector::check_reachable(const plan::Planner& planner) const {
+  if (budget_j_ >= planner.minimum_j()) return;
+  std::ostringstream what;
+  what << op_ << ": energy: expected at least " << planner.minimum_j() << " J, the least that can be reached on "
+       << planner.request().profile.name() << " (dense: " << planner.dense_j() << " J), got " << budget_.to_string() << " = " << budget_j_
+       << " J";
+  for (const auto& layer : unable_) {
+    what << "; not prunable: " << layer;
   }
+  throw BudgetError(what.str(), planner.minimum_j());
+}
+
+void Selector::follow(std::vector<MeasuredLimit> measured) {
+  plan::Request request = planner_->request();
+  request.measured = std::move(measured);
+  auto planner = with_value_errors([&] { return std::make_unique<const plan::Planner>(std::move(request)); });
+  check_reachable(*planner);
+  planner_ = std::move(planner);
 }
 
 MaskedPlan Selector::select(const torch::nn::Module& module, const std::vector<bool>* frozen) const {
@@ -189,9 +201,7 @@ MaskedPlan Selector::select(const torch::nn::Module& module, const std::vector<b
   for (const auto& tensor : tensors) {
     spans.emplace_back(tensor.const_data_ptr<float>(), static_cast<size_t>(tensor.numel()));
   }
-  auto masked = to_masked(with_value_errors([&] { return planner_->select(spans, budget_j_, frozen); }));
-  masked.budget = budget_.to_string();
-  return masked;
+  return to_masked(with_value_errors([&] { return planner_->select(spans, budget_j_, frozen); }));
 }
 
 void Selector::settle_patterns(const Plan& plan) {
@@ -252,6 +262,9 @@ std::vector<at::Tensor> Selector::scores(const torch::nn::Module& module) const 
 
 MaskedPlan Selector::to_masked(plan::Result result) const {
   MaskedPlan masked(std::move(result.plan));
+  masked.budget = budget_.to_string();  // whatever the step, the plan names the budget that was asked for
+  masked.budget_j = budget_j_;
+  masked.slack_j = budget_j_ - masked.energy_j;
   const auto& weights = planner_->request().weights;
   for (size_t i = 0; i < weights.size(); ++i) {
     const auto& bits = result.masks[i];
