@@ -12,6 +12,7 @@
 #include <jouleprune/nn_attention.h>
 #include <jouleprune/nn_sequence.h>
 #include <jouleprune/ops.h>
+#include <jouleprune/ops_criteria.h>
 #include <jouleprune/ops_int8.h>
 #include <jouleprune/ops_nm.h>
 #include <jouleprune/ops_recurrent.h>
