@@ -14,6 +14,7 @@ rm -rf "$build/artifacts"
 "$python" "$here/make_artifacts.py" "$build/artifacts"
 JOULEPRUNE_TUNE=off "$python" "$here/plans.py" "$build/artifacts" # plans depend on measured times: none, there and in C++
 JOULEPRUNE_TUNE=off "$python" "$here/plans_criteria.py" "$build/artifacts"
+JOULEPRUNE_TUNE=off "$python" "$here/plans_training.py" "$build/artifacts"
 cmake -G Ninja -S "$here" -B "$build/installed" -DCMAKE_PREFIX_PATH="$package/share/cmake" \
   -DCONSUMER_ARTIFACTS="$build/artifacts" >"$build/configure.log" || { cat "$build/configure.log"; exit 1; }
 cmake --build "$build/installed" -j "${MAX_JOBS:-$(nproc)}"

@@ -7,33 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "criteria_net.h"
 #include "plans_net.h"
 #include "read_tensor.h"
 
 namespace jp = jouleprune;
 
-namespace {
-
-/// make_net() of plans_criteria.py, with its weights and buffers.
-torch::nn::Sequential load_sequential(const std::string& folder) {
-  torch::nn::Sequential net(torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 12, 3).bias(false)), torch::nn::BatchNorm2d(12), torch::nn::ReLU(),
-                            torch::nn::MaxPool2d(2), torch::nn::Conv2d(torch::nn::Conv2dOptions(12, 18, 3).groups(3)), torch::nn::ReLU(),
-                            torch::nn::Flatten(), torch::nn::Linear(18 * 5 * 5, 32), torch::nn::GELU(), torch::nn::Linear(32, 10));
-  const torch::NoGradGuard no_grad;
-  for (auto& parameter : net->named_parameters()) parameter.value().copy_(read_tensor(folder + "/criteria_" + parameter.key()));
-  for (auto& buffer : net->named_buffers()) {
-    if (buffer.value().is_floating_point()) buffer.value().copy_(read_tensor(folder + "/criteria_" + buffer.key()));
-  }
-  net->eval();
-  return net;
-}
-
-}  // namespace
-
 int main(int argc, char** argv) {
   REQUIRE(argc == 2);
   const std::string folder = argv[1];
-  auto net = load_sequential(folder);
+  auto net = load_criteria_net(folder);
   std::vector<std::pair<torch::Tensor, torch::Tensor>> batches;
   for (const char* number : {"0", "1", "2"}) {
     batches.emplace_back(read_tensor(folder + "/criteria_x" + number), read_tensor(folder + "/criteria_target" + number).to(torch::kLong));
