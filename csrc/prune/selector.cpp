@@ -241,7 +241,7 @@ Workload Selector::dense_workload() const {
 
 criteria::Context Selector::context(torch::nn::Module& module) const {
   const auto& request = planner_->request();
-  criteria::Context context{module, {}, {}, request.workload, forward_, options_.data, options_.loss};
+  criteria::Context context{module, {}, {}, request.workload, forward_, options_.data, options_.loss, options_.losses};
   for (const auto& weight : request.weights) {
     context.weights.push_back(weight.name);
     context.patterns.push_back(weight.pattern.empty() ? request.pattern : weight.pattern);

@@ -23,6 +23,7 @@ CASES = (
     ("apoz/sum", "unstructured"), ("mean_activation/lamp", "unstructured"), ("connection_low", "unstructured"),
     ("connection_high/sum", "unstructured"), ("fisher", "unstructured"), ("fisher/lamp", "auto"),
     ("movement/sum", "unstructured"), ("t_test/sum", "4x2"), ("f_test/sum", "unstructured"),
+    ("random_path/sum", "unstructured"), ("multi_task/sum", "unstructured"),
 )  # fmt: skip
 
 
@@ -50,6 +51,7 @@ def main(folder: Path) -> None:
         write_tensor(x, folder / f"criteria_x{number}")
         write_tensor(target.float(), folder / f"criteria_target{number}")
     lines = []
+    losses = [nn.functional.cross_entropy, lambda outputs, _: outputs.square().mean()]
     for number, (importance, pattern) in enumerate(CASES):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", jouleprune.EmptyLayerWarning)
@@ -61,7 +63,7 @@ def main(folder: Path) -> None:
                 importance=importance,
                 pattern=pattern,
                 data=batches,
-                loss=nn.functional.cross_entropy,
+                loss=losses if importance.startswith("multi_task") else losses[0],
             )
         (folder / f"criteria_case{number}.json").write_text(plan.to_json())
         for weight, bits in plan.masks.items():

@@ -29,6 +29,9 @@ int main(int argc, char** argv) {
   options.loss = [&](const jp::TakeLoss& take) {
     for (const auto& batch : batches) take(torch::nn::functional::cross_entropy(net->forward(batch.first), batch.second));
   };
+  options.losses = {options.loss, [&](const jp::TakeLoss& take) {
+                      for (const auto& batch : batches) take(net->forward(batch.first).square().mean());
+                    }};
   std::istringstream cases(read_text(folder + "/criteria.txt"));
   int count = 0;
   for (; cases >> options.importance >> options.pattern; ++count) {

@@ -81,6 +81,8 @@ using MinDensity = std::variant<double, std::map<std::string, double>>;
 
 /// Given the loss of one batch: a scalar that depends on the weights.
 using TakeLoss = std::function<void(const at::Tensor& loss)>;
+/// Calls `take` with the loss of each calibration batch.
+using Loss = std::function<void(const TakeLoss& take)>;
 
 /// A plan with its masks: bits as of op pack_mask (uint8 [ceil(numel / 8)]), by weight name; layers without one stay dense.
 struct MaskedPlan : Plan {
@@ -97,17 +99,20 @@ struct PrunerOptions {
   /// most N of M neighbouring inputs (of a convolution in the order channel, row, column); "auto": for each layer the one that loses
   /// least.
   std::string pattern = "unstructured";
-  /// "lamp", "magnitude", "gradient", "taylor"; "random", "l1", "l2", "linf", "fpgm", "bn_scale"; with `data` "wanda", "apoz",
-  /// "mean_activation", "connection_low", "connection_high"; with `loss` "fisher", "movement", "t_test", "f_test". Followed by "/sum" or
-  /// "/lamp" the scores are made comparable between layers. Higher scores stay; docs/methods.md tells each.
+  /// "lamp", "magnitude", "gradient", "taylor"; "random", "random_path", "l1", "l2", "linf", "fpgm", "bn_scale"; with `data` "wanda",
+  /// "apoz", "mean_activation", "connection_low", "connection_high"; with `loss` "fisher", "movement", "t_test", "f_test"; with `losses`
+  /// "multi_task". Followed by "/sum" or "/lamp" the scores are made comparable between layers. Higher scores stay; docs/methods.md tells
+  /// each.
   std::string importance = "lamp";
   /// Scores by weight name, of the weight's sizes: their magnitudes count in place of `importance`.
   std::map<std::string, at::Tensor> importance_scores{};
   /// Runs the module over calibration batches, anew at each selection. The module is in eval mode then, and gradients are off.
   std::function<void()> data{};
-  /// Calls `take` with the loss of each calibration batch, anew at each selection; the module is in eval mode then. Parameters' grad stay
-  /// as they are. "gradient" and "taylor" are means over its batches, and take the present grad without it.
-  std::function<void(const TakeLoss& take)> loss{};
+  /// Called anew at each selection; the module is in eval mode then, and what grad the parameters have stays. "gradient" and "taylor" are
+  /// means over its batches, and take the present grad without it.
+  Loss loss{};
+  /// Of several tasks, for "multi_task": the sum of their Taylor scores, so that a shared weight keeps what any task needs.
+  std::vector<Loss> losses{};
   Schedule schedule = Constant{};
   std::vector<std::string> ignored_layers{}; ///< names of modules or parameters that stay dense
   MinDensity min_density = 0.0;

@@ -23,7 +23,8 @@ struct Context {
   std::vector<std::string> patterns;  ///< that each is pruned in; "auto": not decided yet
   const Workload& workload;           ///< the recorded forward pass
   const std::function<void()>& forward, &data;
-  const std::function<void(const TakeLoss& take)>& loss;
+  const Loss& loss;
+  const std::vector<Loss>& losses;
 
   /// The weight without its history. Throws c10::ValueError when the module has none of that name any more.
   at::Tensor weight(size_t i) const;
@@ -45,11 +46,12 @@ void check_called(const Context& context, const std::string& criterion, const st
 /// [features, values] of an input or output: a feature is one of a Linear, or a channel of a convolution at all its pixels.
 at::Tensor features(const std::string& op, const at::Tensor& x);
 
-// Criteria of weights alone (weights.cpp), of activations (activations.cpp), of gradients of a loss (gradients.cpp).
+// Criteria of weights alone (weights.cpp, paths.cpp), of activations (activations.cpp), of gradients of a loss (gradients.cpp).
 Scores random(const Context& context);
 Scores norm(const Context& context, double p);
 Scores fpgm(const Context& context);
 Scores bn_scale(const Context& context);
+Scores random_path(const Context& context);
 
 Scores wanda(const Context& context);
 Scores connection(const Context& context, bool low_first);
@@ -61,5 +63,6 @@ Scores fisher(const Context& context);
 Scores movement(const Context& context);
 Scores t_score(const Context& context);
 Scores f_score(const Context& context);
+Scores multi_task(const Context& context);
 
 }  // namespace jouleprune::prune::criteria

@@ -19,13 +19,14 @@ using Block = std::array<int64_t, 2>;
 
 /// Calls `take` with the number of a weight and its gradient in float64, for each weight and batch; zeros for weights that the loss does
 /// not reach. Returns the number of batches.
-int64_t gradients(const Context& context, const std::string& criterion, const std::function<void(size_t, const at::Tensor&)>& take) {
+int64_t gradients(const Context& context, const Loss& loss_of_batches, const std::string& criterion,
+                  const std::function<void(size_t, const at::Tensor&)>& take) {
   const Untouched untouched(context.module);
   const at::AutoGradMode with_grad(true);
   std::vector<at::Tensor> parameters;
   for (size_t i = 0; i < context.weights.size(); ++i) parameters.push_back(context.parameter(i).requires_grad_(true));
   int64_t count = 0;
-  context.loss([&](const at::Tensor& loss) {
+  loss_of_batches([&](const at::Tensor& loss) {
     TORCH_CHECK_VALUE(loss.defined() && loss.numel() == 1 && loss.requires_grad(), "loss: importance '", criterion,
                       "': expected a scalar that depends on the weights, got ",
                       loss.defined() ? c10::str("a tensor of sizes ", loss.sizes(), loss.requires_grad() ? "" : " without gradients") : "none");
@@ -63,7 +64,7 @@ struct UnitSums {
 
 UnitSums unit_sums(const Context& context, const std::string& criterion) {
   UnitSums found{std::vector<at::Tensor>(context.weights.size()), std::vector<at::Tensor>(context.weights.size())};
-  found.count = gradients(context, criterion, [&](size_t i, const at::Tensor& grad) {
+  found.count = gradients(context, context.loss, criterion, [&](size_t i, const at::Tensor& grad) {
     const auto units = unit_means(grad.flatten(1), context.block(i));
     add(found.sums[i], units);
     add(found.squares[i], units.square());
@@ -72,13 +73,9 @@ UnitSums unit_sums(const Context& context, const std::string& criterion) {
   return found;
 }
 
-}  // namespace
-
-/// Mean over the batches of |g|, or of |w g|. Source: Molchanov et al., Pruning Convolutional Neural Networks for Resource Efficient
-/// Inference, ICLR 2017, eq. 8.
-Scores gradient(const Context& context, bool times_weight) {
+Scores mean_gradient(const Context& context, const Loss& loss, const std::string& criterion, bool times_weight) {
   std::vector<at::Tensor> sums(context.weights.size());
-  const auto count = gradients(context, times_weight ? "taylor" : "gradient", [&](size_t i, const at::Tensor& grad) {
+  const auto count = gradients(context, loss, criterion, [&](size_t i, const at::Tensor& grad) {
     add(sums[i], (times_weight ? grad * context.weight(i).to(at::kDouble) : grad).abs());
   });
   Scores scores;
@@ -86,11 +83,28 @@ Scores gradient(const Context& context, bool times_weight) {
   return scores;
 }
 
+}  // namespace
+
+/// Mean over the batches of |g|, or of |w g|. Source: Molchanov et al., Pruning Convolutional Neural Networks for Resource Efficient
+/// Inference, ICLR 2017, eq. 8.
+Scores gradient(const Context& context, bool times_weight) {
+  return mean_gradient(context, context.loss, times_weight ? "taylor" : "gradient", times_weight);
+}
+
+/// Taylor scores of several losses, added.
+Scores multi_task(const Context& context) {
+  Scores combined;
+  for (const auto& loss : context.losses.empty() ? std::vector<Loss>{context.loss} : context.losses) {
+    for (const auto& [name, scores] : mean_gradient(context, loss, "multi_task", /*times_weight=*/true)) add(combined[name], scores);
+  }
+  return combined;
+}
+
 /// w^2 F / 2 with F = mean over the batches of g^2. Sources: LeCun et al., Optimal Brain Damage, NeurIPS 1989, eq. 5; Theis et al., Faster
 /// gaze prediction with dense networks and Fisher pruning, 2018, eq. 10.
 Scores fisher(const Context& context) {
   std::vector<at::Tensor> sums(context.weights.size());
-  const auto count = gradients(context, "fisher", [&](size_t i, const at::Tensor& grad) { add(sums[i], grad.square()); });
+  const auto count = gradients(context, context.loss, "fisher", [&](size_t i, const at::Tensor& grad) { add(sums[i], grad.square()); });
   Scores scores;
   for (size_t i = 0; i < sums.size(); ++i) scores[context.weights[i]] = context.weight(i).to(at::kDouble).square() * sums[i] / count / 2;
   return scores;
@@ -99,7 +113,7 @@ Scores fisher(const Context& context) {
 /// -sum of w g over the batches, less the least of the network. Source: Sanh et al., Movement Pruning, NeurIPS 2020, eq. 6.
 Scores movement(const Context& context) {
   std::vector<at::Tensor> sums(context.weights.size());
-  gradients(context, "movement", [&](size_t i, const at::Tensor& grad) { add(sums[i], -context.weight(i).to(at::kDouble) * grad); });
+  gradients(context, context.loss, "movement", [&](size_t i, const at::Tensor& grad) { add(sums[i], -context.weight(i).to(at::kDouble) * grad); });
   double least = std::numeric_limits<double>::infinity();
   for (const auto& sum : sums) {
     if (sum.numel() > 0) least = std::min(least, sum.min().item<double>());

@@ -24,6 +24,7 @@ const std::vector<std::pair<std::string, Named>>& table() {
       {"gradient", {}},
       {"taylor", {}},
       {"random", {random}},
+      {"random_path", {random_path}},
       {"l1", {[](const Context& context) { return norm(context, 1); }}},
       {"l2", {[](const Context& context) { return norm(context, 2); }}},
       {"linf", {[](const Context& context) { return norm(context, std::numeric_limits<double>::infinity()); }}},
@@ -38,6 +39,7 @@ const std::vector<std::pair<std::string, Named>>& table() {
       {"movement", {movement, false, true}},
       {"t_test", {t_score, false, true}},
       {"f_test", {f_score, false, true}},
+      {"multi_task", {multi_task, false, true}},
   };
   return criteria;
 }
@@ -107,8 +109,12 @@ void check_importance(const std::string& op, const PrunerOptions& options) {
   }
   TORCH_CHECK_VALUE(!criterion->needs_data || options.data, op, ": data: importance '", options.importance,
                     "' needs a callable that runs the module over calibration batches, got none");
-  TORCH_CHECK_VALUE(!criterion->needs_loss || options.loss, op, ": loss: importance '", options.importance,
+  const bool has_losses = name == "multi_task" && !options.losses.empty();
+  TORCH_CHECK_VALUE(!criterion->needs_loss || options.loss || has_losses, op, ": loss: importance '", options.importance,
                     "' needs a callable that gives the loss of each calibration batch, got none");
+  for (size_t i = 0; i < options.losses.size(); ++i) {
+    TORCH_CHECK_VALUE(options.losses[i], op, ": losses[", i, "]: expected a callable that gives the loss of each calibration batch, got none");
+  }
 }
 
 void check_given(const std::string& op, const PrunerOptions& options, const Context& context) {
@@ -123,7 +129,7 @@ void check_given(const std::string& op, const PrunerOptions& options, const Cont
 
 std::vector<at::Tensor> scores_of(const std::string& importance, const Scores& given, const Context& context) {
   const at::NoGradGuard no_grad;
-  Context others{context.module, {}, {}, context.workload, context.forward, context.data, context.loss};
+  Context others{context.module, {}, {}, context.workload, context.forward, context.data, context.loss, context.losses};
   for (size_t i = 0; i < context.weights.size(); ++i) {
     if (given.contains(context.weights[i])) continue;
     others.weights.push_back(context.weights[i]);

@@ -54,7 +54,9 @@ struct CriteriaNet {
             .profile = Profile::load("eyeriss-65nm"),
             .importance = importance,
             .data = [this] { for (const auto& batch : batches) net->forward(batch); },
-            .loss = [this](const TakeLoss& take) { for (const auto& batch : batches) take(loss_of(batch)); }};
+            .loss = [this](const TakeLoss& take) { for (const auto& batch : batches) take(loss_of(batch)); },
+            .losses = {[this](const TakeLoss& take) { for (const auto& batch : batches) take(loss_of(batch)); },
+                       [this](const TakeLoss& take) { take(net->forward(batches[0]).select(1, 0).sum()); }}};
   }
   Forward forward() {
     return {[this] { net->forward(batches[0]); }, 4};
@@ -65,7 +67,7 @@ struct CriteriaNet {
     const auto given = options(importance);
     const auto plan = make_plan(*net, forward(), options("lamp"));
     const std::function<void()> run = forward().run;
-    const prune::criteria::Context context{*net, names, std::vector<std::string>(3, pattern), plan.workload, run, given.data, given.loss};
+    const prune::criteria::Context context{*net, names, std::vector<std::string>(3, pattern), plan.workload, run, given.data, given.loss, given.losses};
     const auto flat = prune::criteria::scores_of(importance, {}, context);
     Scores found;
     for (size_t i = 0; i < names.size(); ++i) found[names[i]] = flat[i].view(weight(names[i]).sizes());
@@ -88,7 +90,8 @@ void expect_close(const at::Tensor& got, const at::Tensor& expected) {
 }
 
 const std::vector<std::string> kAllNames = {"lamp", "magnitude", "gradient", "taylor", "random", "l1", "l2", "linf", "fpgm", "bn_scale", "wanda", "apoz",
-                                        "mean_activation", "connection_low", "connection_high", "fisher", "movement", "t_test", "f_test"};
+                                        "mean_activation", "connection_low", "connection_high", "fisher", "movement", "t_test", "f_test",
+                                            "random_path", "multi_task"};
 
 TEST(Criteria, TheBudgetHoldsForEachAndNoTraceIsLeft) {
   const prune::QuietAboutEmptied quiet;
@@ -178,6 +181,33 @@ TEST(Criteria, GradientsAreOfTheBatches) {
   EXPECT_EQ(least, 0);
   const auto t = grads.mean(0).abs() / (grads.std(at::IntArrayRef{0}, /*unbiased=*/true) / std::sqrt(3.0));
   expect_close(network.scores("t_test").at("4.weight"), t.nan_to_num(0));  // 0 / 0: no gradient in any batch
+}
+
+TEST(Criteria, TasksAreAdded) {
+  CriteriaNet network;
+  network.net->eval();
+  const auto other = torch::autograd::grad({network.net->forward(network.batches[0]).select(1, 0).sum()}, {network.net->named_parameters()["4.weight"]})[0];
+  network.net->train();
+  const auto expected = network.scores("taylor").at("4.weight") + (other * network.weight("4.weight")).abs();
+  expect_close(network.scores("multi_task").at("4.weight"), expected);
+}
+
+TEST(Criteria, PathsAvoidZerosAndLeaveWhatTheyDoNotTakeForTheLast) {
+  CriteriaNet network;
+  {
+    const at::NoGradGuard no_grad;
+    network.net->named_parameters()["4.weight"].slice(0, 0, 6).zero_();
+  }
+  const auto scores = network.scores("random_path");
+  EXPECT_TRUE(scores.at("4.weight").slice(0, 0, 6).eq(0).all().item<bool>());
+  EXPECT_TRUE(scores.at("4.weight").slice(0, 6, 18).gt(0).all().item<bool>());
+  double first = 1;
+  for (const auto& [name, each] : scores) {
+    EXPECT_LE(each.max().item<double>(), 1);
+    first = std::min(first, each.masked_select(each.gt(0)).min().item<double>());
+  }
+  EXPECT_NEAR(first, 1.0 / 1001, 1e-7);  // of the first path
+  EXPECT_EQ(scores.at("7.weight").max().item<double>(), 1);  // 4,500 weights, 1,000 paths
 }
 
 TEST(Criteria, TestsAreOfTheUnitsOfThePattern) {
