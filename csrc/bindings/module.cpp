@@ -22,7 +22,9 @@
 #include "meters.h"
 #include "reports.h"
 #include "plan/alternatives.h"
+#include "plan/emptied.h"
 #include "plan/limits.h"
+#include "plan/limits_json.h"
 #include "plan/tuning.h"
 #include "select/pattern.h"
 
@@ -89,11 +91,7 @@ void put_time(plan::TuningTable& table, const std::string& call_json, const std:
 /// Of this machine's table: [{weight, kernel, dtype, below}].
 std::string measured_limits(const std::string& workload_json, const std::vector<std::string>& weights, const Profile& profile,
                             int threads) {
-  nlohmann::json limits = nlohmann::json::array();
-  for (const auto& limit : plan::limits_here(Workload::parse(workload_json), weights, profile, threads)) {
-    limits.push_back({{"weight", limit.weight}, {"kernel", limit.kernel}, {"dtype", limit.dtype}, {"below", limit.below}});
-  }
-  return limits.dump();
+  return plan::to_json(plan::limits_here(Workload::parse(workload_json), weights, profile, threads)).dump();
 }
 
 /// Of a weight's calls, as in a workload's "entries": a line for each way to run them.
@@ -171,6 +169,8 @@ PYBIND11_MODULE(_C, m) {
         return energy::candidates(bindings::entry_of(entry_json), profile, pattern);
       },
       py::arg("entry_json"), py::arg("profile"), py::arg("pattern") = "unstructured");
+  m.def(
+      "passes_next_to_nothing", &plan::passes_next_to_nothing, py::arg("kept"), py::arg("rows"));
   m.def(
       "check_pattern", [](const std::string& pattern) { select::Pattern::parse(pattern); }, py::arg("pattern"));
   py::class_<plan::TuningTable>(m, "TuningTable")

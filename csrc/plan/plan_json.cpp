@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "energy/json_reader.h"
+#include "plan/limits_json.h"
 
 namespace jouleprune {
 namespace {
@@ -73,17 +74,6 @@ std::optional<NextUnit> next_unit_from(const Node& in) {
   return NextUnit{in.at("weight").text(), in.at("index").count(), in.at("energy_j").number()};
 }
 
-std::vector<MeasuredLimit> measured_from(const Node& in) {
-  std::vector<MeasuredLimit> limits;
-  for (size_t i = 0; i < in.array_size(kMostLayers); ++i) {
-    const Node limit = in.item(i);
-    limit.expect_keys({"weight", "kernel", "dtype", "below"});
-    limits.push_back(
-        {limit.at("weight").text(), limit.at("kernel").text(), limit.at("dtype").text(), share(limit.at("below"))});
-  }
-  return limits;
-}
-
 void check_activation_density(const Node& in) {
   if (!in.json().is_object()) {
     share(in);
@@ -110,11 +100,7 @@ std::string Plan::to_json() const {
   out["minimum_j"] = minimum_j;
   out["activation_density"] = activation_density(workload);
   out["tuning"] = tuning;
-  out["measured"] = Json::array();
-  for (const MeasuredLimit& limit : measured) {
-    out["measured"].push_back(
-        {{"weight", limit.weight}, {"kernel", limit.kernel}, {"dtype", limit.dtype}, {"below", limit.below}});
-  }
+  out["measured"] = plan::to_json(measured);
   out["maximal"] = maximal;
   out["slack_j"] = slack_j;
   out["duality_gap"] = duality_gap ? Json(*duality_gap) : Json(nullptr);
@@ -155,7 +141,7 @@ Plan Plan::parse(std::string_view text) {
   plan.maximal = in.at("maximal").boolean();
   plan.slack_j = in.at("slack_j").number();
   if (in.has("duality_gap") && !in.at("duality_gap").json().is_null()) plan.duality_gap = not_negative(in.at("duality_gap"));
-  if (in.has("measured")) plan.measured = measured_from(in.at("measured"));
+  if (in.has("measured")) plan.measured = plan::limits_from(in.at("measured"));
   plan.next_unit = next_unit_from(in.at("next_unit"));
   const Node layers = in.at("layers");
   for (size_t i = 0; i < layers.array_size(kMostLayers); ++i) plan.layers.push_back(layer_from(layers.item(i)));

@@ -5,6 +5,7 @@
 
 #include "energy/json_reader.h"
 #include "energy/profile_data.h"
+#include "plan/limits_json.h"
 
 namespace jouleprune::plan {
 namespace {
@@ -43,17 +44,6 @@ std::vector<PrunableWeight> weights_from(const Node& in) {
   return weights;
 }
 
-std::vector<MeasuredLimit> measured_from(const Node& in) {
-  std::vector<MeasuredLimit> limits;
-  for (size_t i = 0; i < in.array_size(kMostWeights); ++i) {
-    const Node limit = in.item(i);
-    limit.expect_keys({"weight", "kernel", "dtype", "below"});
-    limits.push_back(
-        {limit.at("weight").text(), limit.at("kernel").text(), limit.at("dtype").text(), limit.at("below").number()});
-  }
-  return limits;
-}
-
 std::string error_text(const char* type, const std::string& message, double minimum_j) {
   Json error = {{"type", type}, {"message", message}, {"minimum_j", nullptr}};
   if (std::isfinite(minimum_j)) error["minimum_j"] = minimum_j;
@@ -71,7 +61,7 @@ SelectRequest parse_select_request(std::string_view text) {
                             energy::parse_profile(in.at("profile").json().dump(), "request: /profile"),
                             in.at("pattern").text(), in.at("importance").text(), weights_from(in.at("weights"))},
                     budget_from(in), std::nullopt, std::nullopt, in.has("probe") && in.at("probe").boolean()};
-  if (in.has("measured")) out.request.measured = measured_from(in.at("measured"));
+  if (in.has("measured")) out.request.measured = limits_from(in.at("measured"));
   if (in.has("relaxed_j")) out.relaxed_j = in.at("relaxed_j").number();
   if (in.has("frozen")) {
     const Node frozen = in.at("frozen");

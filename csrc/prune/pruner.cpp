@@ -1,10 +1,13 @@
 // The Pruner: brings a module in training to a joule budget along a schedule, and keeps it there.
+#include <jouleprune/ops.h>
 #include <jouleprune/prune.h>
 #include <jouleprune/value_errors.h>
 
 #include "prune/masks.h"
+#include "prune/notes.h"
 #include "prune/schedule.h"
 #include "prune/selector.h"
+#include "prune/state.h"
 
 namespace jouleprune {
 
@@ -31,8 +34,25 @@ struct Pruner::Impl {
   }
 
   void adopt(MaskedPlan chosen) {
+    warn_of(chosen);
     present = std::move(chosen);
     masks.replace(present->masks);
+  }
+
+  void warn_of(const MaskedPlan& chosen) const {
+    prune::warn_emptied(chosen, present.has_value() ? present->emptied() : std::vector<std::string>());
+  }
+
+  double target_j(double share) const { return selector.budget_j() + (selector.dense_j() - selector.budget_j()) * (1 - share); }
+
+  void resume(prune::SavedState saved, bool restore_rng) {
+    if (saved.measured.has_value()) selector.follow(std::move(*saved.measured));  // times measured since then play no part
+    if (saved.plan.has_value() && saved.frozen.has_value()) selector.settle_patterns(*saved.plan);
+    steps = saved.step, done = saved.done;
+    frozen = std::move(saved.frozen);
+    present = std::move(saved.plan);
+    if (restore_rng && saved.rng.defined()) prune::set_rng_state(saved.rng);
+    masks.replace(present.has_value() ? present->masks : std::map<std::string, at::Tensor>());
   }
 
   std::shared_ptr<torch::nn::Module> owner;  // keeps the module alive; empty for a module on the stack
@@ -60,8 +80,7 @@ void Pruner::step() {
   } else if (final) {
     impl_->update(std::nullopt);
   } else if (prune::updates_at(impl_->schedule, step)) {
-    const double share = prune::share_at(impl_->schedule, step);
-    impl_->update(budget_j() + (dense_j() - budget_j()) * (1 - share));
+    impl_->update(impl_->target_j(prune::share_at(impl_->schedule, step)));
   } else {
     impl_->masks.apply();
   }
@@ -72,6 +91,14 @@ const MaskedPlan& Pruner::prune_now() {
   impl_->update(std::nullopt);
   return *impl_->present;
 }
+
+const MaskedPlan& Pruner::prune_to(double share) {
+  TORCH_CHECK_VALUE(share >= 0 && share <= 1, "Pruner::prune_to: share: expected a number in [0, 1], got ", share);
+  impl_->update(share == 1 ? std::nullopt : std::make_optional(impl_->target_j(share)));
+  return *impl_->present;
+}
+
+void Pruner::keep() { impl_->masks.apply(); }
 
 const MaskedPlan& Pruner::plan() const {
   TORCH_CHECK_VALUE(impl_->present.has_value(),
@@ -100,8 +127,58 @@ bool Pruner::done() const { return impl_->done; }
 int64_t Pruner::steps() const { return impl_->steps; }
 void Pruner::remove() { impl_->masks.clear(); }
 
+c10::IValue Pruner::state_dict() const {
+  return prune::to_dict({impl_->steps, impl_->done, impl_->present, impl_->frozen, std::nullopt, prune::rng_state()}, impl_->selector,
+                        impl_->schedule);
+}
+
+void Pruner::load_state_dict(const c10::IValue& state, bool restore_rng) {
+  impl_->resume(prune::from_dict(state, impl_->selector, impl_->schedule, impl_->module), restore_rng);
+}
+
+void Pruner::save(torch::serialize::OutputArchive& archive) const { prune::write_dict(state_dict(), archive); }
+void Pruner::load(torch::serialize::InputArchive& archive) { load_state_dict(prune::read_dict(archive)); }
+
+torch::serialize::OutputArchive& operator<<(torch::serialize::OutputArchive& archive, const Pruner& pruner) {
+  pruner.save(archive);
+  return archive;
+}
+
+torch::serialize::InputArchive& operator>>(torch::serialize::InputArchive& archive, Pruner& pruner) {
+  pruner.load(archive);
+  return archive;
+}
+
+at::Tensor Pruner::parameter(const std::string& name) const {
+  const auto& masks = plan().masks;
+  if (masks.count(name) == 0) {
+    std::string names;
+    for (const auto& mask : masks) names += (names.empty() ? "" : ", ") + mask.first;
+    throw c10::ValueError("Pruner::parameter: name: expected a pruned weight (" + names + "), got '" + name + "'");
+  }
+  const auto parameters = impl_->module.named_parameters();
+  const auto* found = parameters.find(name);
+  TORCH_CHECK_VALUE(found != nullptr, "Pruner::parameter: name: the module has no parameter '", name, "' any more");
+  return *found;
+}
+
+void Pruner::move_masks(const std::map<std::string, at::Tensor>& masks) {
+  for (const auto& [name, bits] : masks) {
+    const auto weight = parameter(name);
+    const auto kept = [&](const at::Tensor& mask) { return unpack_mask(mask, weight.sizes()).sum().item<int64_t>(); };
+    const auto expected = kept(plan().masks.at(name)), got = kept(bits);
+    TORCH_CHECK_VALUE(got == expected, "Pruner::move_masks: masks: '", name, "': expected ", expected, " kept weights, got ", got);
+  }
+  for (const auto& [name, bits] : masks) impl_->present->masks[name] = bits.cpu().clone();
+  impl_->masks.replace(impl_->present->masks);
+}
+
+bool Pruner::prunes(const torch::nn::Module& module) const { return &impl_->module == &module; }
+
 MaskedPlan make_plan(torch::nn::Module& module, const Forward& forward, const PrunerOptions& options) {
-  return prune::Selector("make_plan", module, forward, options).select(module, nullptr);
+  auto plan = prune::Selector("make_plan", module, forward, options).select(module, nullptr);
+  prune::warn_emptied(plan, {});
+  return plan;
 }
 
 }  // namespace jouleprune

@@ -57,6 +57,11 @@ std::ostream& operator<<(std::ostream& out, const PruneReport& report) {
         << padded(layer.kernel, 12, false) << padded(joules(report.before.layers()[i].energy_j), 11, false)
         << padded(joules(layer.energy_j), 11, false) << '\n';
   }
+  const auto emptied = report.plan.has_value() ? report.plan->emptied() : std::vector<std::string>();
+  for (const auto& name : emptied) {
+    out << (&name == emptied.data() ? "emptied, so that nothing passes through: " : ", ") << name;
+  }
+  if (!emptied.empty()) out << '\n';
   return out;
 }
 

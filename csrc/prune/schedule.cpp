@@ -7,6 +7,7 @@
 #include <cmath>
 #include <functional>
 #include <numbers>
+#include <sstream>
 
 namespace jouleprune::prune {
 namespace {
@@ -106,6 +107,27 @@ struct IsFinal {
   }
 };
 
+/// What makes a kind of decay its own.
+void write_shape(std::ostream& out, const PolynomialDecay& decay) { out << ", power=" << decay.power; }
+void write_shape(std::ostream& out, const ExponentialDecay& decay) { out << ", rate=" << decay.rate; }
+void write_shape(std::ostream&, const LinearDecay&) {}
+void write_shape(std::ostream&, const CosineDecay&) {}
+
+struct Describe {
+  std::ostream& out;
+  void operator()(const Constant& constant) const { out << "Constant(begin_step=" << constant.begin_step << ')'; }
+  void operator()(const MultiStep& steps) const {
+    out << "MultiStep(milestones=" << c10::ArrayRef<int64_t>(steps.milestones) << ", values=" << c10::ArrayRef<double>(steps.values) << ')';
+  }
+  template <class Decay>
+  void operator()(const Decay& decay) const {
+    out << name_of(decay) << "(begin_step=" << decay.begin_step << ", end_step=" << decay.end_step << ", frequency=" << decay.frequency
+        << ", initial=" << decay.initial;
+    write_shape(out, decay);
+    out << ')';
+  }
+};
+
 }  // namespace
 
 void check_schedule(const Schedule& schedule) { std::visit(Check{}, schedule); }
@@ -117,5 +139,12 @@ double share_at(const Schedule& schedule, int64_t step) {
 }
 
 bool is_final(const Schedule& schedule, int64_t step) { return std::visit(IsFinal{step}, schedule); }
+
+std::string describe(const Schedule& schedule) {
+  std::ostringstream out;
+  out.precision(17);  // numbers that differ read differently
+  std::visit(Describe{out}, schedule);
+  return out.str();
+}
 
 }  // namespace jouleprune::prune

@@ -2,6 +2,8 @@
 #pragma once
 #include <jouleprune/prune.h>
 
+#include <string>
+
 namespace jouleprune::prune {
 
 /// Throws c10::ValueError: negative steps, steps out of order, frequency below 1, power or rate not above 0, shares out
@@ -13,5 +15,7 @@ bool updates_at(const Schedule& schedule, int64_t step);
 double share_at(const Schedule& schedule, int64_t step);
 /// Whether the final budget is due at this step.
 bool is_final(const Schedule& schedule, int64_t step);
+/// "PolynomialDecay(begin_step=0, end_step=10, frequency=3, initial=0, power=3)": equal texts, equal schedules.
+std::string describe(const Schedule& schedule);
 
 }  // namespace jouleprune::prune

@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "plan/limits.h"
+#include "prune/criteria/importance.h"
 #include "prune/layers.h"
 #include "prune/recording.h"
 #include "prune/units.h"
@@ -24,7 +25,6 @@
 namespace jouleprune::prune {
 namespace {
 
-constexpr std::array<std::string_view, 4> kCriteria = {"lamp", "magnitude", "gradient", "taylor"};
 constexpr std::array<std::string_view, 5> kPrunableOps = {"linear", "conv1d", "conv2d", "lstm", "gru"};
 constexpr std::array<std::string_view, 2> kDtypes = {"", "int8"};
 
@@ -147,13 +147,20 @@ std::vector<double> floors(const std::string& op, const std::vector<std::string>
   return result;
 }
 
+std::vector<std::span<const float>> spans_of(const std::vector<at::Tensor>& scores) {
+  std::vector<std::span<const float>> spans;
+  for (const auto& tensor : scores) spans.emplace_back(tensor.const_data_ptr<float>(), static_cast<size_t>(tensor.numel()));
+  return spans;
+}
+
 }  // namespace
 
 Selector::Selector(const std::string& op, torch::nn::Module& module, const Forward& forward, const PrunerOptions& options)
-    : op_(op), importance_(options.importance), budget_(required_budget(op, options)) {
+    : op_(op), options_(options), forward_(forward.run) {
+  const Budget& budget = required_budget(op, options);
   const auto& profile = required_profile(op, options);
   if (options.pattern != "auto") with_value_errors([&] { jouleprune::select::Pattern::parse(options.pattern); });
-  check_one_of(op, "importance", kCriteria, options.importance);
+  criteria::check_importance(op, options);
   check_one_of(op, "dtype", kDtypes, options.dtype);
   TORCH_CHECK_VALUE(options.dtype.empty() || profile.kind() == "cpu", op, ": dtype: '", options.dtype,
                     "' chooses among kernels for CPUs: expected none for '", profile.name(), "', whose kind is '", profile.kind(),
@@ -162,36 +169,44 @@ Selector::Selector(const std::string& op, torch::nn::Module& module, const Forwa
   auto workload = record_module(op, module, forward, options.activation_density);
   const auto prunable = find_prunable(module, workload, profile, ignored, options.replace_in_lists);
   const auto least = floors(op, prunable.weights, options.min_density);
-  plan::Request request{std::move(workload), profile, options.pattern, options.importance, {}};
+  const std::string importance = options.importance_scores.empty() ? options.importance : "importance_scores";
+  plan::Request request{std::move(workload), profile, options.pattern, importance, {}};
   for (size_t i = 0; i < prunable.weights.size(); ++i) {
     set_freedom(module, options, request.weights.emplace_back(plan::PrunableWeight{prunable.weights[i], least[i]}));
   }
   request.measured = plan::limits_here(request.workload, prunable.weights, profile, at::get_num_threads());
   with_value_errors([&] {
     planner_ = std::make_unique<const plan::Planner>(std::move(request));
-    budget_j_ = budget_.resolve(planner_->dense_j());
+    budget_j_ = budget.resolve(planner_->dense_j());
   });
-  if (budget_j_ < planner_->minimum_j()) {
-    std::ostringstream what;
-    what << op << ": energy: expected at least " << planner_->minimum_j() << " J, the least that can be reached on "
-         << profile.name() << " (dense: " << planner_->dense_j() << " J), got " << budget_.to_string() << " = " << budget_j_
-         << " J";
-    for (const auto& layer : prunable.unable) {
-      what << "; not prunable: " << layer;
-    }
-    throw BudgetError(what.str(), planner_->minimum_j());
-  }
+  criteria::check_given(op, options, context(module));
+  unable_ = prunable.unable;
+  check_reachable(*planner_);
 }
 
-MaskedPlan Selector::select(const torch::nn::Module& module, const std::vector<bool>* frozen) const {
-  const auto tensors = scores(module);
-  std::vector<std::span<const float>> spans;
-  for (const auto& tensor : tensors) {
-    spans.emplace_back(tensor.const_data_ptr<float>(), static_cast<size_t>(tensor.numel()));
+void Selector::check_reachable(const plan::Planner& planner) const {
+  if (budget_j_ >= planner.minimum_j()) return;
+  std::ostringstream what;
+  what << op_ << ": energy: expected at least " << planner.minimum_j() << " J, the least that can be reached on "
+       << planner.request().profile.name() << " (dense: " << planner.dense_j() << " J), got " << options_.energy->to_string() << " = " << budget_j_
+       << " J";
+  for (const auto& layer : unable_) {
+    what << "; not prunable: " << layer;
   }
-  auto masked = to_masked(with_value_errors([&] { return planner_->select(spans, budget_j_, frozen); }));
-  masked.budget = budget_.to_string();
-  return masked;
+  throw BudgetError(what.str(), planner.minimum_j());
+}
+
+void Selector::follow(std::vector<MeasuredLimit> measured) {
+  plan::Request request = planner_->request();
+  request.measured = std::move(measured);
+  auto planner = with_value_errors([&] { return std::make_unique<const plan::Planner>(std::move(request)); });
+  check_reachable(*planner);
+  planner_ = std::move(planner);
+}
+
+MaskedPlan Selector::select(torch::nn::Module& module, const std::vector<bool>* frozen) const {
+  const auto tensors = scores(module);
+  return to_masked(with_value_errors([&] { return planner_->select(spans_of(tensors), budget_j_, frozen); }));
 }
 
 void Selector::settle_patterns(const Plan& plan) {
@@ -205,13 +220,9 @@ void Selector::settle_patterns(const Plan& plan) {
   planner_ = std::make_unique<const plan::Planner>(std::move(request));
 }
 
-MaskedPlan Selector::select_relaxed(const torch::nn::Module& module, double target_j, const std::vector<bool>& frozen) const {
+MaskedPlan Selector::select_relaxed(torch::nn::Module& module, double target_j, const std::vector<bool>& frozen) const {
   const auto tensors = scores(module);
-  std::vector<std::span<const float>> spans;
-  for (const auto& tensor : tensors) {
-    spans.emplace_back(tensor.const_data_ptr<float>(), static_cast<size_t>(tensor.numel()));
-  }
-  return to_masked(with_value_errors([&] { return planner_->select_relaxed(spans, target_j, frozen); }));
+  return to_masked(with_value_errors([&] { return planner_->select_relaxed(spans_of(tensors), target_j, frozen); }));
 }
 
 Workload Selector::dense_workload() const {
@@ -228,30 +239,30 @@ Workload Selector::dense_workload() const {
   return workload;
 }
 
-std::vector<at::Tensor> Selector::scores(const torch::nn::Module& module) const {
-  const at::NoGradGuard no_grad;
-  const auto parameters = module.named_parameters();
-  std::vector<at::Tensor> result;
-  for (const auto& weight : planner_->request().weights) {
-    const auto* parameter = parameters.find(weight.name);
-    TORCH_CHECK_VALUE(parameter != nullptr, op_, ": the module has no parameter '", weight.name,
-                      "' any more (convert() made it sparse?): choosing masks anew needs the dense layer");
-    const auto& grad = parameter->grad();
-    try {
-      result.push_back(importance(parameter->detach(), grad.defined() ? std::make_optional(grad) : std::nullopt, importance_)
-                           .to(at::kCPU, at::kFloat)
-                           .reshape({-1})
-                           .contiguous());
-    } catch (c10::Error& error) {
-      error.add_context(op_ + ": importance of '" + weight.name + "'");
-      throw;
-    }
+criteria::Context Selector::context(torch::nn::Module& module) const {
+  const auto& request = planner_->request();
+  criteria::Context context{module, {}, {}, request.workload, forward_, options_.data, options_.loss, options_.losses};
+  for (const auto& weight : request.weights) {
+    context.weights.push_back(weight.name);
+    context.patterns.push_back(weight.pattern.empty() ? request.pattern : weight.pattern);
   }
-  return result;
+  return context;
+}
+
+std::vector<at::Tensor> Selector::scores(torch::nn::Module& module) const {
+  try {
+    return criteria::scores_of(options_.importance, options_.importance_scores, context(module));
+  } catch (c10::Error& error) {
+    error.add_context(op_);
+    throw;
+  }
 }
 
 MaskedPlan Selector::to_masked(plan::Result result) const {
   MaskedPlan masked(std::move(result.plan));
+  masked.budget = options_.energy->to_string();  // whatever the step, the plan names the budget that was asked for
+  masked.budget_j = budget_j_;
+  masked.slack_j = budget_j_ - masked.energy_j;
   const auto& weights = planner_->request().weights;
   for (size_t i = 0; i < weights.size(); ++i) {
     const auto& bits = result.masks[i];

@@ -3,12 +3,14 @@
 #include <jouleprune/prune.h>
 #include <torch/nn/module.h>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "plan/planner.h"
+#include "prune/criteria/context.h"
 
 namespace jouleprune::prune {
 
@@ -22,22 +24,30 @@ class Selector {
   double dense_j() const { return planner_->dense_j(); }
   double minimum_j() const { return planner_->minimum_j(); }
   const Profile& profile() const { return planner_->request().profile; }
+  const plan::Request& request() const { return planner_->request(); }
 
   /// Masks of least importance lost within the budget.
-  MaskedPlan select(const torch::nn::Module& module, const std::vector<bool>* frozen) const;
+  MaskedPlan select(torch::nn::Module& module, const std::vector<bool>* frozen) const;
   /// From now on the weights that the plan prunes keep its patterns ("auto" chooses them once).
   void settle_patterns(const Plan& plan);
+  /// From now on plans follow these limits in place of those of this machine's table. Throws BudgetError when the budget is out of
+  /// reach then; nothing has changed.
+  void follow(std::vector<MeasuredLimit> measured);
   /// For a step on the way of a schedule.
-  MaskedPlan select_relaxed(const torch::nn::Module& module, double target_j, const std::vector<bool>& frozen) const;
+  MaskedPlan select_relaxed(torch::nn::Module& module, double target_j, const std::vector<bool>& frozen) const;
   /// The recorded workload with every prunable weight unmasked: what percentages refer to.
   Workload dense_workload() const;
 
  private:
-  std::vector<at::Tensor> scores(const torch::nn::Module& module) const;
+  std::vector<at::Tensor> scores(torch::nn::Module& module) const;
+  criteria::Context context(torch::nn::Module& module) const;
   MaskedPlan to_masked(plan::Result result) const;
+  void check_reachable(const plan::Planner& planner) const;
 
-  std::string op_, importance_;
-  Budget budget_;
+  std::string op_;
+  PrunerOptions options_;
+  std::function<void()> forward_;
+  std::vector<std::string> unable_;  ///< "fc1: why it cannot run sparse"
   double budget_j_ = 0;
   std::unique_ptr<const plan::Planner> planner_;
 };

@@ -66,19 +66,12 @@ bool uses(const c10::IValue& argument, const at::Tensor& weight) {
 struct Open : at::ObserverContext {};
 
 std::unique_ptr<at::ObserverContext> begin(const at::RecordFunction& function) {
-  const Kind* kind = current == nullptr ? nullptr : kind_of(function.name());
-  const auto inputs = function.inputs();
-  if (kind == nullptr || inputs.size() <= kind->input + 1 || !inputs[kind->input].isTensor()) {
-    return nullptr;
-  }
+  const auto call = current == nullptr ? std::nullopt : watched_call(function);
+  if (!call.has_value()) return nullptr;
   Watch& watch = *current;
   if (watch.depth++ == 0) {
     const Current none(nullptr);
-    const WatchedCall call{kind->op, inputs[kind->input].toTensor(), inputs};
-    for (const auto& [name, weight] : watch.weights) {
-      const auto uses_it = [&, &weight = weight](const c10::IValue& argument) { return uses(argument, weight); };
-      if (std::any_of(inputs.begin() + kind->input + 1, inputs.end(), uses_it)) watch.note(name, call);
-    }
+    for (const auto& weight : weights_of(*call, watch.weights)) watch.note(weight, *call);
   }
   return std::make_unique<Open>();
 }
@@ -100,6 +93,23 @@ class Callback {
 };
 
 }  // namespace
+
+std::optional<WatchedCall> watched_call(const at::RecordFunction& function) {
+  const Kind* kind = kind_of(function.name());
+  if (kind == nullptr) return std::nullopt;
+  const auto inputs = function.inputs();
+  if (inputs.size() <= kind->input + 1 || !inputs[kind->input].isTensor()) return std::nullopt;
+  return WatchedCall{kind->op, inputs[kind->input].toTensor(), inputs, kind->input + 1};
+}
+
+std::vector<std::string> weights_of(const WatchedCall& call, const NamedWeights& weights) {
+  std::vector<std::string> used;
+  for (const auto& [name, weight] : weights) {
+    const auto uses_it = [&weight = weight](const c10::IValue& argument) { return uses(argument, weight); };
+    if (std::any_of(call.arguments.begin() + call.after_input, call.arguments.end(), uses_it)) used.push_back(name);
+  }
+  return used;
+}
 
 void watch(const std::function<void()>& run, const NamedWeights& weights, const Note& note) {
   if (weights.empty()) {

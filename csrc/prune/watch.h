@@ -5,9 +5,14 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+namespace at {
+struct RecordFunction;
+}
 
 namespace jouleprune::prune {
 
@@ -17,8 +22,14 @@ using NamedWeights = std::vector<std::pair<std::string, at::Tensor>>;
 struct WatchedCall {
   std::string op;
   at::Tensor input;
-  c10::ArrayRef<const c10::IValue> arguments;  // of lstm and gru; valid while the note is taken
+  c10::ArrayRef<const c10::IValue> arguments;  // valid while the note is taken
+  size_t after_input = 1;                      // where the arguments that may be weights begin
 };
+
+/// The call, if it is one of a watched op.
+std::optional<WatchedCall> watched_call(const at::RecordFunction& function);
+/// Which of the weights it uses.
+std::vector<std::string> weights_of(const WatchedCall& call, const NamedWeights& weights);
 
 /// Told of each call. May run ops of its own, which are not watched.
 using Note = std::function<void(const std::string& weight, const WatchedCall& call)>;

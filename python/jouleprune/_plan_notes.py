@@ -8,15 +8,13 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from . import _C
 from .errors import EmptyLayerWarning
 
 if TYPE_CHECKING:
     from .plan import Plan
 
 __all__ = ["emptied_layers", "quiet_about_emptied", "sparse_before", "warn_emptied"]
-
-#: A layer that keeps fewer weights than this share of its outputs passes next to nothing on.
-_NEXT_TO_NONE = 0.1
 
 
 def emptied_layers(plan: Plan) -> tuple[str, ...]:
@@ -30,7 +28,7 @@ def emptied_layers(plan: Plan) -> tuple[str, ...]:
 
 
 def _is_empty(density: float, call: Mapping[str, Any]) -> bool:
-    return bool(density * call["weight_elements"] < _NEXT_TO_NONE * call["rows"])
+    return _C.passes_next_to_nothing(density * call["weight_elements"], call["rows"])
 
 
 def sparse_before(plan: Plan) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Loads what exchange.cpp saved into modules of Python.
+"""Loads what exchange.cpp and resume_pruner.cpp saved into modules and a pruner of Python.
 
 python check_exchanged.py FOLDER
 """
@@ -11,6 +11,17 @@ from pathlib import Path
 
 import torch
 from make_artifacts import exchanged
+from plans import Net, go_on, read_tensor, resumed
+
+
+def check_pruner(folder: Path) -> None:
+    """The state that C++ saved at step 5 goes on to the plan that Python's went on to."""
+    weights = {name: read_tensor(folder / f"resumed_{name}") for name in Net().state_dict()}
+    _, pruner = resumed(weights, read_tensor(folder / "plans_input"))
+    pruner.load_state_dict(torch.load(folder / "pruner_from_cpp.pt"))
+    go_on(pruner, 6)
+    assert pruner.done and pruner.plan.to_json() == (folder / "resumed.json").read_text()
+    print("exchanged: Python goes on from the state of a pruner that C++ saved")
 
 
 def main(folder: Path) -> None:
@@ -28,6 +39,7 @@ def main(folder: Path) -> None:
         for key, value in module.state_dict().items():
             assert torch.equal(value, expected[key]), (name, key)
     print("exchanged: the states that C++ saved are those that Python gave it")
+    check_pruner(folder)
 
 
 if __name__ == "__main__":

@@ -44,8 +44,44 @@ class Net(nn.Module):
         return self.fc2(self.lstm(features.view(4, -1, 64))[0])
 
 
+def read_tensor(stem: Path) -> torch.Tensor:
+    """What write_tensor wrote."""
+    sizes = [int(size) for size in stem.with_name(f"{stem.name}.shape").read_text().split()]
+    values = bytearray(stem.with_name(f"{stem.name}.f32").read_bytes())
+    return torch.frombuffer(values, dtype=torch.float32).reshape(sizes)
+
+
+def resumed(state: dict[str, torch.Tensor], x: torch.Tensor) -> tuple[Net, jouleprune.Pruner]:
+    """A network and its pruner, which stands at the beginning of its schedule; resume_pruner.cpp has the same."""
+    net = Net().eval()
+    net.load_state_dict(state)
+    schedule = jouleprune.PolynomialDecay(end_step=10, frequency=3)
+    return net, jouleprune.Pruner(net, x, energy="20%", profile="eyeriss-65nm", schedule=schedule)
+
+
+def go_on(pruner: jouleprune.Pruner, steps: int) -> None:
+    """So many steps of the schedule."""
+    for _ in range(steps):
+        pruner.step()
+
+
+def write_resumed(folder: Path, state: dict[str, torch.Tensor], x: torch.Tensor) -> None:
+    """A pruner's state at step 5 with the weights of that time, and the plan that it goes on to."""
+    net, pruner = resumed(state, x)
+    go_on(pruner, 5)
+    torch.save(pruner.state_dict(), folder / "pruner.pt")
+    for name, tensor in net.state_dict().items():
+        write_tensor(tensor, folder / f"resumed_{name}")
+    go_on(pruner, 6)
+    (folder / "resumed.json").write_text(pruner.plan.to_json())
+    for weight, bits in pruner.plan.masks.items():
+        kept = jouleprune.ops.unpack_mask(bits, list(state[weight].shape))
+        write_tensor(kept.float(), folder / f"resumed_mask_{weight}")
+
+
 def main(folder: Path) -> None:
-    """Fills ``folder`` with plans.txt, plans_<weight>, plans_input, and per case its plan, masks and outputs."""
+    """Fills ``folder`` with plans.txt, plans_<weight>, plans_input, per case its plan, masks and outputs, and with the
+    state of a pruner."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(2)
     state, x = Net().state_dict(), torch.randn(12, 3, 8, 8)
@@ -69,6 +105,7 @@ def main(folder: Path) -> None:
         with torch.no_grad():
             write_tensor(jouleprune.convert(net, x, plan=plan, force=True)(x), folder / stem)
         lines.append(f"case{number} {profile} {pattern} {dtype}")
+    write_resumed(folder, state, x)
     (folder / "plans.txt").write_text("\n".join(lines) + "\n")
     print(f"wrote {len(lines)} plans to {folder}")
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the consumer on the installed package alone, then again on a copy of the package that was moved elsewhere.
+# Builds the consumer and the C++ examples on the installed package alone, then one program again on a copy of the package that was moved
+# elsewhere.
 # Usage: tests/consumer/run.sh PYTHON (of the environment that holds jouleprune)
 set -euo pipefail
 python="$1"
@@ -13,11 +14,18 @@ torch="$("$python" -c 'import importlib.util as u; print(u.find_spec("torch").su
 rm -rf "$build/artifacts"
 "$python" "$here/make_artifacts.py" "$build/artifacts"
 JOULEPRUNE_TUNE=off "$python" "$here/plans.py" "$build/artifacts" # plans depend on measured times: none, there and in C++
+JOULEPRUNE_TUNE=off "$python" "$here/plans_criteria.py" "$build/artifacts"
+JOULEPRUNE_TUNE=off "$python" "$here/plans_training.py" "$build/artifacts"
 cmake -G Ninja -S "$here" -B "$build/installed" -DCMAKE_PREFIX_PATH="$package/share/cmake" \
   -DCONSUMER_ARTIFACTS="$build/artifacts" >"$build/configure.log" || { cat "$build/configure.log"; exit 1; }
 cmake --build "$build/installed" -j "${MAX_JOBS:-$(nproc)}"
 ctest --test-dir "$build/installed" --output-on-failure
 "$python" "$here/check_exchanged.py" "$build/artifacts"
+
+cmake -G Ninja -S "$here/../../examples/cpp" -B "$build/examples" -DCMAKE_PREFIX_PATH="$package/share/cmake" \
+  >"$build/configure.log" || { cat "$build/configure.log"; exit 1; }
+cmake --build "$build/examples" -j "${MAX_JOBS:-$(nproc)}"
+ctest --test-dir "$build/examples" --output-on-failure
 
 rm -rf "$build/moved prefix"
 mkdir -p "$build/moved prefix"

@@ -8,45 +8,12 @@
 #include <sstream>
 #include <string>
 
+#include "plans_net.h"
 #include "read_tensor.h"
 
 namespace jp = jouleprune;
 
 namespace {
-
-/// Net of plans.py.
-struct NetImpl : torch::nn::Module {
-  NetImpl() {
-    conv = register_module("conv", jp::nn::Conv2d(torch::nn::Conv2dOptions(3, 16, 3).padding(1)));
-    fc1 = register_module("fc1", jp::nn::Linear(16 * 8 * 8, 256));
-    lstm = register_module("lstm", jp::nn::LSTM(64, 48));
-    fc2 = register_module("fc2", jp::nn::Linear(48, 130));
-  }
-  torch::Tensor forward(const torch::Tensor& x) {
-    const auto features = torch::relu(fc1(torch::relu(conv(x)).flatten(1)));
-    return fc2(std::get<0>(lstm(features.view({4, -1, 64}))));
-  }
-  jp::nn::Conv2d conv{nullptr};
-  jp::nn::Linear fc1{nullptr}, fc2{nullptr};
-  jp::nn::LSTM lstm{nullptr};
-};
-TORCH_MODULE(Net);
-
-std::string read_text(const std::string& path) {
-  std::ifstream file(path);
-  std::ostringstream text;
-  text << file.rdbuf();
-  REQUIRE(file.good() && !text.str().empty());
-  return text.str();
-}
-
-Net load_net(const std::string& folder) {
-  Net net;
-  const torch::NoGradGuard no_grad;
-  for (auto& parameter : net->named_parameters()) parameter.value().copy_(read_tensor(folder + "/plans_" + parameter.key()));
-  net->eval();
-  return net;
-}
 
 void check_masks(const std::string& stem, const jp::MaskedPlan& plan, Net& net) {
   for (const auto& [weight, bits] : plan.masks) {
@@ -59,7 +26,7 @@ void same_plan(const std::string& folder, const std::string& name, const std::st
                const std::string& dtype) {
   const std::string stem = folder + "/plans_" + name;
   const auto expected = jp::Plan::parse(read_text(stem + ".json"));
-  auto net = load_net(folder);
+  auto net = load_net(folder + "/plans_");
   const auto x = read_tensor(folder + "/plans_input");
   const jp::Forward forward{[&] { net->forward(x); }, x.size(0)};
   const auto profile = jp::Profile::load(profile_name);

@@ -3,6 +3,7 @@
 #include <jouleprune/count.h>
 #include <jouleprune/density_curves.h>
 #include <jouleprune/device_use.h>
+#include <jouleprune/distil.h>
 #include <jouleprune/energy.h>
 #include <jouleprune/energy_terms.h>
 #include <jouleprune/error.h>
@@ -12,10 +13,15 @@
 #include <jouleprune/nn_attention.h>
 #include <jouleprune/nn_sequence.h>
 #include <jouleprune/ops.h>
+#include <jouleprune/ops_criteria.h>
 #include <jouleprune/ops_int8.h>
 #include <jouleprune/ops_nm.h>
 #include <jouleprune/ops_recurrent.h>
 #include <jouleprune/plan.h>
+#include <jouleprune/proximal.h>
 #include <jouleprune/prune.h>
+#include <jouleprune/regrow.h>
+#include <jouleprune/rewind.h>
+#include <jouleprune/rounds.h>
 #include <jouleprune/value_errors.h>
 #include <jouleprune/version.h>

@@ -73,6 +73,9 @@ struct Plan {
   std::vector<bool> decided;  ///< per layer: whether it is pruned; what the steps of a schedule take as `frozen`
   Workload workload;       ///< as it will run: kernels and kept counts set; estimate(workload) gives energy_j
 
+  /// Layers that keep no weight, or fewer than one for ten outputs: nothing passes through them any more. In call order.
+  std::vector<std::string> emptied() const;
+
   std::string to_json() const;
   /// Throws std::invalid_argument with the JSON pointer of what is wrong.
   static Plan parse(std::string_view json);

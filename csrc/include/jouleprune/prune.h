@@ -1,10 +1,12 @@
 // Pruning a torch::nn::Module to a joule budget while it trains, and switching it to sparse layers where they win.
 #pragma once
 #include <ATen/core/Tensor.h>
+#include <ATen/core/ivalue.h>
 #include <jouleprune/energy.h>
 #include <jouleprune/nn.h>
 #include <jouleprune/plan.h>
 #include <torch/nn/module.h>
+#include <torch/serialize/archive.h>
 
 #include <functional>
 #include <iosfwd>
@@ -77,6 +79,11 @@ using ActivationDensity = std::variant<double, std::map<std::string, double>, Me
 /// Least share of weights to keep: one for all layers, or by layer name.
 using MinDensity = std::variant<double, std::map<std::string, double>>;
 
+/// Given the loss of one batch: a scalar that depends on the weights.
+using TakeLoss = std::function<void(const at::Tensor& loss)>;
+/// Calls `take` with the loss of each calibration batch.
+using Loss = std::function<void(const TakeLoss& take)>;
+
 /// A plan with its masks: bits as of op pack_mask (uint8 [ceil(numel / 8)]), by weight name; layers without one stay dense.
 struct MaskedPlan : Plan {
   MaskedPlan() = default;
@@ -92,7 +99,20 @@ struct PrunerOptions {
   /// most N of M neighbouring inputs (of a convolution in the order channel, row, column); "auto": for each layer the one that loses
   /// least.
   std::string pattern = "unstructured";
-  std::string importance = "lamp";           ///< "lamp", "magnitude", "gradient", "taylor"
+  /// "lamp", "magnitude", "gradient", "taylor"; "random", "random_path", "l1", "l2", "linf", "fpgm", "bn_scale"; with `data` "wanda",
+  /// "apoz", "mean_activation", "connection_low", "connection_high"; with `loss` "fisher", "movement", "t_test", "f_test"; with `losses`
+  /// "multi_task". Followed by "/sum" or "/lamp" the scores are made comparable between layers. Higher scores stay; docs/methods.md tells
+  /// each.
+  std::string importance = "lamp";
+  /// Scores by weight name, of the weight's sizes: their magnitudes count in place of `importance`.
+  std::map<std::string, at::Tensor> importance_scores{};
+  /// Runs the module over calibration batches, anew at each selection. The module is in eval mode then, and gradients are off.
+  std::function<void()> data{};
+  /// Called anew at each selection; the module is in eval mode then, and what grad the parameters have stays. "gradient" and "taylor" are
+  /// means over its batches, and take the present grad without it.
+  Loss loss{};
+  /// Of several tasks, for "multi_task": the sum of their Taylor scores, so that a shared weight keeps what any task needs.
+  std::vector<Loss> losses{};
   Schedule schedule = Constant{};
   std::vector<std::string> ignored_layers{}; ///< names of modules or parameters that stay dense
   MinDensity min_density = 0.0;
@@ -127,6 +147,10 @@ class Pruner {
   void step();
   /// Goes to the final budget at once, whatever the schedule.
   const MaskedPlan& prune_now();
+  /// Does the share of the removal now, whatever the schedule: E = budget + (dense - budget) (1 - share); 1 is prune_now().
+  const MaskedPlan& prune_to(double share);
+  /// Zeroes pruned weights again, outside of any schedule.
+  void keep();
   /// The present plan. Throws c10::ValueError when nothing was pruned yet.
   const MaskedPlan& plan() const;
   PruneReport report() const;
@@ -139,10 +163,41 @@ class Pruner {
   /// Takes masks and hooks off; pruned weights are zero but free to train again.
   void remove();
 
+  /// Step, masks as bits, plan, measured limits, and the state of torch's CPU generator: enough to go on after a restart to the same
+  /// masks, given the same module, inputs and options. A dict of plain values and tensors, the same as that of Python's state_dict()
+  /// (and "schedule", which Python does not look at): save_state() and load_state() exchange it with torch.save and torch.load.
+  c10::IValue state_dict() const;
+  /// Takes up where state_dict() left off; masks apply at once. `restore_rng`: also sets torch's CPU generator to where it was. Throws
+  /// c10::ValueError, which names the field, when the state is damaged or belongs to another network, profile, budget, criterion or
+  /// schedule; nothing has changed then.
+  void load_state_dict(const c10::IValue& state, bool restore_rng = true);
+  /// The same in an archive: torch::save(pruner, file), or write it under a key of your own checkpoint.
+  void save(torch::serialize::OutputArchive& archive) const;
+  /// torch::load(pruner, file). Throws as load_state_dict().
+  void load(torch::serialize::InputArchive& archive);
+
+  /// The parameter that a mask of the plan belongs to. Throws c10::ValueError when there is none of that name.
+  at::Tensor parameter(const std::string& name) const;
+  /// Takes other masks (bits, as of op pack_mask) for pruned weights, which keep as many as before. The joules stay those of the plan;
+  /// weights that come back start at zero. Throws c10::ValueError for a weight that is not pruned or another number of kept weights;
+  /// nothing has changed then.
+  void move_masks(const std::map<std::string, at::Tensor>& masks);
+  /// Whether `module` is the one that is pruned here.
+  bool prunes(const torch::nn::Module& module) const;
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
+
+torch::serialize::OutputArchive& operator<<(torch::serialize::OutputArchive& archive, const Pruner& pruner);
+torch::serialize::InputArchive& operator>>(torch::serialize::InputArchive& archive, Pruner& pruner);
+
+/// Writes plain values and tensors (None, bool, int, float, str, lists and dicts of them) so that Python's torch.load(path) reads them,
+/// without weights_only=False. Throws c10::Error when the file cannot be written.
+void save_state(const c10::IValue& state, const std::string& path);
+/// What save_state() or Python's torch.save(state, path) wrote. Throws c10::ValueError.
+c10::IValue load_state(const std::string& path);
 
 /// The plan that Pruner::prune_now() would follow; changes nothing. The schedule is ignored. Throws as Pruner.
 MaskedPlan make_plan(torch::nn::Module& module, const Forward& forward, const PrunerOptions& options);

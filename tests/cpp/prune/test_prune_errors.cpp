@@ -84,7 +84,7 @@ TEST_F(PruneErrors, MalformedBudgetsHaveNoMinimum) {
 TEST_F(PruneErrors, UnknownNames) {
   const auto energy = Budget::percent(50);
   expect<PatternError>({.energy = energy, .profile = profile, .pattern = "7:3"}, "pattern");
-  expect<PatternError>({.energy = energy, .profile = profile, .importance = "random"}, "importance");
+  expect<PatternError>({.energy = energy, .profile = profile, .importance = "median"}, "importance");
   expect<c10::ValueError>({.energy = energy, .profile = profile, .ignored_layers = {"fc9"}}, "ignored_layers");
   expect<c10::ValueError>({.energy = energy, .profile = profile, .min_density = std::map<std::string, double>{{"fc9", 0.1}}},
                           "min_density");
