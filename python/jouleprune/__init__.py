@@ -17,6 +17,7 @@ from .checkpoint import load, save
 from .compare import Comparison, ComparisonRow, compare
 from .convert import convert, explain
 from .distil import distillation_loss
+from .eap import EapResult, eap
 from .errors import BudgetError, EmptyLayerWarning, MeterError, PatternError, ProfileError
 from .estimate import estimate
 from .evolve import Evolution, Individual, evolve
@@ -58,6 +59,7 @@ __all__ = [
     "ComparisonRow",
     "Constant",
     "CosineDecay",
+    "EapResult",
     "EmptyLayerWarning",
     "Evolution",
     "ExponentialDecay",
@@ -98,6 +100,7 @@ __all__ = [
     "convert",
     "criteria",
     "distillation_loss",
+    "eap",
     "energy",
     "estimate",
     "evolve",
