@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from . import ops
+from ._by_layer import at_least
 from ._hessians import calls_of, hessian_of
 from ._plan_notes import quiet_about_emptied, warn_emptied
 from ._restoring import gains_of_restoring, magnitude_and_restored, output_energy
@@ -179,11 +180,7 @@ class _Search:
 
     def limited(self) -> Selector:
         """The selector of which each layer keeps at least what the search left it."""
-        floors = []
-        for name, floor in zip(self.selector.weights, self.selector.floors, strict=True):
-            # Half a weight less than the count, which the planner rounds up: no share of floats is one too many.
-            floors.append(max(0.0, self.kept[name] - 0.5) / self.dense[name].numel() if name in self.kept else floor)
-        return replace(self.selector, floors=tuple(floors))
+        return at_least(self.selector, {name: (kept, self.dense[name].numel()) for name, kept in self.kept.items()})
 
     def joules(self) -> float:
         return self.limited().probe("100%")[1]
