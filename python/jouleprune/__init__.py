@@ -13,6 +13,7 @@ from . import (
     ops,
     prune,
 )
+from .adaptive import AdaptiveSchedule
 from .checkpoint import load, save
 from .compare import Comparison, ComparisonRow, compare
 from .convert import convert, explain
@@ -53,6 +54,7 @@ from .utils import cmake_prefix_path, get_include, get_library
 __version__: str = _library.version
 
 __all__ = [
+    "AdaptiveSchedule",
     "BudgetError",
     "Cascade",
     "Comparison",
