@@ -14,6 +14,7 @@ from . import (
     prune,
 )
 from .adaptive import AdaptiveSchedule
+from .admm import Admm
 from .checkpoint import load, save
 from .compare import Comparison, ComparisonRow, compare
 from .convert import convert, explain
@@ -55,6 +56,7 @@ __version__: str = _library.version
 
 __all__ = [
     "AdaptiveSchedule",
+    "Admm",
     "BudgetError",
     "Cascade",
     "Comparison",
