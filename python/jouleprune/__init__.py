@@ -23,6 +23,7 @@ from .eap import EapResult, eap
 from .errors import BudgetError, EmptyLayerWarning, MeterError, PatternError, ProfileError
 from .estimate import estimate
 from .evolve import Evolution, Individual, evolve
+from .export_onnx import OnnxExport, export_onnx
 from .metrics import Metrics, metrics
 from .network_report import NetworkReport, report
 from .plan import LayerPlan, Plan, plan
@@ -50,6 +51,7 @@ from .structured import (
     shrink_checkpoint,
 )
 from .sweep import Sweep, SweepPoint, sweep
+from .to_dense import to_dense
 from .utils import cmake_prefix_path, get_include, get_library
 
 __version__: str = _library.version
@@ -76,6 +78,7 @@ __all__ = [
     "MultiStep",
     "NetworkReport",
     "OneShot",
+    "OnnxExport",
     "PatternError",
     "Plan",
     "PolynomialDecay",
@@ -109,6 +112,7 @@ __all__ = [
     "estimate",
     "evolve",
     "explain",
+    "export_onnx",
     "get_include",
     "get_library",
     "iterative",
@@ -128,4 +132,5 @@ __all__ = [
     "shrink",
     "shrink_checkpoint",
     "sweep",
+    "to_dense",
 ]
