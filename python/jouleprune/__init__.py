@@ -37,6 +37,7 @@ from .savings import Savings, assert_saves
 from .schedule import Constant, CosineDecay, ExponentialDecay, LinearDecay, MultiStep, OneShot, PolynomialDecay
 from .structured import (
     Cascade,
+    ChannelPruner,
     Removed,
     Reordered,
     Shrunk,
@@ -61,6 +62,7 @@ __all__ = [
     "Admm",
     "BudgetError",
     "Cascade",
+    "ChannelPruner",
     "Comparison",
     "ComparisonRow",
     "Constant",
