@@ -27,13 +27,13 @@ class Regrow:
     many where the gradient of the whole layer is largest (RigL), or at random (SET). Grown weights start at zero; as
     many are kept as before, so the joules stay those of the plan. Under a pattern of blocks ("16x1", "16x16", ...)
     whole blocks go and come, by the mean magnitude of their weights and gradients, and smaller ones at the edges of a
-    weight are exchanged among themselves.
+    weight are exchanged among themselves. Under "N:M" each weight that goes makes room for one in its own group of M.
 
     Call :meth:`step` after ``optimizer.step()`` in place of the pruner's, once the pruner is done. The share falls from
     ``share`` to 0 at ``end_step`` along half a cosine (RigL, section 3), and masks stay from then on.
 
     Args:
-        pruner: done, with single weights or blocks (not N:M).
+        pruner: done, with any pattern.
         end_step, frequency: in calls of :meth:`step`, from 0; the first masks change at ``frequency``.
         share: of the kept weights that move at the beginning, in (0, 1).
         grow: "gradient" or "random".
@@ -58,9 +58,6 @@ class Regrow:
         if any(is_sharded(pruner.parameter(name)) for name in pruner.plan.masks):
             raise ValueError("pruner: expected whole parameters, got ones that are sharded over processes")
         patterns = {layer.weight: layer.pattern for layer in pruner.plan.layers if layer.weight in pruner.plan.masks}
-        for name, pattern in patterns.items():
-            if ":" in pattern:
-                raise ValueError(f"pruner: expected single weights or blocks, got the pattern {pattern!r} of {name!r}")
         for name, value in (("end_step", end_step), ("frequency", frequency)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
@@ -70,7 +67,7 @@ class Regrow:
             raise ValueError(f"grow: expected one of {', '.join(_WAYS)}, got {grow!r}")
         self._pruner, self._end, self._frequency = pruner, end_step, frequency
         self._share, self._grow, self._seed, self._steps = float(share), grow, seed, 0
-        self._blocks = {name: block_of(pattern) for name, pattern in patterns.items()}
+        self._patterns = patterns
         self._dense: dict[str, Tensor] = {}
         self._hooks = [
             pruner.parameter(name).register_hook(self._watch(name)) for name in pruner.plan.masks if grow == "gradient"
@@ -129,7 +126,9 @@ class Regrow:
 
     @torch.no_grad()
     def _moved(self, place: int, name: str, bits: Tensor, share: float) -> Tensor:
-        weight, block = self._pruner.parameter(name), self._blocks[name]
+        weight, pattern = self._pruner.parameter(name), self._patterns[name]
+        groups = int(pattern.partition(":")[2] or 0)
+        block = (1, 1) if groups else block_of(pattern)
         kept = ops.unpack_mask(bits.to(weight.device), weight.shape)
         if self._grow == "gradient":
             if name not in self._dense:
@@ -139,6 +138,8 @@ class Regrow:
             worth = ops.random_importance(
                 weight, block_size=block, seed=self._seed, stream=self._steps * len(self._masks()) + place
             )
+        if groups:
+            return ops.pack_mask(_exchanged_in_groups(weight.detach(), worth, kept, share, groups))
         if block == (1, 1):
             return ops.pack_mask(_exchanged(weight, worth, kept, share))
         numbers = unit_numbers(weight.shape, block).to(weight.device)
@@ -164,3 +165,24 @@ def _exchanged(norms: Tensor, worth: Tensor, kept: Tensor, share: float, among: 
     (stay,) = ops.mask_smallest([norms], amount, left=[mine])
     (grown,) = ops.mask_smallest([worth], int(removed.sum()) - amount, left=[removed])
     return stay | grown
+
+
+def _exchanged_in_groups(weight: Tensor, worth: Tensor, kept: Tensor, share: float, m: int) -> Tensor:
+    """``kept`` with the share of it exchanged, each for the removed one of most worth in its group of ``m``
+    neighbouring inputs; at most one in a group, the groups first whose least kept weight is smallest."""
+    rows, cols = weight.flatten(1).shape
+
+    def grouped(values: Tensor) -> Tensor:  # the last group of a row may be shorter
+        return torch.nn.functional.pad(values.reshape(rows, cols), (0, -cols % m)).reshape(-1, m)
+
+    mask, there = grouped(kept), grouped(torch.ones_like(kept))
+    out = grouped(weight.double().abs()).masked_fill(~mask, torch.inf).min(1)
+    free = ~mask & there
+    into = grouped(worth.double().abs()).masked_fill(~free, -1.0).max(1)
+    able = mask.any(1) & free.any(1)
+    amount = min(int(share * int(kept.sum())), int(able.sum()))
+    (left,) = ops.mask_smallest([out.values], amount, left=[able])
+    moved = (able & ~left).nonzero().flatten()
+    mask[moved, out.indices[moved]] = False
+    mask[moved, into.indices[moved]] = True
+    return mask.reshape(rows, -1)[:, :cols].reshape(weight.shape)

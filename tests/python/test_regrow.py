@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 
 import pytest
 import torch
@@ -131,6 +132,40 @@ def test_blocks_go_and_come_whole(network, pattern, grow):
     assert jp.estimate(jp.convert(model, x, plan=pruner.plan), x, profile=EYERISS).energy_j == pruner.energy_j == joules
 
 
+@pytest.mark.parametrize("grow", ["gradient", "random"])
+@pytest.mark.parametrize(("network", "pattern"), [(residual, "2:4"), (residual, "1:3"), (residual, "2:8")])
+def test_weights_of_a_group_change_places(network, pattern, grow):
+    """Group by group, by loops; the last group of a row may be shorter."""
+    n, m = map(int, pattern.split(":"))
+    model, x, pruner = pruned(energy="75%", network=network, pattern=pattern)
+    regrow = jp.Regrow(pruner, end_step=10, frequency=1, share=0.1, grow=grow)
+    regrow.step()
+    before, weights = masks_of(pruner), {name: pruner.parameter(name).detach().clone() for name in pruner.plan.masks}
+    target, joules = torch.arange(len(x)), pruner.energy_j
+    parameters = [pruner.parameter(name) for name in weights]
+    dense = dict(zip(weights, torch.autograd.grad(F.cross_entropy(model(x), target), parameters), strict=True))
+    F.cross_entropy(model(x), target).backward()
+    regrow.step()
+    assert pruner.energy_j == joules
+    share = 0.1 / 2 * (1 + math.cos(math.pi / 10))
+    for name, after in masks_of(pruner).items():
+        flat = [each.flatten(1) for each in (before[name], after, weights[name].abs(), dense[name].abs())]
+        moved, least, stayed = 0, 0.0, float("inf")
+        for row, start in itertools.product(range(flat[0].shape[0]), range(0, flat[0].shape[1], m)):
+            was, now, w, g = (each[row, start : start + m] for each in flat)
+            assert int(now.sum()) == int(was.sum()) <= n
+            gone, come = was & ~now, now & ~was
+            if was.any() and not was.all():
+                smallest = float(w[was].min())
+                if gone.any():
+                    assert int(gone.sum()) == 1 and float(w[gone]) == smallest
+                    assert grow == "random" or float(g[come]) == float(g[~was].max())
+                    moved, least = moved + 1, max(least, smallest)
+                else:
+                    stayed = min(stayed, smallest)
+        assert moved == int(share * int(before[name].sum())) and least <= stayed
+
+
 def test_random_growth_is_seeded():
     found = []
     for seed in (1, 1, 2):
@@ -160,9 +195,6 @@ def test_pruners_and_masks_that_do_not_fit():
     model, x = mlp()
     with pytest.raises(ValueError, match="pruner: expected one that is done"):
         jp.Regrow(jp.Pruner(model, x, energy="50%", profile=EYERISS), end_step=5)
-    _, _, groups = pruned(energy="60%", pattern="2:4")
-    with pytest.raises(ValueError, match="pruner: expected single weights or blocks, got the pattern '2:4'"):
-        jp.Regrow(groups, end_step=5)
     _, _, pruner = pruned()
     before = masks_of(pruner)
     with pytest.raises(ValueError, match=r"masks: '1\.weight': expected"):
