@@ -203,7 +203,8 @@ class _Search:
         the floor."""
         place, weight = self.selector.weights.index(name), self.dense[name]
         bound = error * output_energy(weight, hessian)
-        low, high = math.ceil(self.selector.floors[place] * weight.numel()), weight.numel()
+        # Rounded up as the planner does: a share that is a whole number but for rounding is that number.
+        low, high = math.ceil(self.selector.floors[place] * weight.numel() * (1 - 1e-12)), weight.numel()
         if math.isinf(error):
             return low
         while high - low > weight.numel() // 256:

@@ -105,6 +105,17 @@ def test_hungry_layers_give_first():
     assert deeper.error == float("inf")  # one bound was not enough
 
 
+def test_the_least_that_floors_allow_can_be_reached():
+    model, x, data = small()
+    with pytest.raises(jp.BudgetError) as raised:
+        jp.eap(model, x, data, energy="1%", profile=EYERISS, min_density=0.1)
+    least = raised.value.minimum_j
+    assert least == pytest.approx(jp.Pruner(model, x, energy="100%", profile=EYERISS, min_density=0.1).minimum_j)
+    result = jp.eap(model, x, data, energy=least, profile=EYERISS, min_density=0.1)
+    assert result.plan.energy_j <= least and result.error == float("inf")
+    assert all(layer.density >= 0.1 for layer in result.plan.layers)
+
+
 def test_what_is_left_is_the_least_squares_fit():
     model, x, data = small()
     dense = copy.deepcopy(model)
