@@ -61,7 +61,7 @@ def eap(
     energy: str | float,
     profile: Profile | str | Mapping[str, Any],
     restore: float = 0.3,
-    errors: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+    errors: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95),
     damp: float = 0.01,
     ignored_layers: Sequence[nn.Module | str] = (),
     min_density: float | Mapping[str, float] = 0.0,
