@@ -79,8 +79,8 @@ def eap(
     last none. At the end weights come back while they fit into the budget, the most error undone per joule first,
     and all layers are refit in the order of their calls (:func:`jouleprune.reconstruct`, "refit").
 
-    Each pass takes one pass over the data and one float64 matrix [inputs, inputs] per layer, and solves a system for
-    each output.
+    Passes in which the budget would not hold on the dense network's inputs are left out, but for the last of them. Each
+    takes one pass over the data and one float64 matrix [inputs, inputs] per layer, and solves a system for each output.
 
     Args:
         data: calibration batches, as of :func:`jouleprune.plan`; iterated many times, so no generator.
@@ -171,12 +171,25 @@ class _Search:
 
     def run(self, budget_j: float, errors: Sequence[float]) -> float:
         """Visits layers until the budget holds; the bound of the last pass."""
-        for error in (*errors, math.inf):
+        for error in (*errors[self.first_pass(budget_j, errors) :], math.inf):
             for name in self.order:
                 if self.joules() <= budget_j:
                     return error
                 self.visit(name, error)
         return math.inf
+
+    def first_pass(self, budget_j: float, errors: Sequence[float]) -> int:
+        """One before that in which the budget would hold on the dense network's inputs: passes before it would only do
+        a part of it, and refit what it refits again."""
+        kept: list[dict[str, tuple[int, int]]] = [{} for _ in errors]
+        for name in self.order:
+            hessian = hessian_of(self.context, name, self.calls[name])
+            for counts, error in zip(kept, errors, strict=True):
+                counts[name] = (self.least(name, error, hessian), self.dense[name].numel())
+        for place, counts in enumerate(kept):
+            if at_least(self.selector, counts).probe("100%")[1] <= budget_j:
+                return max(0, place - 1)
+        return max(0, len(errors) - 1)
 
     def limited(self) -> Selector:
         """The selector of which each layer keeps at least what the search left it."""
