@@ -13,13 +13,17 @@ from . import (
     ops,
     prune,
 )
+from .adaptive import AdaptiveSchedule
+from .admm import Admm
 from .checkpoint import load, save
 from .compare import Comparison, ComparisonRow, compare
 from .convert import convert, explain
 from .distil import distillation_loss
+from .eap import EapResult, eap
 from .errors import BudgetError, EmptyLayerWarning, MeterError, PatternError, ProfileError
 from .estimate import estimate
 from .evolve import Evolution, Individual, evolve
+from .export_onnx import OnnxExport, export_onnx
 from .metrics import Metrics, metrics
 from .network_report import NetworkReport, report
 from .plan import LayerPlan, Plan, plan
@@ -33,6 +37,7 @@ from .savings import Savings, assert_saves
 from .schedule import Constant, CosineDecay, ExponentialDecay, LinearDecay, MultiStep, OneShot, PolynomialDecay
 from .structured import (
     Cascade,
+    ChannelPruner,
     Removed,
     Reordered,
     Shrunk,
@@ -47,17 +52,22 @@ from .structured import (
     shrink_checkpoint,
 )
 from .sweep import Sweep, SweepPoint, sweep
+from .to_dense import to_dense
 from .utils import cmake_prefix_path, get_include, get_library
 
 __version__: str = _library.version
 
 __all__ = [
+    "AdaptiveSchedule",
+    "Admm",
     "BudgetError",
     "Cascade",
+    "ChannelPruner",
     "Comparison",
     "ComparisonRow",
     "Constant",
     "CosineDecay",
+    "EapResult",
     "EmptyLayerWarning",
     "Evolution",
     "ExponentialDecay",
@@ -70,6 +80,7 @@ __all__ = [
     "MultiStep",
     "NetworkReport",
     "OneShot",
+    "OnnxExport",
     "PatternError",
     "Plan",
     "PolynomialDecay",
@@ -98,10 +109,12 @@ __all__ = [
     "convert",
     "criteria",
     "distillation_loss",
+    "eap",
     "energy",
     "estimate",
     "evolve",
     "explain",
+    "export_onnx",
     "get_include",
     "get_library",
     "iterative",
@@ -121,4 +134,5 @@ __all__ = [
     "shrink",
     "shrink_checkpoint",
     "sweep",
+    "to_dense",
 ]

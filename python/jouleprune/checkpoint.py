@@ -22,7 +22,7 @@ from ._fields import array_of_objects, checked, fields_of, object_of
 from ._plan_fit import check_fit, plan_in
 from .convert import _ATTRIBUTE, Decision, decisions
 from .fuse import stand_in
-from .layers import replace_module
+from .layers import names_of, replace_module
 from .plan import Plan
 
 __all__ = ["load", "read_plan", "save"]
@@ -84,7 +84,7 @@ def load(model: torch.nn.Module, path: str | os.PathLike[str]) -> torch.nn.Modul
     if plan is not None:
         check_fit(model, plan, f"load: metadata 'plan' of {file}")
     replacements = _replacements(model, metadata, state, file)
-    check_dense_state(model, state, set(replacements), file)
+    check_dense_state(model, state, {each for name in replacements for each in names_of(model, name)}, file)
 
     for name, module in replacements.items():
         replace_module(model, name, module)
@@ -168,8 +168,12 @@ def _replacements(
     for name, kind in layers.items():
         own = _taken_out(state, name)
         made[name] = sparse_layer(model, name, kind, own, file, may_gain_bias=name in with_norm)
+        for other in names_of(model, name):
+            _taken_out(state, other)
     for name in sorted(with_norm - set(layers)):
         made[name] = folded_layer(model, name, _taken_out(state, name), file)
+        for other in names_of(model, name):
+            _taken_out(state, other)
     check_nothing_untold(model, metadata, file)
     for name, activation in check_fusions(model, fusions, layers, made, file).items():
         made[name].activation = activation  # type: ignore[assignment]

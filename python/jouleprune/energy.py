@@ -20,6 +20,7 @@ from ._fields import text_of
 from .calibration import Calibration, calibrate
 from .energy_terms import CallExplanation, Coefficient, EnergyTerm, LayerExplanation, explain_layer
 from .errors import ProfileError
+from .macs import conv_macs, macs
 from .marginals import BreakEven, Marginal, break_evens, marginals
 from .measurement import Measurement, MeterCheck, check, measure
 from .meters import Domain, EnergyWindow, Meters, WindowEnergy
@@ -46,9 +47,11 @@ __all__ = [
     "break_evens",
     "calibrate",
     "check",
+    "conv_macs",
     "count",
     "explain_layer",
     "load_profile",
+    "macs",
     "marginals",
     "measure",
     "price_workload",

@@ -17,7 +17,7 @@ from .fuse_trace import plain, traced, unheard
 from .layers import SPARSE
 from .nn import SparseConv2dInt8, SparseLinearInt8
 
-__all__ = ["Retracer", "as_module", "graph_of", "rewrite_modules"]
+__all__ = ["Retracer", "as_module", "graph_of", "is_rewritten", "rewrite_modules"]
 
 #: What rewritten code calls of int8 layers beside the layers themselves.
 _METHODS_IN_CODE = ("from_bytes", "to_bytes")
@@ -114,6 +114,11 @@ class _RewrittenSequential(_Rewritten):
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._modules.values())
+
+
+def is_rewritten(module: nn.Module) -> bool:
+    """Whether ``convert(fuse=True)`` gave it other code."""
+    return isinstance(module, _Rewritten)
 
 
 def as_module(module: nn.Module, graph: fx.Graph) -> fx.GraphModule:

@@ -15,6 +15,7 @@ __all__ = [
     "SPARSE_DTYPES",
     "Unit",
     "layer_of",
+    "names_of",
     "replace_module",
     "sparse_twin",
     "unit_of",
@@ -151,15 +152,22 @@ def unit_weights(unit: nn.Module) -> list[str]:
     return [name for name, _ in unit.named_parameters() if "bias" not in name]
 
 
+def names_of(model: nn.Module, name: str) -> list[str]:
+    """All names of the module called ``name``: several where it is registered in several places."""
+    module = model.get_submodule(name)
+    return [each for each, found in model.named_modules(remove_duplicate=False) if found is module]
+
+
 def replace_module(model: nn.Module, name: str, replacement: nn.Module) -> None:
-    """Registers ``replacement`` where the module called ``name`` was, whose hooks go on being called. Parents that
-    would read the dense weights of their children call them from now on."""
+    """Registers ``replacement`` where the module called ``name`` was, under all names it has; its hooks go on being
+    called. Parents that would read the dense weights of their children call them from now on."""
     _take_hooks(replacement, model.get_submodule(name))
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, replacement)
-    parts = parent.split(".") if parent else []
-    for end in range(len(parts) + 1):
-        without_fused_path(model.get_submodule(".".join(parts[:end])))
+    for each in names_of(model, name):
+        parent, _, child = each.rpartition(".")
+        setattr(model.get_submodule(parent), child, replacement)
+        parts = parent.split(".") if parent else []
+        for end in range(len(parts) + 1):
+            without_fused_path(model.get_submodule(".".join(parts[:end])))
 
 
 def _take_hooks(module: nn.Module, before: nn.Module) -> None:

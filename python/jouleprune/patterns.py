@@ -34,7 +34,10 @@ def check_pattern(pattern: object) -> None:
     if not isinstance(pattern, str):
         raise PatternError(f"pattern: expected a string, got {type(pattern).__name__}")
     if pattern in _SHRINKS:
-        raise PatternError(f"pattern: {pattern!r} makes the network itself smaller: call jouleprune.shrink with it")
+        raise PatternError(
+            f"pattern: {pattern!r} makes the network itself smaller: call jouleprune.shrink with it, "
+            "or train with jouleprune.ChannelPruner"
+        )
     if pattern != "auto":
         _C.check_pattern(pattern)
 

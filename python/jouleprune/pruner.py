@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from . import ops
+from ._by_layer import reaching
 from ._plan_notes import emptied_layers, warn_emptied
 from ._pruner_checks import (
     check_left_out,
@@ -233,6 +234,24 @@ class Pruner:
         self._update(None if share == 1 else self._budget_j + (self._dense_j - self._budget_j) * (1.0 - share))
         return self.plan
 
+    def look_ahead(self) -> Plan:
+        """The plan of the final budget for the present weights; nothing changes."""
+        return self._selector.select(self._model, energy=self._energy, frozen=self._frozen)
+
+    def prune_layers(self, weights: Collection[str], like: Plan) -> Plan:
+        """Prunes some layers to what a plan of :meth:`look_ahead` keeps of them, by their present importance; the
+        others are dense. With all that the plan prunes it is the final state.
+
+        Raises:
+            ValueError: a weight that the plan does not prune; nothing has changed.
+        """
+        check_plan("like", like)
+        selector, joules = reaching(self._selector, self._model, like, weights)
+        last = set(weights) >= set(like.masks)
+        plan = selector.select(self._model, energy=self._energy if last else min(joules, self._dense_j))
+        self._take(plan, last)
+        return self.plan
+
     def keep(self) -> None:
         """Zeroes pruned weights again, outside of any schedule."""
         self._masks.apply()
@@ -287,10 +306,13 @@ class Pruner:
                 last = self._selector.select(self._model, energy=self._energy)
                 self._frozen, self._selector = last.decided, self._selector.settled(last)
             plan = self._selector.select(self._model, energy=self._energy, relaxed_j=target_j, frozen=self._frozen)
-        warn_emptied(plan, () if self._plan is None else emptied_layers(self._plan), stacklevel=3)
+        self._take(plan, target_j is None)
+
+    def _take(self, plan: Plan, done: bool) -> None:
+        warn_emptied(plan, () if self._plan is None else emptied_layers(self._plan), stacklevel=4)
         self._plan = plan
         self._masks.replace(plan.masks)
-        self._done = target_j is None
+        self._done = done
 
     def state_dict(self) -> dict[str, Any]:
         """Step, masks (bits), plan, measured limits, and the state of torch's CPU generator: enough to go on after a

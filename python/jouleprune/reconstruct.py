@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from . import _C, ops
 from ._hessians import calls_of, hessian_of
+from ._restoring import output_energy
 from .criteria import Context
 from .criteria.context import block_of
 from .errors import PatternError
@@ -194,16 +195,13 @@ def _one(
         raise type(error)(f"reconstruct: {name!r}: {error}") from error
     with torch.no_grad():
         context.model.get_parameter(name).copy_(changed)
-    dense = _energy(weight, hessian)
-    masked, error_left = _energy(weight * ~kept, hessian), _energy(weight.double() - changed.double(), hessian)
+    dense = output_energy(weight, hessian)
+    masked, error_left = (
+        output_energy(weight * ~kept, hessian),
+        output_energy(weight.double() - changed.double(), hessian),
+    )
     share = float(kept.double().mean()) if kept.numel() else 1.0
     return Reconstruction(name, share, _ratio(masked, dense), _ratio(error_left, dense), kept)
-
-
-def _energy(weight: Tensor, hessian: Tensor) -> float:
-    """tr(W H W^T): the squared output over the data."""
-    grouped = weight.double().reshape(hessian.shape[0], -1, hessian.shape[1])
-    return float(((grouped @ hessian) * grouped).sum())
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -1,4 +1,4 @@
-"""Dynamic masks at constant joules: weights are dropped by magnitude and others grown in their place while training."""
+"""Dynamic masks at constant joules: units are dropped by magnitude and others grown in their place while training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch.utils.hooks import RemovableHandle
 
 from . import ops
 from ._ranks import is_sharded
+from ._units import unit_numbers
+from .criteria.context import block_of
 
 if TYPE_CHECKING:
     from .pruner import Pruner
@@ -25,7 +27,9 @@ _WAYS = ("gradient", "random")
 class Regrow:
     """Every ``frequency`` steps each pruned layer drops the share of its kept weights that are smallest and grows as
     many where the gradient of the whole layer is largest (RigL), or at random (SET). Grown weights start at zero; as
-    many are kept as before, so the joules stay those of the plan.
+    many are kept as before, so the joules stay those of the plan. Under a pattern of blocks ("16x1", "16x16", ...)
+    whole blocks go and come, by the mean magnitude of their weights and gradients, and smaller ones at the edges of a
+    weight are exchanged among themselves. Under "N:M" each weight that goes makes room for one in its own group of M.
 
     Call :meth:`step` after ``optimizer.step()`` in place of the pruner's, once the pruner is done. The share falls from
     ``share`` to 0 at ``end_step`` along half a cosine (RigL, section 3), and masks stay from then on.
@@ -34,7 +38,7 @@ class Regrow:
     step that would move them (mixed precision). ``copy.deepcopy((model, pruner, regrow))`` keeps the three together.
 
     Args:
-        pruner: done, with the pattern "unstructured".
+        pruner: done, with any pattern.
         end_step, frequency: in calls of :meth:`step`, from 0; the first masks change at ``frequency``.
         share: of the kept weights that move at the beginning, in (0, 1).
         grow: "gradient" or "random".
@@ -58,8 +62,7 @@ class Regrow:
             raise ValueError("pruner: expected one that is done: call prune_now() or let its schedule end")
         if any(is_sharded(pruner.parameter(name)) for name in pruner.plan.masks):
             raise ValueError("pruner: expected whole parameters, got ones that are sharded over processes")
-        if pruner.plan.pattern != "unstructured":
-            raise ValueError(f"pruner: expected the pattern 'unstructured', got {pruner.plan.pattern!r}")
+        patterns = {layer.weight: layer.pattern for layer in pruner.plan.layers if layer.weight in pruner.plan.masks}
         for name, value in (("end_step", end_step), ("frequency", frequency)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: expected a whole number of at least 1, got {value!r}")
@@ -69,6 +72,7 @@ class Regrow:
             raise ValueError(f"grow: expected one of {', '.join(_WAYS)}, got {grow!r}")
         self._pruner, self._end, self._frequency = pruner, end_step, frequency
         self._share, self._grow, self._seed, self._steps = float(share), grow, seed, 0
+        self._patterns = patterns
         self._dense: dict[str, Tensor] = {}
         self._hooks: dict[str, tuple[Tensor, RemovableHandle]] = {}
         self._watch_gradients()
@@ -154,17 +158,63 @@ class Regrow:
 
     @torch.no_grad()
     def _moved(self, place: int, name: str, bits: Tensor, share: float) -> Tensor:
-        weight = self._pruner.parameter(name)
+        weight, pattern = self._pruner.parameter(name), self._patterns[name]
+        groups = int(pattern.partition(":")[2] or 0)
+        block = (1, 1) if groups else block_of(pattern)
         kept = ops.unpack_mask(bits.to(weight.device), weight.shape)
-        removed = ~kept
-        amount = min(int(share * int(kept.sum())), int(removed.sum()))
-        (stay,) = ops.mask_smallest([weight], amount, left=[kept])
         if self._grow == "gradient":
             if name not in self._dense:
                 raise ValueError(f"Regrow: {name!r} had no backward pass in the step that moves masks")
             worth = self._dense[name]
         else:
-            scores = ops.random_importance(weight, seed=self._seed, stream=self._steps * len(self._masks()) + place)
-            worth = scores
-        (grown,) = ops.mask_smallest([worth], int(removed.sum()) - amount, left=[removed])
-        return ops.pack_mask(stay | grown)
+            worth = ops.random_importance(
+                weight, block_size=block, seed=self._seed, stream=self._steps * len(self._masks()) + place
+            )
+        if groups:
+            return ops.pack_mask(_exchanged_in_groups(weight.detach(), worth, kept, share, groups))
+        if block == (1, 1):
+            return ops.pack_mask(_exchanged(weight, worth, kept, share))
+        numbers = unit_numbers(weight.shape, block).to(weight.device)
+        sizes = numbers.flatten().bincount()
+        norms, worths, whole = (_unit_means(each, numbers, sizes) for each in (weight, worth, kept))
+        units = whole > 0
+        for size in sizes.unique():  # blocks at the edges are smaller: joules stay when like goes for like
+            units = torch.where(sizes == size, _exchanged(norms, worths, units, share, sizes == size), units)
+        return ops.pack_mask(units[numbers])
+
+
+def _unit_means(values: Tensor, numbers: Tensor, sizes: Tensor) -> Tensor:
+    """Mean magnitude of each unit, float64."""
+    sums = torch.zeros(sizes.shape, dtype=torch.float64, device=values.device)
+    return sums.index_add_(0, numbers.flatten(), values.detach().double().abs().flatten()) / sizes
+
+
+def _exchanged(norms: Tensor, worth: Tensor, kept: Tensor, share: float, among: Tensor | None = None) -> Tensor:
+    """``kept`` without the share of its entries with the least norms, and with as many others of the most worth; only
+    entries that are ``among``. Of equal ones the first stay, or come."""
+    mine, removed = (kept, ~kept) if among is None else (kept & among, ~kept & among)
+    amount = min(int(share * int(mine.sum())), int(removed.sum()))
+    (stay,) = ops.mask_smallest([norms], amount, left=[mine])
+    (grown,) = ops.mask_smallest([worth], int(removed.sum()) - amount, left=[removed])
+    return stay | grown
+
+
+def _exchanged_in_groups(weight: Tensor, worth: Tensor, kept: Tensor, share: float, m: int) -> Tensor:
+    """``kept`` with the share of it exchanged, each for the removed one of most worth in its group of ``m``
+    neighbouring inputs; at most one in a group, the groups first whose least kept weight is smallest."""
+    rows, cols = weight.flatten(1).shape
+
+    def grouped(values: Tensor) -> Tensor:  # the last group of a row may be shorter
+        return torch.nn.functional.pad(values.reshape(rows, cols), (0, -cols % m)).reshape(-1, m)
+
+    mask, there = grouped(kept), grouped(torch.ones_like(kept))
+    out = grouped(weight.double().abs()).masked_fill(~mask, torch.inf).min(1)
+    free = ~mask & there
+    into = grouped(worth.double().abs()).masked_fill(~free, -1.0).max(1)
+    able = mask.any(1) & free.any(1)
+    amount = min(int(share * int(kept.sum())), int(able.sum()))
+    (left,) = ops.mask_smallest([out.values], amount, left=[able])
+    moved = (able & ~left).nonzero().flatten()
+    mask[moved, out.indices[moved]] = False
+    mask[moved, into.indices[moved]] = True
+    return mask.reshape(rows, -1)[:, :cols].reshape(weight.shape)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 
+from ._by_layer import order_of
 from ._plan_notes import quiet_about_emptied
 from ._pruner_checks import check_callable, check_options
 from .energy import Profile
@@ -42,18 +44,22 @@ def iterative(
     energy: str | float,
     profile: Profile | str | Mapping[str, Any],
     train: Train,
-    rounds: int = 5,
+    rounds: int | None = None,
+    order: str | Sequence[str] = "all",
     schedule: Schedule | None = None,
     evaluate: Evaluate | None = None,
     stop: Callable[[Round], bool] | None = None,
     **options: Any,
 ) -> tuple[Pruner, list[Round]]:
-    """Prunes ``model`` in place in rounds, all layers together, with training after each.
+    """Prunes ``model`` in place in rounds, all layers together or one after the other, with training after each.
 
     Args:
         energy, profile: the budget of the last round, as of :func:`jouleprune.plan`.
         train: ``train(model, keep)``; call ``keep()`` after each ``optimizer.step()``.
-        rounds: how many; round i of n does the share (i + 1) / n of the removal, unless
+        order: "all": layers together. Or layer by layer: "energy" (the most joules first), "forward" (in the order of
+            their calls) or a list of layers; each round prunes one layer more. How far each goes is decided on the
+            dense network; which units go, by their importance at the time.
+        rounds: how many (5); round i of n does the share (i + 1) / n of the removal, unless
         schedule: says otherwise; its steps are then the rounds, and its updates those in which masks change.
         evaluate: the metric of each round, higher is better.
         stop: called after each round; True ends the loop there, short of the budget.
@@ -61,23 +67,27 @@ def iterative(
     Returns:
         The pruner, which holds the masks, and the rounds. Unless ``stop`` ended it, ``energy_j <= budget_j``.
     Raises:
-        ValueError: ``rounds`` is no whole number of at least 1, or below the schedule's end; ``train``, ``evaluate`` or
-        ``stop`` cannot be called; others as of Pruner.
+        ValueError: ``rounds`` is no whole number of at least 1, or below the schedule's end; an order that lacks a
+        layer which the budget prunes, or beside ``rounds`` or ``schedule``; ``train``, ``evaluate`` or ``stop`` cannot
+        be called; others as of Pruner.
     """
     check_options("iterative", options, Pruner, ("plan",))
     check_callable("train", train, "(model, keep)")
     check_callable("evaluate", evaluate, "(model) -> metric", optional=True)
     check_callable("stop", stop, "(round) -> bool", optional=True)
+    by_layer = not (isinstance(order, str) and order == "all")
+    for name, value in (("rounds", rounds), ("schedule", schedule)):
+        if by_layer and value is not None:
+            raise ValueError(f"{name}: layer by layer there is a round for each layer: leave it out")
+    rounds = 5 if rounds is None else rounds
     if isinstance(rounds, bool) or not isinstance(rounds, int) or rounds < 1:
         raise ValueError(f"rounds: expected a whole number of at least 1, got {rounds!r}")
     if schedule is not None and not checked_schedule(schedule).is_final(rounds - 1):
         raise ValueError(f"rounds: expected enough for the schedule to end, got {rounds}")
     pruner = Pruner(model, example_inputs, energy=energy, profile=profile, schedule=schedule, **options)
-    done = []
-    for number in range(rounds):
-        share = (number + 1) / rounds if schedule is None else schedule.value(number)
-        if schedule is None or schedule.updates_at(number):
-            pruner.prune_to(share)
+    done: list[Round] = []
+    for share, prune in _by_layer(pruner, order) if by_layer else _together(pruner, rounds, schedule):
+        prune()
         train(model, pruner.keep)
         pruner.keep()
         metric = None if evaluate is None else metric_of(evaluate(model))
@@ -85,6 +95,28 @@ def iterative(
         if stop is not None and stop(done[-1]):
             break
     return pruner, done
+
+
+#: The share of the removal that is done after the round, and what does it.
+_Rounds = Iterator[tuple[float, Callable[[], object]]]
+
+
+def _together(pruner: Pruner, rounds: int, schedule: Schedule | None) -> _Rounds:
+    for number in range(rounds):
+        share = (number + 1) / rounds if schedule is None else schedule.value(number)
+        if schedule is None or schedule.updates_at(number):
+            yield share, partial(pruner.prune_to, share)
+        else:
+            yield share, pruner.keep
+
+
+def _by_layer(pruner: Pruner, order: str | Sequence[str]) -> _Rounds:
+    like = pruner.look_ahead()
+    weights = order_of(like, order)
+    if not weights:  # the budget asks for nothing
+        yield 1.0, pruner.prune_now
+    for number in range(1, len(weights) + 1):
+        yield number / len(weights), partial(pruner.prune_layers, weights[:number], like)
 
 
 @dataclass(frozen=True)

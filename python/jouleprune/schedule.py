@@ -22,6 +22,8 @@ __all__ = [
     "OneShot",
     "PolynomialDecay",
     "Schedule",
+    "check_share",
+    "check_step",
     "checked_schedule",
 ]
 
@@ -53,8 +55,8 @@ class Constant:
     final: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_step("Constant", "begin_step", self.begin_step, 0)
-        _check_share("Constant", "final", self.final)
+        check_step("Constant", "begin_step", self.begin_step, 0)
+        check_share("Constant", "final", self.final)
 
     def updates_at(self, step: int) -> bool:
         return step == self.begin_step
@@ -82,11 +84,11 @@ class _Decay:
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        _check_step(name, "begin_step", self.begin_step, 0)
-        _check_step(name, "end_step", self.end_step, self.begin_step)
-        _check_step(name, "frequency", self.frequency, 1)
-        _check_share(name, "initial", self.initial)
-        _check_share(name, "final", self.final)
+        check_step(name, "begin_step", self.begin_step, 0)
+        check_step(name, "end_step", self.end_step, self.begin_step)
+        check_step(name, "frequency", self.frequency, 1)
+        check_share(name, "initial", self.initial)
+        check_share(name, "final", self.final)
         if self.initial > self.final:
             raise ValueError(
                 f"{name}: initial: expected at most final = {self.final!r}, got {self.initial!r}: "
@@ -193,14 +195,14 @@ class MultiStep:
             raise ValueError("MultiStep: milestones: expected at least one step, got none")
         least = 0
         for step in self.milestones:
-            _check_step("MultiStep", "milestones", step, least)
+            check_step("MultiStep", "milestones", step, least)
             least = step + 1
         if self.values and len(self.values) != len(self.milestones):
             raise ValueError(
                 f"MultiStep: values: expected one per milestone, {len(self.milestones)}, got {len(self.values)}"
             )
         for value in self.values:
-            _check_share("MultiStep", "values", value)
+            check_share("MultiStep", "values", value)
         if any(after < before for before, after in pairwise(self.values)):
             raise ValueError(f"MultiStep: values: expected shares that do not fall, got {self.values!r}")
 
@@ -253,11 +255,11 @@ def _check_positive(schedule: str, name: str, value: object) -> None:
         raise ValueError(f"{schedule}: {name}: expected a finite number above 0, got {value!r}")
 
 
-def _check_share(schedule: str, name: str, value: object) -> None:
+def check_share(schedule: str, name: str, value: object) -> None:
     if not _is_number(value) or not 0.0 <= value <= 1.0:
         raise ValueError(f"{schedule}: {name}: expected a share in [0, 1], got {value!r}")
 
 
-def _check_step(schedule: str, name: str, value: int, least: int) -> None:
+def check_step(schedule: str, name: str, value: int, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"{schedule}: {name}: expected a whole number >= {least}, got {value!r}")

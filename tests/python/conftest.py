@@ -1,4 +1,4 @@
-"""No test reads or writes the user's file of measured times."""
+"""No test reads or writes the user's file of measured times, and none sees what tests of other files measured."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pytest_configure(config):
         torch.ops.load_library(library)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def tuning_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("tuning") / "tuning.json"
     before = os.environ.get("JOULEPRUNE_TUNE")

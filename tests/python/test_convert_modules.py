@@ -318,3 +318,22 @@ def test_fused_networks_stay_within_the_budget():
     pruner.prune_now()
     fused = jp.convert(model, x, plan=pruner.plan, force=True, fuse=True)
     assert jp.estimate(fused, x, profile="eyeriss-65nm").energy_j < pruner.energy_j <= pruner.budget_j
+
+
+@pytest.mark.parametrize("profile", ["generic-cpu", "eyeriss-65nm"])
+def test_a_module_under_two_names_is_sparse_under_both(profile, tmp_path):
+    """Else its second call would be dense, and the network would take more than its plan says."""
+    torch.manual_seed(0)
+    layer = nn.Linear(64, 64)
+    model, x = nn.Sequential(layer, nn.ReLU(), layer, nn.Linear(64, 5)).eval(), torch.randn(8, 64)
+    pruner = jp.Pruner(model, x, energy="80%", profile=profile)
+    plan = pruner.prune_now()
+    assert "0.weight" in plan.masks
+    converted = jp.convert(model, x, plan=plan, force=True)
+    assert converted[0] is converted[2] and isinstance(converted[0], jp.nn.SparseLinear)
+    assert jp.estimate(converted, x, profile=profile).energy_j == plan.energy_j
+    torch.testing.assert_close(converted(x), model(x), rtol=1e-4, atol=1e-5)
+    jp.save(converted, tmp_path / "m.safetensors")
+    fresh = nn.Linear(64, 64)
+    loaded = jp.load(nn.Sequential(fresh, nn.ReLU(), fresh, nn.Linear(64, 5)).eval(), tmp_path / "m.safetensors")
+    assert loaded[0] is loaded[2] and torch.equal(loaded(x), converted(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from networks import mlp
 
 import jouleprune as jp
@@ -117,3 +118,71 @@ def test_schedules_that_end_short_of_the_budget_are_refused():
 
 def test_milestones_may_be_generated():
     assert jp.MultiStep(milestones=(step for step in (1, 2))).is_final(2)
+
+
+LOSSES = [1.0, 1.02, 1.2, 1.04, 0.9, 0.94, 0.95]
+FOLLOWED = [0.2, 0.4, 0.2, 0.4, 0.6, 0.8, 0.6]  # bounds: 1.05 up to the fifth, then 0.945
+
+
+def test_the_threshold_follows_the_loss_by_hand():
+    losses = iter(LOSSES)
+    schedule = jp.AdaptiveSchedule(lambda: next(losses), begin_step=2, end_step=16, frequency=2, stride=0.2)
+    assert schedule.value(0) == schedule.value(1) == 0.0
+    found = [schedule.value(step) for step in range(2, 16, 2) for _ in range(3)]  # asked once, however often it is read
+    assert found == pytest.approx([share for share in FOLLOWED for _ in range(3)])
+    assert schedule.value(15) == pytest.approx(0.6) and schedule.value(16) == 1.0
+    assert [step for step in range(20) if schedule.updates_at(step)] == [2, 4, 6, 8, 10, 12, 14, 16]
+    negative = iter([-1.0, -0.96, -0.9])  # of a loss below zero the bound is above it, too
+    schedule = jp.AdaptiveSchedule(lambda: next(negative), end_step=9, stride=0.5)
+    assert [schedule.value(step) for step in range(3)] == [0.5, 1.0, 0.5]
+
+
+def test_joules_follow_the_loss_and_the_budget_holds_at_the_end():
+    model, x = mlp()
+    losses = iter(LOSSES)
+    schedule = jp.AdaptiveSchedule(lambda: next(losses), end_step=7, stride=0.2)
+    pruner = jp.Pruner(model, x, energy="20%", profile="eyeriss-65nm", schedule=schedule)
+    for share in FOLLOWED:
+        with torch.no_grad():  # training moves what came back
+            for parameter in model.parameters():
+                parameter.add_(1e-3 * torch.randn_like(parameter))
+        pruner.step()
+        target = pruner.budget_j + (pruner.dense_j - pruner.budget_j) * (1 - share)
+        assert 0.99 * target <= pruner.energy_j <= target and not pruner.done
+    pruner.step()
+    assert pruner.done and pruner.energy_j <= pruner.budget_j
+
+
+def test_an_adaptive_schedule_goes_on_after_a_restart():
+    first = jp.AdaptiveSchedule(iter(LOSSES).__next__, end_step=7, stride=0.2)
+    for step in range(4):
+        first.value(step)
+    second = jp.AdaptiveSchedule(iter(LOSSES[4:]).__next__, end_step=7, stride=0.2)
+    second.load_state_dict(first.state_dict())
+    assert [second.value(step) for step in range(3, 7)] == pytest.approx(FOLLOWED[3:])
+    for state in (3, {}, {**first.state_dict(), "schema": 2}, {**first.state_dict(), "share": 1.5}):
+        with pytest.raises(ValueError, match="expected share, lowest and asked of schema 1"):
+            second.load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("match", "options"),
+    [
+        ("loss: expected a callable", {"loss": 3}),
+        ("end_step: expected a whole number >= 4", {"end_step": 3, "begin_step": 4}),
+        ("frequency: expected", {"frequency": 0}),
+        ("stride: expected a share in", {"stride": 2}),
+        ("stride: expected a share above 0", {"stride": 0}),
+        ("tolerance: expected a finite number", {"tolerance": float("inf")}),
+    ],
+)
+def test_bad_adaptive_schedules(match, options):
+    arguments = {"loss": lambda: 1.0, "end_step": 9, **options}
+    with pytest.raises(ValueError, match=match):
+        jp.AdaptiveSchedule(arguments.pop("loss"), **arguments)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_broken_loss_is_named(loss):
+    with pytest.raises(ValueError, match="loss: expected a finite number"):
+        jp.AdaptiveSchedule(lambda: loss, end_step=9).value(0)

@@ -7,6 +7,7 @@
 #include <jouleprune/energy.h>
 #include <jouleprune/energy_terms.h>
 #include <jouleprune/error.h>
+#include <jouleprune/macs.h>
 #include <jouleprune/marginals.h>
 #include <jouleprune/meters.h>
 #include <jouleprune/nn.h>

@@ -7,6 +7,7 @@ what belongs together; see docs/structured.md.
 from __future__ import annotations
 
 from .cascade import Cascade, cascade
+from .channel_pruner import ChannelPruner
 from .dead import Removed, remove_dead_units
 from .hf_prices import TokenPrices
 from .hf_shrink import ShrunkCheckpoint, shrink_checkpoint
@@ -18,6 +19,7 @@ from .structure import Structure
 
 __all__ = [
     "Cascade",
+    "ChannelPruner",
     "ChoicePlan",
     "NextStep",
     "Removed",

@@ -1,19 +1,26 @@
-"""Low rank: a Linear layer or convolution as two smaller ones in a row, from a truncated SVD or a partial Tucker.
+"""Low rank: a Linear layer or convolution as two smaller ones in a row, from a truncated SVD, or a convolution as
+three, from Tucker-2 (tucker.py).
 
-Sources: Denton et al., NIPS 2014 (SVD of layers); Kim et al., Compression of Deep Convolutional Neural Networks, ICLR
-2016 (Tucker-2). tensorly computes the decompositions.
+Source: Denton et al., NIPS 2014 (SVD of layers). tensorly computes the decompositions.
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["can_factorise", "factorised", "largest_rank", "singular_values"]
+from .tucker import tucker_kept, tucker_layers, tucker_weights
+
+__all__ = ["Rank", "can_factorise", "factorised", "forms_of", "largest_rank", "saves", "singular_values"]
+
+#: Of two layers; or of Tucker's three: channels behind the kernel, and in front of it.
+Rank = int | tuple[int, int]
+_MOST_FORMS = 96  # of a convolution: each may be priced
 
 
 def _tensorly() -> Any:
@@ -49,11 +56,47 @@ def singular_values(module: nn.Module) -> Tensor:
     return values.cpu()
 
 
-def factorised(module: nn.Module, rank: int) -> nn.Sequential:
+def saves(rank: Rank, outputs: int, inputs: int, taps: int) -> bool:
+    """Whether layers of this rank have fewer weights than the layer."""
+    if isinstance(rank, int):
+        return rank * (outputs + inputs * taps) < outputs * inputs * taps
+    fewer = tucker_weights(outputs, inputs, taps, rank) < outputs * inputs * taps
+    return rank[0] <= outputs and rank[1] <= inputs and fewer
+
+
+def forms_of(conv: nn.Conv2d, least: int) -> list[tuple[Rank, float]]:
+    """The forms that keep the most squared weights for their number of weights, by SVD and by Tucker, ascending in
+    both: (rank, squared weights kept); of Tucker what is kept at least.
+
+    Args:
+        least: weights that a form has at least.
+    """
+    outputs, inputs, taps = conv.out_channels, conv.in_channels, math.prod(conv.kernel_size)
+    of_svd = singular_values(conv).square().cumsum(0).tolist()
+    found: list[tuple[int, float, Rank]] = [
+        (rank * (outputs + inputs * taps), of_svd[rank - 1], rank) for rank in range(1, largest_rank(conv) + 1)
+    ]
+    if taps > 1:  # of one tap the SVD is the best there is
+        kept = tucker_kept(conv).tolist()
+        found += [
+            (tucker_weights(outputs, inputs, taps, (behind, front)), kept[behind - 1][front - 1], (behind, front))
+            for behind in range(1, outputs + 1)
+            for front in range(1, inputs + 1)
+            if saves((behind, front), outputs, inputs, taps)
+        ]
+    best: list[tuple[Rank, float]] = []
+    for weights, kept_here, rank in sorted(found, key=lambda form: (form[0], -form[1])):
+        if weights >= least and (not best or kept_here > best[-1][1]):
+            best.append((rank, kept_here))
+    if len(best) <= _MOST_FORMS:
+        return best
+    return [best[round(place * (len(best) - 1) / (_MOST_FORMS - 1))] for place in range(_MOST_FORMS)]
+
+
+def factorised(module: nn.Module, rank: Rank) -> nn.Sequential:
     """Two layers whose product is the best approximation of that rank: inputs to ``rank``, ``rank`` to outputs.
 
-    A convolution becomes one with ``rank`` filters of the same kernel and a 1x1 (for a decomposition along one mode
-    Tucker and SVD are the same).
+    A convolution becomes one with ``rank`` filters of the same kernel and a 1x1; of two ranks, the three of Tucker.
 
     Raises:
         ImportError: tensorly is not installed.
@@ -61,6 +104,10 @@ def factorised(module: nn.Module, rank: int) -> nn.Sequential:
     """
     if not can_factorise(module):
         raise ValueError(f"module: expected a Linear or an ungrouped Conv2d, got {type(module).__name__}")
+    if not isinstance(rank, int):
+        if not isinstance(module, nn.Conv2d):
+            raise ValueError(f"rank: expected one number for a {type(module).__name__}, got {rank}")
+        return tucker_layers(module, rank)
     if not 1 <= rank <= largest_rank(module):
         raise ValueError(f"rank: expected 1 to {largest_rank(module)}, above which nothing is saved, got {rank}")
     matrix, weight, bias = _matrix(module), module.get_parameter("weight"), getattr(module, "bias", None)

@@ -76,7 +76,8 @@ def shrink(
         pattern: one or several of "channel" (all of the next three), "filter" (of convolutions), "neuron" (of Linear
             layers), "hidden" (units of LSTM and GRU), "head" (of MultiheadAttention, which becomes a
             :class:`jouleprune.nn.NarrowMultiheadAttention`), "layer" (blocks with a residual path around them), "rank"
-            (two smaller layers in place of one; extra ``lowrank``), "structured" (all but "rank").
+            (two smaller layers in place of one, or three of a convolution; extra ``lowrank``), "structured" (all but
+            "rank").
         importance, data, loss: as in :func:`jouleprune.plan`; "lamp" and "<criterion>/lamp" compare whole units.
         ignored_layers: modules, or names of modules or weights, that keep their shape.
         min_density: least share of units to keep, for all groups or by name of the group; one unit always stays.

@@ -14,7 +14,7 @@ from ..layers import replace_module
 from ..nn.narrow_attention import NarrowMultiheadAttention, head_rows
 from .blocks import PassThrough
 from .cutting import Kept, cut_modules
-from .ranks import factorised
+from .ranks import Rank, factorised
 from .sides import Cut, taking
 
 __all__ = ["Structure", "smaller_copy"]
@@ -27,14 +27,14 @@ class Structure:
     Attributes:
         out, into: outputs and inputs that stay of a module, in their new order.
         heads: numbers of the heads that stay of a MultiheadAttention.
-        ranks: rank of the two layers that take a layer's place.
+        ranks: rank of the two layers that take a layer's place; two numbers of the three layers of Tucker.
         removed: layers that are gone; what they were given flows on.
     """
 
     out: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     into: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    ranks: Mapping[str, int] = field(default_factory=dict)
+    ranks: Mapping[str, Rank] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -42,7 +42,8 @@ class Structure:
             name: {module: list(kept) for module, kept in getattr(self, name).items()}
             for name in ("out", "into", "heads")
         }
-        return {**places, "ranks": dict(self.ranks), "removed": list(self.removed)}
+        ranks = {module: rank if isinstance(rank, int) else list(rank) for module, rank in self.ranks.items()}
+        return {**places, "ranks": ranks, "removed": list(self.removed)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Structure:
@@ -52,7 +53,7 @@ class Structure:
                 name: {str(module): tuple(int(place) for place in kept) for module, kept in data[name].items()}
                 for name in ("out", "into", "heads")
             }
-            ranks = {str(module): int(rank) for module, rank in data["ranks"].items()}
+            ranks = {str(module): _rank(rank) for module, rank in data["ranks"].items()}
             return cls(**places, ranks=ranks, removed=tuple(str(name) for name in data["removed"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"structure: expected out, into, heads, ranks and removed: {error!r}") from error
@@ -86,6 +87,13 @@ def smaller_copy(model: nn.Module, structure: Structure) -> tuple[nn.Module, dic
             cuts.pop(f"{name}.weight", None)
             cuts.pop(f"{name}.bias", None)
     return smaller, cuts
+
+
+def _rank(value: Any) -> Rank:
+    if isinstance(value, list | tuple):
+        behind, front = value
+        return int(behind), int(front)
+    return int(value)
 
 
 def _checked(name: str, stay: tuple[int, ...]) -> torch.Tensor:

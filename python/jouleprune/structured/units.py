@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ from .._layer_options import ignored_weights
 from ..errors import PatternError
 from .blocks import residual_blocks
 from .graph import ChannelGroup, channel_groups, places_of
-from .ranks import can_factorise, largest_rank, singular_values
+from .ranks import Rank, can_factorise, forms_of, largest_rank, saves, singular_values
 from .sides import is_depthwise, sides_of
 from .structure import Structure, smaller_copy
-from .worth import ScoresOf, all_of, ranked
+from .worth import Scores, ScoresOf, all_of, ranked, taken_in_order
 
 __all__ = ["KINDS", "Choice", "choices", "kinds_of", "structure_of"]
 
@@ -55,9 +56,10 @@ class Choice:
 
     Attributes:
         order: int64 [parts, units], the most important unit first; unit r is the r-th of each part together.
-        gains: importance of unit r; in all but the rarest cases descending.
+        gains: importance of unit r; in all but the rarest cases, and those of forms, descending.
         widths: numbers of units that may stay, ascending; the last is all.
         group: what the units are made of, for channels.
+        forms: rank of the layers that are made when 1, 2, ... units stay; empty: the number itself.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Choice:
     widths: tuple[int, ...]
     weights: tuple[str, ...]
     group: ChannelGroup | None = None
+    forms: tuple[Rank, ...] = ()
 
     @property
     def units(self) -> int:
@@ -119,7 +122,7 @@ def structure_of(model: nn.Module, options: Sequence[Choice], kept: Sequence[int
         if choice.kind == "head":
             heads[choice.name] = tuple(sorted(choice.order[0, :stay].tolist()))
         elif choice.kind == "rank":
-            ranks[choice.name] = stay
+            ranks[choice.name] = choice.forms[stay - 1] if choice.forms else stay
         elif choice.kind == "layer":
             removed.append(choice.name)
         else:
@@ -136,15 +139,14 @@ def structure_of(model: nn.Module, options: Sequence[Choice], kept: Sequence[int
     )  # fmt: skip
 
 
-def _saves(model: nn.Module, name: str, rank: int, places: Mapping[str, Any]) -> bool:
-    module = model.get_submodule(name)
-    rows, cols = module.weight.shape[0], module.weight[0].numel()  # type: ignore[index]
+def _saves(model: nn.Module, name: str, rank: Rank, places: Mapping[str, Any]) -> bool:
+    rows, cols, *kernel = model.get_submodule(name).get_parameter("weight").shape
     entry = places.get(name)
     if entry is not None and entry.out is not None:
         rows = len(entry.out)
     if entry is not None and entry.into is not None:
-        cols = cols * len(entry.into) // sides_of(module).size(module, "in")  # type: ignore[union-attr]
-    return bool(rank * (rows + cols) < rows * cols)
+        cols = len(entry.into)
+    return saves(rank, rows, cols, math.prod(kernel))
 
 
 def _floor(name: str, units: int, wanted: Wanted) -> int:
@@ -284,6 +286,9 @@ def _ranks(
     scores = scores_of_weights(tuple(f"{name}.weight" for name in layers))
     made = []
     for name, module in layers.items():
+        if isinstance(module, nn.Conv2d):
+            made += _forms(name, module, scores, wanted)
+            continue
         values = singular_values(module).square()
         total = 1.0 if scores.relative else float(scores.of[f"{name}.weight"].double().sum())
         order, gains = ranked([values / values.sum().clamp_min(1e-300) * total], 1, scores.relative)
@@ -291,6 +296,21 @@ def _ranks(
         widths = (*range(floor, min(most, len(values) - 1) + 1), len(values))
         made.append(Choice(name, "rank", order, gains, widths, (f"{name}.weight",)))
     return made, []
+
+
+def _forms(name: str, conv: nn.Conv2d, scores: Scores, wanted: Wanted) -> list[Choice]:
+    """SVD and Tucker as one choice: a unit more is the next form on their common front."""
+    forms = forms_of(conv, _floor(name, conv.weight.numel(), wanted))
+    if not forms:
+        return []
+    whole = float(conv.weight.detach().double().square().sum())
+    steps = [max(0.0, more - less) for less, more in itertools.pairwise([0.0, *(kept for _, kept in forms), whole])]
+    shares = torch.tensor(steps, dtype=torch.float64) / max(whole, 1e-300)
+    gains = taken_in_order(shares) if scores.relative else shares * float(scores.of[f"{name}.weight"].double().sum())
+    order = torch.arange(len(gains)).unsqueeze(0)
+    widths = tuple(range(1, len(gains) + 1))
+    ranks = tuple(rank for rank, _ in forms)
+    return [Choice(name, "rank", order, tuple(gains.tolist()), widths, (f"{name}.weight",), forms=ranks)]
 
 
 def _parent(model: nn.Module, name: str) -> nn.Module:

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..criteria import Context, PerLayer
 from ..importance import Importance, scores_of
 
-__all__ = ["Scores", "ScoresOf", "all_of", "ranked", "scores_for"]
+__all__ = ["Scores", "ScoresOf", "all_of", "ranked", "scores_for", "taken_in_order"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,10 +61,10 @@ def ranked(members: Sequence[Tensor], parts: int, relative: bool) -> tuple[Tenso
     order = order + torch.arange(parts).unsqueeze(1) * values.shape[1]
     if not relative:
         return order, tuple(values.sum(0).tolist())
-    return order, tuple(torch.stack([_taken(each[order].sum(0)) for each in members]).sum(0).tolist())
+    return order, tuple(torch.stack([taken_in_order(each[order].sum(0)) for each in members]).sum(0).tolist())
 
 
-def _taken(scores: Tensor) -> Tensor:
+def taken_in_order(scores: Tensor) -> Tensor:
     """Of units that go from the last to the first: log(what stays with the unit / what stays without it).
 
     The LAMP score of a unit is 1 - (without / with), its share of what is not less important (Lee et al.,

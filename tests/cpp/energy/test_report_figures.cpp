@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <jouleprune/density_curves.h>
 #include <jouleprune/device_use.h>
+#include <jouleprune/macs.h>
 
 #include <cmath>
 
@@ -53,6 +54,17 @@ TEST(DeviceUse, AddsUpTheLayersOfTheReport) {
     if (use.multiplier_share) EXPECT_TRUE(*use.multiplier_share > 0 && *use.multiplier_share <= 1 + 1e-12) << name;
     EXPECT_EQ(use.multiplier_share.has_value(), use.latency_s > 0);
   }
+}
+
+TEST(Macs, WholeAndHalved) {
+  Workload workload = two_layers();
+  workload.entries.push_back(workload.entries[1]);  // the head is called twice
+  const EnergyReport report = estimate(workload, energy::load_profile("eyeriss-65nm"));
+  const auto whole = macs(report), halved = macs(report, MacForm::kHalved);
+  ASSERT_EQ(whole.size(), 2u);
+  EXPECT_EQ(whole.at("head"), 2.0 * 300 * 200 * 4);
+  EXPECT_EQ(whole.at(report.layers()[0].name), 16.0 * 8 * 9 * 10 * 10 * 4);
+  for (const auto& [name, count] : whole) EXPECT_EQ(halved.at(name), count / 2) << name;
 }
 
 TEST(DeviceUse, ByHand) {

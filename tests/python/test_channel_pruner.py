@@ -1,0 +1,162 @@
+"""Channels that go in training: the masked network computes what the smaller one does, to the budget, step by step."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import pytest
+import torch
+from structured_networks import network
+from torch import nn
+
+import jouleprune as jp
+
+pytest.importorskip("torch_pruning")
+EYERISS, CPU = "eyeriss-65nm", "generic-cpu"
+
+
+def trained(model: nn.Module, x: torch.Tensor, pruner: jp.ChannelPruner, steps: int) -> None:
+    """With momentum and weight decay, which must revive nothing."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9, weight_decay=0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+        pruner.step()
+
+
+@pytest.mark.parametrize("profile", [EYERISS, CPU])
+@pytest.mark.parametrize("name", ["mlp", "residual", "depthwise", "lstm", "gru", "transformer"])
+def test_the_masked_network_is_the_smaller_one(name, profile):
+    model, x = network(name)
+    pattern = ("channel", "head") if name == "transformer" else "channel"
+    schedule = jp.LinearDecay(end_step=4, frequency=2)
+    share = 0.7 if profile == EYERISS else 0.98  # on a CPU most joules of networks as small as these are launches
+    pruner = jp.ChannelPruner(
+        model, x, energy=f"{100 * share}%", profile=profile, schedule=schedule, pattern=pattern, round_to=1
+    )
+    shapes = {key: value.shape for key, value in model.state_dict().items()}
+    trained(model.train(), x, pruner, 7)
+    model.eval()
+    assert pruner.done and pruner.energy_j <= pruner.budget_j == pytest.approx(share * pruner.dense_j)
+    assert pruner.energy_j > 0.99 * pruner.budget_j or pruner.plan.maximal
+    assert {key: value.shape for key, value in model.state_dict().items()} == shapes
+    smaller = pruner.shrink()
+    assert smaller.energy_j == pruner.energy_j
+    assert sum(p.numel() for p in smaller.model.parameters()) < sum(p.numel() for p in model.parameters())
+    with torch.no_grad():
+        torch.testing.assert_close(smaller.model(x), model(x), rtol=1e-4, atol=1e-5)
+    fresh = jp.estimate(smaller.model, x, profile=profile).energy_j
+    assert fresh == pruner.energy_j
+
+
+def test_joules_go_down_step_by_step():
+    model, x = network("cnn")
+    pruner = jp.ChannelPruner(
+        model, x, energy="40%", profile=EYERISS, schedule=jp.LinearDecay(end_step=4), round_to=1, importance="magnitude"
+    )
+    assert pruner.energy_j == pruner.dense_j == jp.estimate(model, x, profile=EYERISS).energy_j
+    joules, zero = [], []
+    for step in range(5):
+        trained(model, x, pruner, 1)
+        joules.append(pruner.energy_j)
+        target = pruner.budget_j + (pruner.dense_j - pruner.budget_j) * (1 - step / 4)
+        assert pruner.energy_j <= target * (1 + 1e-12) and pruner.done == (step == 4)
+        zero.append({n: (p == 0).flatten(1).all(1) for n, p in model.named_parameters() if p.dim() > 1})
+    assert joules == sorted(joules, reverse=True) and joules[-1] < 0.4001 * pruner.dense_j
+    for before, after in itertools.pairwise(zero):  # what is gone is worth nothing, and stays away
+        assert all(bool(after[name][gone].all()) for name, gone in before.items())
+    assert zero[-1]["0.weight"].any() or zero[-1]["2.weight"].any()
+
+
+def test_training_goes_on_after_shrinking_with_the_momentum_of_what_stays():
+    model, x = network("mlp")
+    pruner = jp.ChannelPruner(model, x, energy="50%", profile=EYERISS)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+        pruner.step()
+    smaller = pruner.shrink(optimizer)
+    kept = list(smaller.plan.structure.out["0"])
+    weight = smaller.model[0].weight
+    assert optimizer.state[weight]["momentum_buffer"].shape == weight.shape == (len(kept), 30)
+    before = weight.detach().clone()
+    optimizer.zero_grad()
+    smaller.model(x).square().mean().backward()
+    optimizer.step()
+    assert not torch.equal(before, weight)
+
+
+def test_a_restart_goes_on_to_the_same():
+    options = {"energy": "50%", "profile": EYERISS, "round_to": 1, "schedule": jp.LinearDecay(end_step=5)}
+    model, x = network("cnn")
+    pruner = jp.ChannelPruner(model, x, **options)
+    trained(model, x, pruner, 3)
+    other, _ = network("cnn")
+    other.load_state_dict(model.state_dict())
+    resumed = jp.ChannelPruner(other, x, **options)
+    resumed.load_state_dict(copy.deepcopy(pruner.state_dict()))
+    assert resumed.energy_j == pruner.energy_j and not resumed.done
+    for each, net in ((pruner, model), (resumed, other)):
+        trained(net, x, each, 3)
+    assert resumed.done and resumed.plan == pruner.plan
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), other.state_dict().values(), strict=True))
+    resumed.remove()
+    for each, net in ((pruner, model), (resumed, other)):
+        with torch.no_grad():
+            net[0].weight.fill_(1.0)
+        each.keep()
+    assert (model[0].weight == 0).any() and not (other[0].weight == 0).any()  # only the first still holds
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "options"),
+    [
+        (jp.PatternError, "pattern: expected some of channel, .* in training, got 'layer'", {"pattern": "layer"}),
+        (jp.PatternError, "pattern: expected some of", {"pattern": "2:4"}),
+        (jp.BudgetError, "below the least that can be reached", {"energy": "0.1%"}),
+        (jp.BudgetError, "energy: expected", {"energy": "150%"}),
+        (ValueError, "schedule: expected an instance", {"schedule": jp.OneShot}),
+        (ValueError, "round_to: expected a whole number", {"round_to": 0}),
+        (ValueError, "ignored_layers: expected names", {"ignored_layers": ["nowhere"]}),
+    ],
+)
+def test_bad_inputs_change_nothing(error, match, options):
+    model, x = network("mlp")
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(error, match=match):
+        jp.ChannelPruner(model, x, **{"energy": "50%", "profile": EYERISS, **options})
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_bad_states_and_calls():
+    model, x = network("mlp")
+    pruner = jp.ChannelPruner(model, x, energy="50%", profile=EYERISS)
+    for call in (lambda: pruner.plan, pruner.shrink):
+        with pytest.raises(ValueError, match="nothing has been pruned yet"):
+            call()
+    good = pruner.state_dict()
+    for state, match in (
+        (3, "schema 1"), ({**good, "schema": 2}, "schema 1"), ({**good, "step": -1}, "do not go together"),
+        ({**good, "step": True}, "step: expected int"), ({**good, "dense_j": None}, "dense_j: expected float"),
+        ({**good, "plan": "{}"}, "expected a structure plan"), ({**good, "done": True}, "do not go together"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=match):
+            pruner.load_state_dict(state)
+    other, y = network("cnn")
+    foreign = jp.ChannelPruner(other, y, energy="50%", profile=EYERISS)
+    foreign.prune_now()
+    with pytest.raises((ValueError, IndexError, RuntimeError)):
+        pruner.load_state_dict(foreign.state_dict())
+    elsewhere = jp.ChannelPruner(network("mlp")[0], x, energy="98%", profile=CPU)
+    elsewhere.prune_now()
+    with pytest.raises(ValueError, match="made with another profile"):
+        pruner.load_state_dict(elsewhere.state_dict())
+    assert pruner.energy_j == pruner.dense_j
+    with pytest.raises(
+        jp.PatternError, match=r"call jouleprune\.shrink with it, or train with jouleprune\.ChannelPruner"
+    ):
+        jp.Pruner(model, x, energy="50%", profile=EYERISS, pattern="channel")
