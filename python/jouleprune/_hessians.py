@@ -13,13 +13,29 @@ from . import ops
 from .criteria import Context
 from .untouched import untouched
 
-__all__ = ["calls_of", "hessian_of"]
+__all__ = ["calls_of", "check_alike", "hessian_of", "sharing_layers"]
 
 _WHO = "reconstruct"
 
 
 class _Stop(Exception):
     """The layer has seen its input; what comes after it is not needed."""
+
+
+def sharing_layers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[dict[str, nn.Module]]:
+    """Layers of these kinds by the name of their weight; those that share one weight (tied) in one mapping."""
+    sharing: dict[int, dict[str, nn.Module]] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, kinds):
+            sharing.setdefault(id(module.weight), {})[f"{name}.weight" if name else "weight"] = module
+    return list(sharing.values())
+
+
+def check_alike(weight: str, layers: Sequence[nn.Module]) -> None:
+    """Raises:
+    ValueError: layers of several kinds, or of several numbers of groups, share the weight."""
+    if len({(type(layer), getattr(layer, "groups", 1)) for layer in layers}) > 1:
+        raise ValueError(f"model: layers of several kinds share {weight!r}: name one of them in ignored_layers")
 
 
 def calls_of(context: Context, layers: Mapping[str, Sequence[nn.Module]]) -> dict[str, int]:

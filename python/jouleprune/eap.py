@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import ops
 from ._by_layer import at_least
-from ._hessians import calls_of, hessian_of
+from ._hessians import calls_of, check_alike, hessian_of, sharing_layers
 from ._plan_notes import quiet_about_emptied, warn_emptied
 from ._restoring import gains_of_restoring, magnitude_and_restored, output_energy
 from .criteria import Context
@@ -104,8 +104,14 @@ def eap(
         model, example_inputs, profile=device, pattern="unstructured", importance=scores, ignored_layers=ignored_layers,
         min_density=min_density, activation_density=activation_density, batch=batch, per=per, count=count,
     )  # fmt: skip
-    modules = {name: model.get_submodule(name.rpartition(".")[0]) for name in selector.weights}
-    layers = {name: module for name, module in modules.items() if isinstance(module, _LAYERS)}
+    layers = {
+        name: list(sharing.values())
+        for sharing in sharing_layers(model, _LAYERS)
+        for name in selector.weights
+        if name in sharing
+    }
+    for name, modules in layers.items():
+        check_alike(name, modules)
     if not layers:
         raise ValueError("model: expected Linear, Conv1d or Conv2d layers that can be pruned, got none")
     floors = tuple(
@@ -147,6 +153,7 @@ class _Search:
     context: Context
     selector: Selector
     scores: _Scores
+    layers: Mapping[str, Sequence[nn.Module]]
     calls: Mapping[str, int]
     order: tuple[str, ...]
     dense: Mapping[str, Tensor]
@@ -158,7 +165,7 @@ class _Search:
 
     @classmethod
     def started(
-        cls, model: nn.Module, selector: Selector, scores: _Scores, layers: Mapping[str, nn.Module],
+        cls, model: nn.Module, selector: Selector, scores: _Scores, layers: Mapping[str, Sequence[nn.Module]],
         data: Iterable[Any], restore: float, damp: float,
     ) -> _Search:  # fmt: skip
         context = Context(model, tuple(layers), dict.fromkeys(layers, "unstructured"), {}, data=data)
@@ -167,7 +174,7 @@ class _Search:
         order = tuple(sorted(joules, key=lambda name: -joules[name]))  # stable: of equal ones the first called
         dense = {name: model.get_parameter(name).detach().clone() for name in order}
         kept = {name: weight.numel() for name, weight in dense.items()}
-        return cls(context, selector, scores, calls_of(context, layers), order, dense, kept, restore, damp)
+        return cls(context, selector, scores, layers, calls_of(context, layers), order, dense, kept, restore, damp)
 
     def run(self, budget_j: float, errors: Sequence[float]) -> float:
         """Visits layers until the budget holds; the bound of the last pass."""
@@ -183,7 +190,7 @@ class _Search:
         a part of it, and refit what it refits again."""
         kept: list[dict[str, tuple[int, int]]] = [{} for _ in errors]
         for name in self.order:
-            hessian = hessian_of(self.context, name, self.calls[name])
+            hessian = hessian_of(self.context, name, self.layers[name], self.calls[name])
             for counts, error in zip(kept, errors, strict=True):
                 counts[name] = (self.least(name, error, hessian), self.dense[name].numel())
         for place, counts in enumerate(kept):
@@ -202,7 +209,7 @@ class _Search:
         """Prunes the layer to the bound and refits it, unless that saves nothing."""
         weight, before, joules = self.dense[name], self.kept[name], self.joules()
         self.refit()
-        hessian = hessian_of(self.context, name, self.calls[name])
+        hessian = hessian_of(self.context, name, self.layers[name], self.calls[name])
         self.kept[name] = min(self.least(name, error, hessian), before)
         if self.joules() >= joules:
             self.kept[name] = before

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _C, ops
-from ._hessians import calls_of, hessian_of
+from ._hessians import calls_of, check_alike, hessian_of, sharing_layers
 from ._restoring import output_energy
 from .criteria import Context
 from .criteria.context import block_of
@@ -145,18 +145,13 @@ def _layers(
     for name in ignored_layers:
         if name not in modules:
             raise ValueError(f"ignored_layers: expected names of modules of the model, got {name!r}")
-    sharing: dict[int, dict[str, nn.Module]] = {}
-    for name, module in modules.items():
-        if isinstance(module, _LAYERS):
-            sharing.setdefault(id(module.weight), {})[f"{name}.weight" if name else "weight"] = module
     found = {
         next((weight for weight in each if weight in masks), next(iter(each))): list(each.values())
-        for each in sharing.values()
+        for each in sharing_layers(model, _LAYERS)
         if not any(f"{weight}.".startswith(f"{name}.") for weight in each for name in ignored_layers)
     }
     for weight, layers in found.items():
-        if len({(type(layer), getattr(layer, "groups", 1)) for layer in layers}) > 1:
-            raise ValueError(f"model: layers of several kinds share {weight!r}: name one of them in ignored_layers")
+        check_alike(weight, layers)
     if plan is None:
         return found
     for name in masks:
