@@ -214,3 +214,23 @@ def test_networks_without_such_layers():
     _, x = mlp()
     with pytest.raises(ValueError, match="model: expected a torch"):
         jp.eap(3, x, [x], energy="50%", profile=EYERISS)
+
+
+def test_layers_that_share_a_weight_are_fitted_together():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 3)
+            self.second.weight = self.first.weight
+
+        def forward(self, x):
+            return self.last(torch.relu(self.second(torch.relu(self.first(x)))))
+
+    torch.manual_seed(0)
+    model, x = Tied(), torch.randn(2, 12)
+    result = jp.eap(model, x, [torch.randn(32, 12) for _ in range(2)], energy="40%", profile=EYERISS)
+    assert model.first.weight is model.second.weight
+    assert result.plan.energy_j <= result.plan.budget_j
+    assert sorted(layer.weight for layer in result.layers) == sorted(result.plan.masks)
+    mask = jp.ops.unpack_mask(result.plan.masks["first.weight"], (12, 12))
+    assert not model.second.weight[~mask].any() and int(mask.sum()) < 144
