@@ -19,11 +19,12 @@ from ..estimate import ActivationDensity, as_profile, estimate
 from ..importance import Importance, check_given, importance_name
 from ..record import record
 from ..selection import computed_weights, plain_module
+from .choice import Choice
 from .plan import ChoicePlan, NextStep, StructurePlan
 from .round_to import round_to_of
 from .search import least, search
 from .structure import smaller_copy
-from .units import Choice, choices, kinds_of, structure_of, wanted_of
+from .units import choices, kinds_of, structure_of, wanted_of
 from .worth import Scores, scores_for
 
 __all__ = ["budget_in_joules", "checked_step", "plan_structure"]

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .._layer_options import ignored_weights
 from ..errors import PatternError
 from .blocks import residual_blocks
-from .graph import ChannelGroup, channel_groups, places_of
-from .ranks import Rank, can_factorise, forms_of, largest_rank, saves, singular_values
+from .choice import Choice, Wanted, least_units
+from .graph import channel_groups, places_of
+from .rank_choices import rank_choices
+from .ranks import Rank, saves
 from .sides import is_depthwise, sides_of
 from .structure import Structure, smaller_copy
-from .worth import Scores, ScoresOf, all_of, ranked, taken_in_order
+from .worth import ScoresOf, all_of, ranked
 
-__all__ = ["KINDS", "Choice", "choices", "kinds_of", "structure_of"]
+__all__ = ["KINDS", "choices", "kinds_of", "structure_of"]
 
 #: What each word of ``pattern=`` removes.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -50,46 +50,6 @@ def kinds_of(pattern: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kind for word in words for kind in KINDS[word]))
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One number to choose: how many units stay.
-
-    Attributes:
-        order: int64 [parts, units], the most important unit first; unit r is the r-th of each part together.
-        gains: importance of unit r; in all but the rarest cases, and those of forms, descending.
-        widths: numbers of units that may stay, ascending; the last is all.
-        group: what the units are made of, for channels.
-        forms: rank of the layers that are made when 1, 2, ... units stay; empty: the number itself.
-    """
-
-    name: str
-    kind: str
-    order: Tensor
-    gains: tuple[float, ...]
-    widths: tuple[int, ...]
-    weights: tuple[str, ...]
-    group: ChannelGroup | None = None
-    forms: tuple[Rank, ...] = ()
-
-    @property
-    def units(self) -> int:
-        return len(self.gains)
-
-    def lost(self, kept: int) -> float:
-        """Importance lost when so many stay."""
-        return math.fsum(self.gains[kept:])
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Options of :func:`choices`."""
-
-    kinds: tuple[str, ...]
-    ignored: frozenset[str]
-    round_to: int
-    min_density: float | Mapping[str, float]
-
-
 def choices(
     model: nn.Module,
     example_inputs: Any,
@@ -98,7 +58,8 @@ def choices(
 ) -> tuple[list[Choice], list[str]]:
     """All that can go, and sentences about what cannot. ``scores_of_weights(names)``."""
     makers = (
-        (("filter", "neuron", "hidden"), _channels), (("head",), _heads), (("layer",), _layers), (("rank",), _ranks),
+        (("filter", "neuron", "hidden"), _channels), (("head",), _heads), (("layer",), _layers),
+        (("rank",), rank_choices),
     )  # fmt: skip
     found, refused = [], []
     for kinds, make in makers:
@@ -149,16 +110,9 @@ def _saves(model: nn.Module, name: str, rank: Rank, places: Mapping[str, Any]) -
     return saves(rank, rows, cols, math.prod(kernel))
 
 
-def _floor(name: str, units: int, wanted: Wanted) -> int:
-    share = wanted.min_density
-    if isinstance(share, Mapping):
-        share = share.get(name, 0.0)
-    return max(1, math.ceil(share * units - 1e-9))
-
-
 def _widths(name: str, units: int, wanted: Wanted, parts: int = 1) -> tuple[int, ...]:
     """Multiples of ``round_to`` channels, and all. Where channels are few a step is a quarter of them at most."""
-    step, least = wanted.round_to, _floor(name, units, wanted)
+    step, least = wanted.round_to, least_units(name, units, wanted)
     while step > 1 and step * 4 > units * parts:
         step //= 2
     allowed = {kept for kept in range(least, units) if kept * parts % step == 0}
@@ -240,7 +194,7 @@ def _heads(
             score = score.t() if weight.endswith("out_proj.weight") else score
             taken.append(score.reshape(-1, module.num_heads, module.head_dim, score.shape[1]).sum((0, 2, 3)))
         order, gains = ranked(taken, 1, scores.relative)
-        floor = _floor(name, module.num_heads, wanted)
+        floor = least_units(name, module.num_heads, wanted)
         made.append(Choice(name, "head", order, gains, tuple(range(floor, module.num_heads + 1)), tuple(names)))
     return made, []
 
@@ -272,49 +226,6 @@ def _layers(
 def _floor_of_layer(name: str, wanted: Wanted) -> int:
     share = wanted.min_density.get(name, 0.0) if isinstance(wanted.min_density, Mapping) else 0.0
     return 1 if share > 0 else 0
-
-
-def _ranks(
-    model: nn.Module, example_inputs: Any, scores_of_weights: ScoresOf, wanted: Wanted
-) -> tuple[list[Choice], list[str]]:
-    layers = {
-        name: module
-        for name, module in model.named_modules()
-        if name and can_factorise(module) and largest_rank(module) >= 1 and f"{name}.weight" not in wanted.ignored
-        and type(_parent(model, name)) is not nn.MultiheadAttention
-    }  # fmt: skip
-    scores = scores_of_weights(tuple(f"{name}.weight" for name in layers))
-    made = []
-    for name, module in layers.items():
-        if isinstance(module, nn.Conv2d):
-            made += _forms(name, module, scores, wanted)
-            continue
-        values = singular_values(module).square()
-        total = 1.0 if scores.relative else float(scores.of[f"{name}.weight"].double().sum())
-        order, gains = ranked([values / values.sum().clamp_min(1e-300) * total], 1, scores.relative)
-        floor, most = _floor(name, len(values), wanted), largest_rank(module)
-        widths = (*range(floor, min(most, len(values) - 1) + 1), len(values))
-        made.append(Choice(name, "rank", order, gains, widths, (f"{name}.weight",)))
-    return made, []
-
-
-def _forms(name: str, conv: nn.Conv2d, scores: Scores, wanted: Wanted) -> list[Choice]:
-    """SVD and Tucker as one choice: a unit more is the next form on their common front."""
-    forms = forms_of(conv, _floor(name, conv.weight.numel(), wanted))
-    if not forms:
-        return []
-    whole = float(conv.weight.detach().double().square().sum())
-    steps = [max(0.0, more - less) for less, more in itertools.pairwise([0.0, *(kept for _, kept in forms), whole])]
-    shares = torch.tensor(steps, dtype=torch.float64) / max(whole, 1e-300)
-    gains = taken_in_order(shares) if scores.relative else shares * float(scores.of[f"{name}.weight"].double().sum())
-    order = torch.arange(len(gains)).unsqueeze(0)
-    widths = tuple(range(1, len(gains) + 1))
-    ranks = tuple(rank for rank, _ in forms)
-    return [Choice(name, "rank", order, tuple(gains.tolist()), widths, (f"{name}.weight",), forms=ranks)]
-
-
-def _parent(model: nn.Module, name: str) -> nn.Module:
-    return model.get_submodule(name.rpartition(".")[0])
 
 
 def wanted_of(
