@@ -32,7 +32,7 @@ extern const TileKernels amx_tiles;
 #endif
 
 const TileKernels* tile_kernels() {
-  static const bool serve = switched_on("JOULEPRUNE_AMX", false) && usable();
+  static const bool serve = switched_on("JOULEPRUNE_AMX", true) && usable();
 #if defined(__x86_64__)
   return serve ? &amx_tiles : nullptr;
 #else
@@ -44,7 +44,7 @@ const char* tile_state() {
   if (tile_kernels() != nullptr) {
     return "in use";
   }
-  return usable() ? "off: JOULEPRUNE_AMX=1 turns them on (never measured)" : "not on this processor";
+  return usable() ? "off: JOULEPRUNE_AMX=0" : "not on this processor";
 }
 
 }  // namespace jouleprune::kernels::bsr
