@@ -12,6 +12,7 @@ import torch
 from ._fields import array_of_objects, checked, fields_of, object_of, text_of
 from ._plan_notes import emptied_layers, sparse_before, warn_emptied
 from ._ranks import Ranks
+from .bounds import Bounds, most_within
 from .criteria import Loss
 from .energy import Profile
 from .estimate import ActivationDensity, as_profile
@@ -193,6 +194,9 @@ def plan(
     batch: int | None = None,
     per: str = "inference",
     count: int | None = None,
+    latency_s: float | None = None,
+    dram_bytes: float | None = None,
+    macs: float | None = None,
 ) -> Plan:
     """Chooses what to remove so that one inference takes at most ``energy``, and changes nothing.
 
@@ -220,11 +224,14 @@ def plan(
             patterns of quads ("1x4", "16x4", ...) or whole, with the profile of a CPU. Outputs are then close, not
             equal: see ``convert(dtype="int8")``.
         activation_density, batch, per, count: as in :func:`jouleprune.estimate`.
+        latency_s, dram_bytes, macs: upper bounds beside the joules, of one forward pass, modelled: seconds, bytes read
+            from and written to the outermost memory, multiply-adds with kept weights. ``budget_j`` of the plan is then
+            the largest up to ``energy`` at which all hold, to a thousandth ("100%": only the bounds decide).
     Returns:
         Plan with ``energy_j <= budget_j``, and above 99 % of it or maximal.
     Raises:
         BudgetError: the budget is malformed, above the dense energy, or below the least that can be reached
-            (``minimum_j`` of the error).
+            (``minimum_j`` of the error); a bound that the network of the least joules does not keep.
         PatternError: unknown pattern or importance.
         ValueError: other arguments; the message names them.
     Warns:
@@ -232,6 +239,7 @@ def plan(
             "Comparing layers" in docs/methods.md.
     Layers that run sparse already stay as they are, and percentages refer to the network with them in it.
     """
+    bounds = Bounds(latency_s, dram_bytes, macs).checked()
     ranks = Ranks.of(plain_module(model))  # replicas may be planned by one process alone, shards may not
     model = plain_module(model)
     selector = Selector.record(
@@ -251,6 +259,9 @@ def plan(
         count=count,
         ranks=ranks,
     )
-    made = selector.select(model, energy=energy)
+    if bounds.given():
+        made = most_within(selector.planned_now(model), bounds, as_profile(profile), energy)
+    else:
+        made = selector.select(model, energy=energy)
     warn_emptied(made, stacklevel=2)
     return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -180,13 +180,19 @@ class Selector:
     ) -> Plan:
         """Masks of least importance lost within the budget; ``relaxed_j`` and ``frozen`` serve the steps of a
         schedule."""
-        from .plan import Plan
-
         request: dict[str, Any] = _budget(energy)
         if relaxed_j is not None:
             request["relaxed_j"] = relaxed_j
         if frozen is not None:
             request["frozen"] = list(frozen)
+        return self._planned(self._scores_now(model), request)
+
+    def planned_now(self, model: torch.nn.Module) -> Callable[[str | float], Plan]:
+        """Plans for several budgets, of scores that are taken once."""
+        scores = self._scores_now(model)
+        return lambda energy: self._planned(scores, _budget(energy))
+
+    def _scores_now(self, model: torch.nn.Module) -> list[torch.Tensor]:
         patterns = {
             name: freedom.pattern or self.pattern for name, freedom in zip(self.weights, self.freedoms, strict=True)
         }
@@ -194,7 +200,12 @@ class Selector:
         context = Context(
             model, self.weights, patterns, self.workload, self.example_inputs, self.data, self.loss, whole
         )
-        masks, text = self._ask(self._scores(context), request)
+        return self._scores(context)
+
+    def _planned(self, scores: list[torch.Tensor], request: dict[str, Any]) -> Plan:
+        from .plan import Plan
+
+        masks, text = self._ask(scores, request)
         kept = {name: mask for name, mask in zip(self.weights, masks, strict=True) if mask.numel() > 0}
         if self.ranks is not None:
             self.ranks.check_equal("masks", b"".join(bytes(mask.numpy()) for mask in masks) + text.encode())

@@ -1,0 +1,95 @@
+"""Upper bounds beside the joules of a plan: seconds, bytes from memory and multiply-adds, all modelled."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from ._C import device_use
+from .energy import Profile, price_workload
+from .errors import BudgetError
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+__all__ = ["Bounds", "most_within"]
+
+_CLOSE = 1e-3  # how near to the largest budget the search comes
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of one forward pass at the recorded batch, as :func:`jouleprune.compare` has them; None: no bound.
+
+    Attributes:
+        latency_s: seconds.
+        dram_bytes: read from and written to the outermost memory.
+        macs: multiply-adds with kept weights.
+    """
+
+    latency_s: float | None = None
+    dram_bytes: float | None = None
+    macs: float | None = None
+
+    def checked(self) -> Bounds:
+        """
+        Raises:
+            ValueError: a bound that is no positive number.
+        """
+        for name, bound in self.given():
+            if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound < math.inf:
+                raise ValueError(f"{name}: expected a positive number, got {bound!r}")
+        return self
+
+    def given(self) -> list[tuple[str, float]]:
+        """(name, bound) of those there are."""
+        return [(each.name, getattr(self, each.name)) for each in fields(self) if getattr(self, each.name) is not None]
+
+    def exceeded(self, plan: Plan, profile: Profile) -> list[str]:
+        """A sentence for each bound that the planned network does not keep.
+
+        Raises:
+            ValueError: the profile does not tell what is bounded.
+        """
+        use = json.loads(device_use(plan.workload, profile))
+        found: dict[str, float | None] = {
+            "latency_s": use["latency_s"] if use["latency_s"] > 0 else None,
+            "dram_bytes": use["levels"][0]["bytes"] if use["levels"] else None,
+            "macs": sum(layer.macs_effective for layer in price_workload(plan.workload, profile).layers),
+        }
+        sentences = []
+        for name, bound in self.given():
+            reached = found[name]
+            if reached is None:
+                raise ValueError(f"{name}: profile {plan.profile!r} does not tell it: leave the bound out")
+            if reached > bound:
+                sentences.append(f"{name}: expected at most {bound:g}, got {reached:g}")
+        return sentences
+
+
+def most_within(planned: Callable[[str | float], Plan], bounds: Bounds, profile: Profile, energy: str | float) -> Plan:
+    """The plan of the largest budget up to ``energy`` whose network keeps all bounds, to a thousandth of it: by
+    bisection, since time, bytes and multiply-adds fall with the joules.
+
+    Raises:
+        BudgetError: the network of the least joules does not keep them; the message tells what it reaches.
+    """
+    best = planned(energy)
+    if not bounds.exceeded(best, profile):
+        return best
+    minimum_j, budget_j = best.minimum_j, best.budget_j
+    best = planned(minimum_j)
+    if missed := bounds.exceeded(best, profile):
+        raise BudgetError(f"{'; '.join(missed)}, of the network of the least energy, {minimum_j:.4g} J", minimum_j)
+    low, high = minimum_j, budget_j
+    while high - low > _CLOSE * low:
+        middle = (low + high) / 2
+        tried = planned(middle)
+        if bounds.exceeded(tried, profile):
+            high = middle
+        else:
+            low, best = middle, tried
+    return best
