@@ -378,3 +378,12 @@ def test_a_network_with_fewer_heads_is_saved_and_loaded(tmp_path):
         for parameter in fresh.parameters():
             parameter.zero_()
     assert torch.equal(jp.load(fresh, tmp_path / "m.safetensors")(x), result.model(x))
+
+
+def test_all_of_the_joules_leave_the_network_whole():
+    torch.manual_seed(0)
+    for sizes in ((12, 3), (7, 5), (13, 11)):
+        model, x = nn.Linear(*sizes), torch.randn(1, sizes[0])
+        result = jp.shrink(model, x, energy="100%", profile="eyeriss-65nm")
+        assert result.plan.budget_j == result.plan.dense_j == result.energy_j
+        assert result.model.weight.shape == model.weight.shape

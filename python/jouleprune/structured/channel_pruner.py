@@ -16,7 +16,7 @@ from ..errors import BudgetError, PatternError
 from ..estimate import ActivationDensity, as_profile
 from ..importance import Importance
 from ..masks import MaskSet
-from ..ops import pack_mask, unpack_mask
+from ..ops import pack_mask
 from ..schedule import Constant, Schedule, checked_schedule
 from ..selection import plain_module
 from .make_plan import budget_in_joules, plan_structure
@@ -39,7 +39,9 @@ class ChannelPruner:
 
     Call :meth:`step` after each ``optimizer.step()``. At each update of the schedule :func:`jouleprune.plan_structure`
     chooses anew within ``E = budget + (dense - budget) * (1 - share)``; what is zero already is worth nothing and goes
-    first. Joules are those of the smaller network: zeros by themselves save none on a CPU or GPU.
+    first. Joules are those of the smaller network with every weight that it has counted: zeros by themselves save none
+    on a CPU or GPU, and one inside of what is left may come back in training. Percentages refer to the unmasked dense
+    network, also where the weights hold zeros already (after a restart, say).
 
     Args:
         model: trained in place.
@@ -86,7 +88,7 @@ class ChannelPruner:
             "ignored_layers": [names.get(id(layer), layer) for layer in ignored_layers], "min_density": min_density,
             "round_to": round_to, "activation_density": activation_density, "batch": batch, "per": per, "count": count,
         }  # fmt: skip
-        whole = plan_structure(self._model, example_inputs, energy="100%", **self._options)
+        whole = plan_structure(self._unmasked(), example_inputs, energy="100%", **self._options)
         self._dense_j, self._minimum_j = whole.dense_j, whole.minimum_j
         self._budget_j = budget_in_joules(energy, whole.dense_j)
         if self._budget_j < self._minimum_j:
@@ -100,7 +102,7 @@ class ChannelPruner:
 
     @property
     def energy_j(self) -> float:
-        """Joules per count of the network that :meth:`shrink` would make now."""
+        """Joules per count of the network that :meth:`shrink` would make now, with all of its weights counted."""
         return self._dense_j if self._plan is None else self._plan.energy_j
 
     @property
@@ -203,13 +205,13 @@ class ChannelPruner:
 
     @torch.no_grad()
     def _unmasked(self) -> nn.Module:
-        """A copy in which what is held at zero has the least positive number instead: hardware that skips zeros would
-        price it as gone, but what comes back is paid for."""
+        """A copy in which every zero has the least positive number instead: hardware that skips zeros would price it as
+        gone, but what comes back is paid for. Gradients go along, for criteria that look at them."""
         filled = copy.deepcopy(self._model)
-        for name, bits in self._masks.bits.items():
-            parameter = filled.get_parameter(name)
-            gone = ~unpack_mask(bits.to(parameter.device), parameter.shape)
-            parameter[gone] = torch.finfo(parameter.dtype).tiny
+        for parameter, trained in zip(filled.parameters(), self._model.parameters(), strict=True):
+            if parameter.dim() >= 2 and parameter.is_floating_point():
+                parameter[parameter == 0] = torch.finfo(parameter.dtype).tiny
+            parameter.grad = trained.grad
         return filled
 
 
