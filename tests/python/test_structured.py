@@ -426,3 +426,15 @@ def test_a_cascade_through_residual_layers():
     model, x = nn.Sequential(Block(8), Block(8)), torch.randn(2, 8)
     result = jp.cascade(model, x, energy="60%", profile="eyeriss-65nm", structure=("layer", "neuron"))
     assert result.energy_j <= 0.6 * result.structure.dense_j
+
+
+def test_channels_in_circles_are_refused_at_once():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=56, num_attention_heads=4, num_key_value_heads=2,
+        num_hidden_layers=1,
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(config).eval()
+    inputs = {"input_ids": torch.arange(8)[None]}
+    with pytest.raises(RuntimeError, match=r"channels run in circles: more than \d+ steps.*shrink_checkpoint"):
+        jp.plan_structure(model, inputs, energy="50%", profile="eyeriss-65nm", pattern="neuron")

@@ -228,8 +228,8 @@ def _layers(
 
 
 def _why_needed(model: nn.Module, example_inputs: Any, names: tuple[str, ...]) -> str:
-    """Why the network cannot be without these layers, in one line; empty if it can. One that computes nothing at all has
-    no energy to budget."""
+    """Why the network cannot be without these layers, in one line; empty if it can. One that computes nothing has no
+    energy to budget."""
     try:
         record(smaller_copy(model, Structure(removed=names))[0], example_inputs)
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
