@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._ranks import is_sharded
+from .._ranks import Ranks, is_sharded
 from ..criteria import Loss
 from ..energy import Profile
 from ..errors import BudgetError, PatternError
@@ -44,7 +44,8 @@ class ChannelPruner:
     network, also where the weights hold zeros already (after a restart, say).
 
     Args:
-        model: trained in place.
+        model: trained in place. Replicas of DistributedDataParallel take the plan of rank 0, so that their masks are
+            equal whatever data each sees: all make the same calls. Sharded networks (``fully_shard``) are refused.
         schedule: ``Constant()`` (all at the first step) unless given.
         pattern: one or several of "channel", "filter", "neuron", "hidden" and "head".
         example_inputs, energy, profile, importance, data, loss, ignored_layers, min_density, round_to,
@@ -52,6 +53,7 @@ class ChannelPruner:
     Raises:
         BudgetError: malformed, above the dense energy, or below what the smallest network takes; nothing has changed.
         PatternError, ValueError: the message names the argument.
+        RuntimeError: planning failed in another process; the message names the rank.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class ChannelPruner:
             if kind not in _KINDS:
                 raise PatternError(f"pattern: expected some of channel, {', '.join(_KINDS)} in training, got {kind!r}")
         self._schedule = Constant() if schedule is None else checked_schedule(schedule)
+        self._ranks = Ranks.of(model)
         self._model, self._inputs, self._profile = plain_module(model), example_inputs, as_profile(profile)
         for name, parameter in self._model.named_parameters():
             if is_sharded(parameter):
@@ -88,7 +91,7 @@ class ChannelPruner:
             "ignored_layers": [names.get(id(layer), layer) for layer in ignored_layers], "min_density": min_density,
             "round_to": round_to, "activation_density": activation_density, "batch": batch, "per": per, "count": count,
         }  # fmt: skip
-        whole = plan_structure(self._unmasked(), example_inputs, energy="100%", **self._options)
+        whole = self._planned("100%")
         self._dense_j, self._minimum_j = whole.dense_j, whole.minimum_j
         self._budget_j = budget_in_joules(energy, whole.dense_j)
         if self._budget_j < self._minimum_j:
@@ -200,8 +203,19 @@ class ChannelPruner:
         self._masks.replace(masks)
 
     def _update(self, joules: float) -> None:
-        self._plan = plan_structure(self._unmasked(), self._inputs, energy=min(joules, self._dense_j), **self._options)
+        self._plan = self._planned(min(joules, self._dense_j))
         self._masks.replace(masks_of(self._model, self._plan.structure))
+
+    def _planned(self, energy: str | float) -> StructurePlan:
+        """Of several processes that train replicas the plan of the first: each sees other data."""
+
+        def work() -> StructurePlan:
+            return plan_structure(self._unmasked(), self._inputs, energy=energy, **self._options)
+
+        if self._ranks is None:
+            return work()
+        plan = self._ranks.together("ChannelPruner", work)
+        return StructurePlan.from_json(self._ranks.of_the_first(plan.to_json()))
 
     @torch.no_grad()
     def _unmasked(self) -> nn.Module:
