@@ -20,6 +20,7 @@ from ..estimate import ActivationDensity, as_profile, estimate
 from ..importance import Importance, check_given, importance_name
 from ..record import record
 from ..selection import computed_weights, plain_module
+from ..untouched import has_no_data
 from .choice import Choice
 from .plan import ChoicePlan, NextStep, StructurePlan
 from .round_to import round_to_of
@@ -97,6 +98,7 @@ def plan_structure(
     kinds, device = kinds_of(pattern), as_profile(profile)
     for sentence in computed_weights(model):
         raise ValueError(f"model: {sentence}")
+    _check_finite(model)
     check_given(importance, data, loss)
     step = round_to_of(device, model) if round_to is None else checked_step(round_to)
     workload = json.loads(
@@ -146,6 +148,13 @@ def plan_structure(
         ),
         whole=tuple(whole), structure=structure_of(model, options, found.kept),
     )  # fmt: skip
+
+
+def _check_finite(model: nn.Module) -> None:
+    """NaN would make every group look wrong, for a reason that is none."""
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and not has_no_data(parameter) and not bool(parameter.isfinite().all()):
+            raise ValueError(f"model: expected finite weights, got NaN or infinity in {name!r}")
 
 
 def _unmasked_j(workload: Mapping[str, Any], profile: Profile) -> float:

@@ -43,9 +43,11 @@ def kinds_of(pattern: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         PatternError: an unknown word.
     """
+    if not isinstance(pattern, str | Sequence):
+        raise PatternError(f"pattern: expected some of {', '.join(KINDS)}, got {pattern!r}")
     words = (pattern,) if isinstance(pattern, str) else tuple(pattern)
     for word in words:
-        if word not in KINDS:
+        if not isinstance(word, str) or word not in KINDS:
             raise PatternError(f"pattern: expected some of {', '.join(KINDS)}, got {word!r}")
     if not words:
         raise PatternError(f"pattern: expected some of {', '.join(KINDS)}, got none")
