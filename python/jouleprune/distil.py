@@ -23,9 +23,18 @@ def distillation_loss(
     Returns:
         A scalar, differentiable in ``student``.
     Raises:
-        ValueError: shapes that differ, or numbers out of range.
+        ValueError: no tensors, shapes that differ, or numbers out of range; the message names the argument.
     Source: Hinton et al., Distilling the Knowledge in a Neural Network, 2015, section 2.
     """
+    for name, tensor in (("student", student), ("teacher", teacher)):
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.dim() == 0:
+            got = f"{tensor.dtype} {list(tensor.shape)}" if isinstance(tensor, Tensor) else repr(tensor)
+            raise ValueError(f"{name}: expected a tensor of logits [..., classes], got {got}")
+    if target is not None and not isinstance(target, Tensor):
+        raise ValueError(f"target: expected a tensor of class indices, got {target!r}")
+    for name, number in (("temperature", temperature), ("weight", weight)):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ValueError(f"{name}: expected a number, got {number!r}")
     if student.shape != teacher.shape:
         raise ValueError(f"teacher: expected the shape of student, {list(student.shape)}, got {list(teacher.shape)}")
     if not 0 < temperature < math.inf:

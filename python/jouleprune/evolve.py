@@ -81,9 +81,13 @@ def evolve(
         raise ValueError(f"patterns: expected a list of patterns, got {patterns!r}")
     for pattern in patterns:
         check_pattern(pattern)
-    for name, number, least in (("population", population, 4), ("generations", generations, 1)):
+    for name, number, least in (("population", population, 4), ("generations", generations, 1), ("seed", seed, 0)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise ValueError(f"{name}: expected a whole number of at least {least}, got {number!r}")
+    if resume is not None and not isinstance(resume, Evolution):
+        raise ValueError(f"resume: expected an Evolution, from evolve, got {resume!r}")
+    if evaluate is not None and not callable(evaluate):
+        raise ValueError(f"evaluate: expected a callable (pruned model) -> loss, got {evaluate!r}")
     model = plain_module(model)
     selector = Selector.record(
         model,

@@ -125,3 +125,52 @@ def test_batches_on_the_command_line(batches, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["report", "small_net:make", "--compare", f"--batches={batches}"]) == 1
     assert "batches: expected whole numbers" in capsys.readouterr().err
+
+
+def reordered(**changes):
+    jp.reorder(*mlp(), **changes)
+
+
+def evolved(**changes):
+    jp.evolve(*mlp(), profile=P, **changes)
+
+
+def distilled(**changes):
+    jp.distillation_loss(**{"student": torch.zeros(2, 3), "teacher": torch.zeros(2, 3), **changes})
+
+
+def shrunk(**changes):
+    jp.shrink(*mlp(), **{"energy": "50%", "profile": P, **changes})
+
+
+@pytest.mark.parametrize(
+    ("call", "changes", "match"),
+    [
+        (reordered, {"seed": 1.5}, r"seed: expected a whole number of at least 0, got 1\.5"),
+        (reordered, {"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
+        (evolved, {"seed": -1}, "seed: expected a whole number of at least 0, got -1"),
+        (evolved, {"resume": 5}, "resume: expected an Evolution, from evolve, got 5"),
+        (evolved, {"evaluate": 5}, r"evaluate: expected a callable .*, got 5"),
+        (distilled, {"student": None}, r"student: expected a tensor of logits \[..., classes\], got None"),
+        (distilled, {"teacher": torch.zeros(2, 3).long()}, r"teacher: expected a tensor of logits .*, got torch.int64"),
+        (distilled, {"student": torch.tensor(1.0)}, r"student: expected a tensor of logits .*, got torch.float32 \[\]"),
+        (distilled, {"target": 1}, "target: expected a tensor of class indices, got 1"),
+        (distilled, {"temperature": "2"}, "temperature: expected a number, got '2'"),
+        (distilled, {"weight": None}, "weight: expected a number, got None"),
+        (shrunk, {"pattern": None}, "pattern: expected some of channel, .*, got None"),
+        (shrunk, {"pattern": ["channel", None]}, "pattern: expected some of channel, .*, got None"),
+    ],
+)
+def test_search_and_structure_name_the_argument(call, changes, match):
+    with pytest.raises(ValueError, match=match):
+        call(**changes)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_named(value):
+    model, x = mlp()
+    with torch.no_grad():
+        model[1].weight[0, 0] = value
+    for call in (jp.shrink, jp.plan_structure, jp.ChannelPruner):
+        with pytest.raises(ValueError, match=r"model: expected finite weights, got NaN or infinity in '1\.weight'"):
+            call(model, x, energy="50%", profile=P)

@@ -160,3 +160,64 @@ def test_bad_states_and_calls():
         jp.PatternError, match=r"call jouleprune\.shrink with it, or train with jouleprune\.ChannelPruner"
     ):
         jp.Pruner(model, x, energy="50%", profile=EYERISS, pattern="channel")
+
+
+def mlp_with_zeros(zeros: str) -> tuple[nn.Module, torch.Tensor]:
+    model, x = network("mlp")
+    with torch.no_grad():
+        if zeros == "one":
+            model[0].weight[3, 4] = 0
+        elif zeros == "channels":
+            model[0].weight[::2] = 0
+            model[2].weight[:, ::2] = 0
+    return model, x
+
+
+@pytest.mark.parametrize("zeros", ["one", "channels"])
+def test_percentages_refer_to_the_unmasked_dense_network(zeros):
+    dense, x = network("mlp")
+    dense_j = jp.estimate(dense, x, profile=EYERISS).energy_j
+    model, _ = mlp_with_zeros(zeros)
+    assert jp.estimate(model, x, profile=EYERISS).energy_j < dense_j
+    schedule = jp.PolynomialDecay(end_step=8, frequency=2)
+    pruner = jp.ChannelPruner(model, x, energy="50%", profile=EYERISS, schedule=schedule)
+    assert pruner.dense_j == dense_j and pruner.budget_j == 0.5 * dense_j
+    trained(model, x, pruner, 9)
+    assert pruner.done and pruner.energy_j <= pruner.budget_j
+    plan = jp.plan_structure(mlp_with_zeros(zeros)[0], x, energy="50%", profile=EYERISS)
+    assert plan.dense_j == dense_j and plan.budget_j == 0.5 * dense_j and plan.energy_j <= plan.budget_j
+
+
+def test_zeros_come_after_it_was_made():
+    model, x = network("mlp")
+    pruner = jp.ChannelPruner(
+        model, x, energy="50%", profile=EYERISS, schedule=jp.PolynomialDecay(end_step=8, frequency=2)
+    )
+    with torch.no_grad():
+        model[0].weight[3, 4] = 0
+    for _ in range(9):
+        pruner.step()
+    assert pruner.done and pruner.energy_j <= pruner.budget_j
+    assert jp.estimate(pruner.shrink().model, x, profile=EYERISS).energy_j <= pruner.energy_j
+
+
+def test_a_restart_may_load_the_weights_first():
+    options = {"energy": "30%", "profile": EYERISS, "round_to": 1, "schedule": jp.LinearDecay(end_step=3)}
+    model, x = network("mlp")
+    pruner = jp.ChannelPruner(model, x, **options)
+    trained(model, x, pruner, 5)
+    other, _ = network("mlp")
+    other.load_state_dict(model.state_dict())
+    resumed = jp.ChannelPruner(other, x, **options)
+    assert (resumed.dense_j, resumed.budget_j) == (pruner.dense_j, pruner.budget_j)
+    resumed.load_state_dict(pruner.state_dict())
+    assert resumed.done and resumed.energy_j == pruner.energy_j
+    assert resumed.minimum_j == pytest.approx(pruner.minimum_j)
+
+
+def test_gradients_of_the_trained_network_count():
+    model, x = network("mlp")
+    model(x).square().mean().backward()
+    pruner = jp.ChannelPruner(model, x, energy="50%", profile=EYERISS, importance="taylor")
+    pruner.step()
+    assert pruner.done and model[0].weight.grad is not None

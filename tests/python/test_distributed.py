@@ -150,6 +150,24 @@ def sharded_needs_no_run(rank: int) -> object:
     return pruner.prune_now()
 
 
+def channels(rank: int) -> object:
+    """Whole channels by a criterion of data, and by one of the present gradients; each rank has other data."""
+    found = []
+    for options in ({"importance": "wanda", "data": data()}, {"importance": "taylor"}):
+        model, x = mlp()
+        ddp = nn.parallel.DistributedDataParallel(model)
+        nn.functional.cross_entropy(ddp(torch.randn(16, 1, 28, 28)), torch.randint(10, (16,))).backward()
+        pruner = jp.ChannelPruner(ddp, x, energy="60%", profile=P, schedule=SCHEDULE, **options)
+        train(ddp, pruner, 5)
+        found.append((pruner.plan.to_json(), model.state_dict(), pruner.energy_j <= pruner.budget_j and pruner.done))
+    return found
+
+
+def channels_of_shards(rank: int) -> object:
+    model, _ = sharded(rank)
+    return jp.ChannelPruner(model, mlp()[1], energy="60%", profile=P)
+
+
 WORKS: dict[str, Callable[[int], object]] = {
     "replicas": of_replicas(),
     "replicas_taylor": of_replicas(importance="taylor"),
@@ -157,6 +175,8 @@ WORKS: dict[str, Callable[[int], object]] = {
     "replicas_fisher": of_replicas(importance="fisher", data=data, loss=nn.functional.cross_entropy, pattern="16x1"),
     "shards": of_shards(),
     "shards_taylor": of_shards(importance="taylor", pattern="2:4"),
+    "channels": channels,
+    "channels_of_shards": channels_of_shards,
     "alike": alike,
     "masked": gradients_stay_masked,
     "fails": one_fails,
@@ -192,6 +212,20 @@ def test_masks_and_weights_are_equal_on_all_ranks(found, work):
     for name, mask in masks0.items():
         removed = ~jp.ops.unpack_mask(mask, weights0[name].shape)
         assert removed.any() and not weights0[name][removed].any()
+
+
+@pytest.mark.slow
+def test_replicas_lose_the_same_channels(found):
+    pytest.importorskip("torch_pruning")
+    for rank in found["channels"]:
+        assert "error" not in rank, rank.get("trace")
+    for (plan0, weights0, met0), (plan1, weights1, met1) in zip(
+        *(rank["result"] for rank in found["channels"]), strict=True
+    ):
+        assert plan0 == plan1 and met0 and met1
+        assert all(torch.equal(weights0[name], weights1[name]) for name in weights0)
+    for rank in found["channels_of_shards"]:
+        assert "model: expected whole parameters" in rank["error"]
 
 
 @pytest.mark.slow

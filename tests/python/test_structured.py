@@ -378,3 +378,63 @@ def test_a_network_with_fewer_heads_is_saved_and_loaded(tmp_path):
         for parameter in fresh.parameters():
             parameter.zero_()
     assert torch.equal(jp.load(fresh, tmp_path / "m.safetensors")(x), result.model(x))
+
+
+def test_all_of_the_joules_leave_the_network_whole():
+    torch.manual_seed(0)
+    for sizes in ((12, 3), (7, 5), (13, 11)):
+        model, x = nn.Linear(*sizes), torch.randn(1, sizes[0])
+        result = jp.shrink(model, x, energy="100%", profile="eyeriss-65nm")
+        assert result.plan.budget_j == result.plan.dense_j == result.energy_j
+        assert result.model.weight.shape == model.weight.shape
+
+
+class Block(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.inner(x)
+
+
+@pytest.mark.parametrize("pattern", ["layer", "structured"])
+@pytest.mark.parametrize("name", ["blocks", "encoder"])
+def test_a_network_of_nothing_but_residual_layers_keeps_one(name, pattern):
+    torch.manual_seed(0)
+    if name == "blocks":
+        model, x = nn.Sequential(Block(8), Block(8), Block(8)), torch.randn(2, 8)
+        with torch.no_grad():
+            model[1].inner.weight.mul_(10)
+    else:
+        layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, dropout=0.0)
+        model, x = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), torch.randn(2, 3, 8)
+    result = jp.shrink(model, x, energy="60%", profile="eyeriss-65nm", pattern=pattern)
+    assert jp.estimate(result.model, x, profile="eyeriss-65nm").energy_j == result.energy_j <= result.plan.budget_j
+    assert result.model(x).shape == x.shape
+    whole = [sentence for sentence in result.plan.whole if "it stays, as the most important layer" in sentence]
+    assert len(whole) == 1 and (name == "encoder" or whole[0].startswith("1: "))
+    if pattern == "layer":
+        with pytest.raises(
+            jp.BudgetError, match=r"below the least that layer can reach.*it stays, as the most important"
+        ):
+            jp.shrink(model, x, energy="1%", profile="eyeriss-65nm", pattern=pattern)
+
+
+def test_a_cascade_through_residual_layers():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(Block(8), Block(8)), torch.randn(2, 8)
+    result = jp.cascade(model, x, energy="60%", profile="eyeriss-65nm", structure=("layer", "neuron"))
+    assert result.energy_j <= 0.6 * result.structure.dense_j
+
+
+def test_channels_in_circles_are_refused_at_once():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=64, hidden_size=32, intermediate_size=56, num_attention_heads=4, num_key_value_heads=2,
+        num_hidden_layers=1,
+    )  # fmt: skip
+    model = transformers.LlamaForCausalLM(config).eval()
+    inputs = {"input_ids": torch.arange(8)[None]}
+    with pytest.raises(RuntimeError, match=r"channels run in circles: more than \d+ steps.*shrink_checkpoint"):
+        jp.plan_structure(model, inputs, energy="50%", profile="eyeriss-65nm", pattern="neuron")

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._ranks import is_sharded
+from .._ranks import Ranks, is_sharded
 from ..criteria import Loss
 from ..energy import Profile
 from ..errors import BudgetError, PatternError
 from ..estimate import ActivationDensity, as_profile
 from ..importance import Importance
 from ..masks import MaskSet
-from ..ops import pack_mask, unpack_mask
+from ..ops import pack_mask
 from ..schedule import Constant, Schedule, checked_schedule
 from ..selection import plain_module
 from .make_plan import budget_in_joules, plan_structure
@@ -39,10 +39,13 @@ class ChannelPruner:
 
     Call :meth:`step` after each ``optimizer.step()``. At each update of the schedule :func:`jouleprune.plan_structure`
     chooses anew within ``E = budget + (dense - budget) * (1 - share)``; what is zero already is worth nothing and goes
-    first. Joules are those of the smaller network: zeros by themselves save none on a CPU or GPU.
+    first. Joules are those of the smaller network with every weight that it has counted: zeros by themselves save none
+    on a CPU or GPU, and one inside of what is left may come back in training. Percentages refer to the unmasked dense
+    network, also where the weights hold zeros already (after a restart, say).
 
     Args:
-        model: trained in place.
+        model: trained in place. Replicas of DistributedDataParallel take the plan of rank 0, so that their masks are
+            equal whatever data each sees: all make the same calls. Sharded networks (``fully_shard``) are refused.
         schedule: ``Constant()`` (all at the first step) unless given.
         pattern: one or several of "channel", "filter", "neuron", "hidden" and "head".
         example_inputs, energy, profile, importance, data, loss, ignored_layers, min_density, round_to,
@@ -50,6 +53,7 @@ class ChannelPruner:
     Raises:
         BudgetError: malformed, above the dense energy, or below what the smallest network takes; nothing has changed.
         PatternError, ValueError: the message names the argument.
+        RuntimeError: planning failed in another process; the message names the rank.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class ChannelPruner:
             if kind not in _KINDS:
                 raise PatternError(f"pattern: expected some of channel, {', '.join(_KINDS)} in training, got {kind!r}")
         self._schedule = Constant() if schedule is None else checked_schedule(schedule)
+        self._ranks = Ranks.of(model)
         self._model, self._inputs, self._profile = plain_module(model), example_inputs, as_profile(profile)
         for name, parameter in self._model.named_parameters():
             if is_sharded(parameter):
@@ -86,7 +91,7 @@ class ChannelPruner:
             "ignored_layers": [names.get(id(layer), layer) for layer in ignored_layers], "min_density": min_density,
             "round_to": round_to, "activation_density": activation_density, "batch": batch, "per": per, "count": count,
         }  # fmt: skip
-        whole = plan_structure(self._model, example_inputs, energy="100%", **self._options)
+        whole = self._planned("100%")
         self._dense_j, self._minimum_j = whole.dense_j, whole.minimum_j
         self._budget_j = budget_in_joules(energy, whole.dense_j)
         if self._budget_j < self._minimum_j:
@@ -100,7 +105,7 @@ class ChannelPruner:
 
     @property
     def energy_j(self) -> float:
-        """Joules per count of the network that :meth:`shrink` would make now."""
+        """Joules per count of the network that :meth:`shrink` would make now, with all of its weights counted."""
         return self._dense_j if self._plan is None else self._plan.energy_j
 
     @property
@@ -198,18 +203,29 @@ class ChannelPruner:
         self._masks.replace(masks)
 
     def _update(self, joules: float) -> None:
-        self._plan = plan_structure(self._unmasked(), self._inputs, energy=min(joules, self._dense_j), **self._options)
+        self._plan = self._planned(min(joules, self._dense_j))
         self._masks.replace(masks_of(self._model, self._plan.structure))
+
+    def _planned(self, energy: str | float) -> StructurePlan:
+        """Of several processes that train replicas the plan of the first: each sees other data."""
+
+        def work() -> StructurePlan:
+            return plan_structure(self._unmasked(), self._inputs, energy=energy, **self._options)
+
+        if self._ranks is None:
+            return work()
+        plan = self._ranks.together("ChannelPruner", work)
+        return StructurePlan.from_json(self._ranks.of_the_first(plan.to_json()))
 
     @torch.no_grad()
     def _unmasked(self) -> nn.Module:
-        """A copy in which what is held at zero has the least positive number instead: hardware that skips zeros would
-        price it as gone, but what comes back is paid for."""
+        """A copy in which every zero has the least positive number instead: hardware that skips zeros would price it as
+        gone, but what comes back is paid for. Gradients go along, for criteria that look at them."""
         filled = copy.deepcopy(self._model)
-        for name, bits in self._masks.bits.items():
-            parameter = filled.get_parameter(name)
-            gone = ~unpack_mask(bits.to(parameter.device), parameter.shape)
-            parameter[gone] = torch.finfo(parameter.dtype).tiny
+        for parameter, trained in zip(filled.parameters(), self._model.parameters(), strict=True):
+            if parameter.dim() >= 2 and parameter.is_floating_point():
+                parameter[parameter == 0] = torch.finfo(parameter.dtype).tiny
+            parameter.grad = trained.grad
         return filled
 
 

@@ -25,6 +25,7 @@ from .cutting import Kept, cut_modules
 from .recurrent import Recurrent
 from .sides import is_depthwise, is_grouped, sides_of
 from .standins import StandIn, standing_in
+from .visits import Visits
 
 __all__ = ["ChannelGroup", "Member", "channel_groups", "places_of", "torch_pruning"]
 
@@ -117,7 +118,11 @@ def channel_groups(model: nn.Module, example_inputs: Any) -> tuple[list[ChannelG
                 ],
             )  # fmt: skip
             roots = (nn.modules.conv._ConvNd, nn.Linear, StandIn)
-            raw = list(graph.get_all_groups(root_module_types=roots))
+            visits = Visits(graph.module2node.values())
+            raw = []
+            for group in graph.get_all_groups(root_module_types=roots):
+                raw.append(group)
+                visits.done = 0
         except Exception as error:  # whatever the graph's builder stumbles on is about this network
             raise RuntimeError(f"model: its dependencies cannot be traced: {type(error).__name__}: {error}") from error
     found, refused = [], []

@@ -12,13 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._pruner_checks import dense_workload
 from ..criteria import Context, Loss
-from ..energy import EnergyReport, Profile
+from ..energy import EnergyReport, Profile, price_workload
 from ..errors import BudgetError
 from ..estimate import ActivationDensity, as_profile, estimate
 from ..importance import Importance, check_given, importance_name
 from ..record import record
 from ..selection import computed_weights, plain_module
+from ..untouched import has_no_data
 from .choice import Choice
 from .plan import ChoicePlan, NextStep, StructurePlan
 from .round_to import round_to_of
@@ -96,6 +98,7 @@ def plan_structure(
     kinds, device = kinds_of(pattern), as_profile(profile)
     for sentence in computed_weights(model):
         raise ValueError(f"model: {sentence}")
+    _check_finite(model)
     check_given(importance, data, loss)
     step = round_to_of(device, model) if round_to is None else checked_step(round_to)
     workload = json.loads(
@@ -120,8 +123,8 @@ def plan_structure(
         prices = _Prices(model, *_priced_on(model, example_inputs, kinds, estimated), options)
         full = tuple(choice.widths[-1] for choice in options)
         widths = [choice.widths for choice in options]
-        dense_j = prices(full)
-        minimum_j = min(dense_j, least(prices, widths))
+        dense_j = _unmasked_j(workload, device)
+        minimum_j = min(dense_j, prices(full), least(prices, widths))
         budget_j = budget_in_joules(energy, dense_j)
         if minimum_j > budget_j:
             raise BudgetError(
@@ -147,6 +150,20 @@ def plan_structure(
     )  # fmt: skip
 
 
+def _check_finite(model: nn.Module) -> None:
+    """NaN would make every group look wrong, for a reason that is none."""
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and not has_no_data(parameter) and not bool(parameter.isfinite().all()):
+            raise ValueError(f"model: expected finite weights, got NaN or infinity in {name!r}")
+
+
+def _unmasked_j(workload: Mapping[str, Any], profile: Profile) -> float:
+    """Joules per count with every weight counted, zeros too: what percentages refer to. Layers whose weight is stored
+    sparse stay as they are stored."""
+    weights = [entry["weight"] for entry in workload["entries"] if entry["weight"] and entry["layout"] == "dense"]
+    return price_workload(dense_workload(workload, weights), profile).energy_j
+
+
 def checked_step(round_to: int) -> int:
     if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
         raise ValueError(f"round_to: expected a whole number of at least 1, got {round_to!r}")
@@ -166,7 +183,7 @@ def budget_in_joules(energy: str | float, dense_j: float) -> float:
             share = math.nan
         if not 0.0 < share <= 100.0:
             raise BudgetError(f'energy: expected "N%" with N above 0 and at most 100, or joules, got {energy!r}')
-        return dense_j * share / 100.0
+        return dense_j * (share / 100.0)  # in this order "100%" is dense_j itself
     if isinstance(energy, bool) or not isinstance(energy, int | float) or not math.isfinite(energy) or energy <= 0:
         raise BudgetError(f'energy: expected "N%" or joules, got {energy!r}')
     if energy > dense_j:

@@ -53,13 +53,14 @@ def reorder(
     Raises:
         ImportError: Torch-Pruning is not installed.
         PatternError: another pattern.
-        ValueError: ``trials`` is no whole number of at least 0.
+        ValueError: ``trials`` or ``seed`` is no whole number of at least 0.
     """
     check_pattern(pattern)
     if pattern in ("auto", "unstructured"):
         raise PatternError(f'pattern: expected "RxC" or "N:M", got {pattern!r}')
-    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 0:
-        raise ValueError(f"trials: expected a whole number of at least 0, got {trials!r}")
+    for name, number in (("trials", trials), ("seed", seed)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise ValueError(f"{name}: expected a whole number of at least 0, got {number!r}")
     current = copy.deepcopy(plain_module(model))
     groups, _ = channel_groups(current, example_inputs)
     layers = sorted({member.module for group in groups for member in group.members})

@@ -70,7 +70,7 @@ def shrink(
             PReLU, MultiheadAttention. In a multi-layer LSTM or GRU, whose layers share one ``hidden_size``, units of
             the same number go in all layers.
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
-        energy: "N%" of the network as it is, or joules per count.
+        energy: "N%" of the unmasked dense network (every weight counted, zeros too), or joules per count.
         plan: instead of ``energy``: an earlier plan, for the same network; other options are left out then.
         profile: device profile: a ``Profile``, a built-in name, a path, or a dict.
         pattern: one or several of "channel" (all of the next three), "filter" (of convolutions), "neuron" (of Linear

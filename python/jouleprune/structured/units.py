@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 
 from .._layer_options import ignored_weights
 from ..errors import PatternError
+from ..record import record
 from .blocks import residual_blocks
 from .choice import Choice, Wanted, least_units
 from .graph import channel_groups, places_of
@@ -41,9 +43,11 @@ def kinds_of(pattern: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         PatternError: an unknown word.
     """
+    if not isinstance(pattern, str | Sequence):
+        raise PatternError(f"pattern: expected some of {', '.join(KINDS)}, got {pattern!r}")
     words = (pattern,) if isinstance(pattern, str) else tuple(pattern)
     for word in words:
-        if word not in KINDS:
+        if not isinstance(word, str) or word not in KINDS:
             raise PatternError(f"pattern: expected some of {', '.join(KINDS)}, got {word!r}")
     if not words:
         raise PatternError(f"pattern: expected some of {', '.join(KINDS)}, got none")
@@ -210,17 +214,29 @@ def _layers(
     scores = scores_of_weights(tuple(weight for names in inside.values() for weight in names))
     made, refused = [], []
     for name, names in inside.items():
-        try:
-            from ..record import record
-
-            record(smaller_copy(model, Structure(removed=(name,)))[0], example_inputs)
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-            refused.append(f"{name}: without it the network does not run: {str(error).splitlines()[0]}")
+        if reason := _why_needed(model, example_inputs, (name,)):
+            refused.append(f"{name}: without it the network does not run: {reason}")
             continue
         worth = math.fsum(all_of(scores.of[weight], scores.relative) for weight in names)
         widths = (0, 1) if _floor_of_layer(name, wanted) == 0 else (1,)
         made.append(Choice(name, "layer", torch.zeros(1, 1, dtype=torch.int64), (worth,), widths, names))
+    going = tuple(choice.name for choice in made if choice.widths[0] == 0)
+    if len(going) > 1 and (reason := _why_needed(model, example_inputs, going)):
+        kept = max((choice for choice in made if choice.name in going), key=lambda choice: choice.gains[0])
+        made[made.index(kept)] = replace(kept, widths=(1,))
+        sentence = "it stays, as the most important layer: without any the network does not run"
+        refused.append(f"{kept.name}: {sentence}: {reason}")
     return made, refused
+
+
+def _why_needed(model: nn.Module, example_inputs: Any, names: tuple[str, ...]) -> str:
+    """Why the network cannot be without these layers, in one line; empty if it can. One that computes nothing has no
+    energy to budget."""
+    try:
+        record(smaller_copy(model, Structure(removed=names))[0], example_inputs)
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return ""
 
 
 def _floor_of_layer(name: str, wanted: Wanted) -> int:
