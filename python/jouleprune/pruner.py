@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from . import ops
-from ._by_layer import reaching
+from ._by_layer import reaching, repeated
 from ._plan_notes import emptied_layers, warn_emptied
 from ._pruner_checks import (
     check_left_out,
@@ -129,6 +129,7 @@ class Pruner:
         self._profile = profile_of(plan) if profile is None and plan is not None else as_profile(given(profile))
         self._energy: str | float
         self._frozen: tuple[bool, ...] | None = None
+        self._origin = plan if plan is not None and plan.pattern == "auto" else None
         if plan is not None:
             check_same_profile(plan, self._profile)
             criterion = plan.importance if importance == "lamp" and is_named(plan.importance) else importance
@@ -236,6 +237,10 @@ class Pruner:
 
     def look_ahead(self) -> Plan:
         """The plan of the final budget for the present weights; nothing changes."""
+        if self._origin is not None and self._plan is None:
+            again = repeated(self._selector, self._model, self._origin)
+            if again is not None:
+                return again
         return self._selector.select(self._model, energy=self._energy, frozen=self._frozen)
 
     def prune_layers(self, weights: Collection[str], like: Plan) -> Plan:
@@ -300,7 +305,7 @@ class Pruner:
 
     def _update(self, target_j: float | None) -> None:
         if target_j is None:
-            plan = self._selector.select(self._model, energy=self._energy, frozen=self._frozen)
+            plan = self.look_ahead()
         else:
             if self._frozen is None:  # the layers that the final budget prunes are decided once, on the dense weights
                 last = self._selector.select(self._model, energy=self._energy)
@@ -356,16 +361,17 @@ class Pruner:
         """A pruner of the copied model: ``copy.deepcopy((model, pruner))`` keeps the two together."""
         other = Pruner.__new__(Pruner)
         memo[id(self)] = other
-        shared = {"_model", "_masks", "_selector", "_profile", "_plan", "_schedule"}
+        shared = {"_model", "_masks", "_selector", "_profile", "_plan", "_schedule", "_origin"}
         for name, value in self.__dict__.items():
             if name not in shared:
                 setattr(other, name, copy.deepcopy(value, memo))
         other._model = copy.deepcopy(self._model, memo)
-        other._selector, other._profile, other._plan, other._schedule = (
+        other._selector, other._profile, other._plan, other._schedule, other._origin = (
             self._selector,
             self._profile,
             self._plan,
             self._schedule,
+            self._origin,
         )
         other._masks = MaskSet(other._model)
         other._masks.replace(self._masks.bits)
