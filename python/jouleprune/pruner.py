@@ -289,6 +289,11 @@ class Pruner:
         self._plan = replace(self.plan, masks={**self.plan.masks, **masks})
         self._masks.replace(self._plan.masks)
 
+    @property
+    def ranks(self) -> Ranks | None:
+        """The processes that prune this network together; None where this one prunes it alone."""
+        return self._selector.ranks
+
     def prunes(self, model: torch.nn.Module) -> bool:
         """Whether ``model`` is the one that is pruned here."""
         return plain_module(model) is self._model
