@@ -21,6 +21,7 @@ from ._pruner_checks import (
     profile_of,
 )
 from ._ranks import Ranks
+from .adaptive import AdaptiveSchedule
 from .criteria import Loss
 from .energy import EnergyReport, Profile, price_workload
 from .errors import BudgetError
@@ -160,6 +161,8 @@ class Pruner:
         self._plan: Plan | None = None
         self._done = self._owed = False
         self._steps = 0
+        if isinstance(self._schedule, AdaptiveSchedule):
+            self._schedule.take()
 
     @property
     def energy_j(self) -> float:
@@ -325,9 +328,10 @@ class Pruner:
         self._done = done
 
     def state_dict(self) -> dict[str, Any]:
-        """Step, masks (bits), plan, measured limits, and the state of torch's CPU generator: enough to go on after a
-        restart to the same masks, given the same model, inputs and arguments. Tensors and plain values only:
-        ``torch.load(weights_only=True)`` reads it back."""
+        """Step, masks (bits), plan, measured limits, where an ``AdaptiveSchedule`` stands, and the state of torch's CPU
+        generator: enough to go on after a restart to the same masks, given the same model, inputs and arguments.
+        Tensors and plain values only: ``torch.load(weights_only=True)`` reads it back."""
+        adaptive = {"adaptive": self._schedule.state_dict()} if isinstance(self._schedule, AdaptiveSchedule) else {}
         return {
             "schema": 1,
             "step": self._steps,
@@ -339,6 +343,7 @@ class Pruner:
             "profile_hash": self._profile.hash,
             "measured": self._selector.measured,
             "rng": torch.get_rng_state(),
+            **adaptive,
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, restore_rng: bool = True) -> None:
@@ -351,6 +356,8 @@ class Pruner:
             ValueError: the state is damaged, or belongs to another profile or to other layers; nothing has changed.
         """
         saved = read_state(state, self._selector, self._model, self._profile)
+        if isinstance(self._schedule, AdaptiveSchedule) and "adaptive" in state:  # not in states of before it was kept
+            self._schedule.load_state_dict(state["adaptive"])
         self._steps, self._done, self._owed = saved.step, saved.done, saved.owed
         self._plan, self._frozen = saved.plan, saved.frozen
         if saved.measured is not None and saved.measured != self._selector.measured:  # times measured since then
@@ -371,13 +378,14 @@ class Pruner:
             if name not in shared:
                 setattr(other, name, copy.deepcopy(value, memo))
         other._model = copy.deepcopy(self._model, memo)
-        other._selector, other._profile, other._plan, other._schedule, other._origin = (
+        other._selector, other._profile, other._plan, other._origin = (
             self._selector,
             self._profile,
             self._plan,
-            self._schedule,
             self._origin,
         )
+        adaptive = isinstance(self._schedule, AdaptiveSchedule)  # the copy goes its own way, asking the same loss
+        other._schedule = copy.copy(self._schedule) if adaptive else self._schedule
         other._masks = MaskSet(other._model)
         other._masks.replace(self._masks.bits)
         return other
