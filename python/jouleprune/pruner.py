@@ -340,6 +340,7 @@ class Pruner:
             "masks": {name: mask.cpu().clone() for name, mask in self._masks.bits.items()},
             "plan": None if self._plan is None else self._plan.to_json(),
             "frozen": None if self._frozen is None else list(self._frozen),
+            "budget_j": self._budget_j,
             "profile_hash": self._profile.hash,
             "measured": self._selector.measured,
             "rng": torch.get_rng_state(),
@@ -353,9 +354,10 @@ class Pruner:
             state: what :meth:`state_dict` gave.
             restore_rng: also sets torch's CPU generator to where it was, so that a loop draws what it would have drawn.
         Raises:
-            ValueError: the state is damaged, or belongs to another profile or to other layers; nothing has changed.
+            ValueError: the state is damaged, or belongs to another profile, budget, pattern or importance, or to other
+                layers; nothing has changed.
         """
-        saved = read_state(state, self._selector, self._model, self._profile)
+        saved = read_state(state, self._selector, self._model, self._profile, self._budget_j)
         if isinstance(self._schedule, AdaptiveSchedule) and "adaptive" in state:  # not in states of before it was kept
             self._schedule.load_state_dict(state["adaptive"])
         self._steps, self._done, self._owed = saved.step, saved.done, saved.owed
