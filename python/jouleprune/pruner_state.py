@@ -16,7 +16,7 @@ from .importance import importance_name
 from .plan import Plan
 from .selection import Selector
 
-__all__ = ["SavedState", "read_state"]
+__all__ = ["SavedState", "check_budget", "read_state"]
 
 _WHERE = "Pruner.load_state_dict"
 _KEYS = {"schema", "step", "done", "masks", "plan", "frozen", "profile_hash"}
@@ -70,7 +70,12 @@ def read_state(
         raise ValueError(f"{_WHERE}: plan: expected a plan beside masks, got None")
     if plan is not None:
         _check_plan(plan, selector, model)
-    _check_budget(state.get("budget_j", plan.budget_j if plan is not None and done else None), budget_j)
+    if "budget_j" in state:
+        check_budget(_WHERE, state["budget_j"], budget_j)
+    elif (
+        plan is not None and done
+    ):  # of before it was kept, or of C++; on the way, a layer at a time, plans name others
+        check_budget(_WHERE, plan.budget_j, budget_j)
     frozen = _frozen(state["frozen"], len(selector.weights))
     return SavedState(step, done, plan, frozen, _measured(state.get("measured")), _rng(state.get("rng")), owed)
 
@@ -109,13 +114,14 @@ def _check_plan(plan: Plan, selector: Selector, model: torch.nn.Module) -> None:
     check_fit(model, plan, _WHERE)
 
 
-def _check_budget(saved: object, budget_j: float) -> None:
-    """Of the final budget; None in states of before it was kept, on the way there: a layer at a time the plan names
-    another."""
-    if saved is None:
-        return
+def check_budget(where: str, saved: object, budget_j: float) -> None:
+    """Refuses a saved state of another final budget.
+
+    Raises:
+        ValueError: no number, or another one.
+    """
     if isinstance(saved, bool) or not isinstance(saved, int | float) or not math.isclose(saved, budget_j, rel_tol=1e-9):
-        raise ValueError(f"{_WHERE}: budget_j: expected {budget_j!r}, the budget of this pruner, got {saved!r}")
+        raise ValueError(f"{where}: budget_j: expected {budget_j!r}, the budget here, got {saved!r}")
 
 
 def _frozen(frozen: object, weights: int) -> tuple[bool, ...] | None:
