@@ -253,6 +253,14 @@ def test_hooks_of_converted_layers_are_kept():
         ),
         (lambda m, x: jp.plan(m, x, energy="50%", profile=EYERISS, ignored_layers=None), "ignored_layers: expected"),
         (lambda m, x: jp.plan(3, x, energy="50%", profile=EYERISS), "model: expected a torch.nn.Module, got int"),
+        (
+            lambda m, x: jp.plan(torch.jit.script(m), x, energy="50%", profile=EYERISS),
+            "model: expected an eager module",
+        ),
+        (
+            lambda m, x: jp.Pruner(torch.jit.script(m), x, plan=jp.plan(m, x, energy="50%", profile=EYERISS)),
+            "model: expected an eager module, got TorchScript",
+        ),
         (lambda m, x: jp.convert(m, x, plan=3), "plan: expected a Plan .* got int"),
         (lambda m, x: jp.explain(3), "model: expected a torch.nn.Module, got int"),
     ],
