@@ -11,13 +11,14 @@ import torch
 
 from ._units import unit_numbers
 from .criteria.context import block_of
+from .errors import BudgetError
 from .layers import layer_of
 from .selection import Selector
 
 if TYPE_CHECKING:
     from .plan import Plan
 
-__all__ = ["at_least", "order_of", "reaching"]
+__all__ = ["at_least", "order_of", "reaching", "repeated"]
 
 
 def at_least(selector: Selector, kept: Mapping[str, tuple[int, int]]) -> Selector:
@@ -40,9 +41,10 @@ def reaching(
     Raises:
         ValueError: names that the plan does not prune.
     """
+    pruned = _pruned(like)
     for name in weights:
-        if name not in like.masks:
-            raise ValueError(f"weights: expected some of {', '.join(like.masks)}, which the plan prunes, got {name!r}")
+        if name not in pruned:
+            raise ValueError(f"weights: expected some of {', '.join(pruned)}, which the plan prunes, got {name!r}")
     kept, joules = {}, [like.energy_j]
     for layer in like.layers:
         shape = model.get_parameter(layer.weight).shape
@@ -57,6 +59,28 @@ def reaching(
         if bool((sizes == sizes[0]).all()):
             kept[layer.weight] = (layer.kept * int(sizes[0]), shape.numel())
     return at_least(selector.settled(like), kept), math.fsum(joules) * (1 + 1e-12)  # beyond rounding
+
+
+def _pruned(plan: Plan) -> list[str]:
+    """Also of a plan from JSON, which has no masks."""
+    return [layer.weight for layer in plan.layers if layer.pattern != "dense"]
+
+
+def repeated(selector: Selector, model: torch.nn.Module, plan: Plan) -> Plan | None:
+    """The plan with its masks, where the importance is still what it was made with; None otherwise. Patterns of "auto"
+    are chosen together with what each layer keeps, so that a selection among those patterns alone may keep another
+    share of each layer.
+    """
+    try:
+        again_by, joules = reaching(selector, model, plan, _pruned(plan))
+        again = again_by.select(model, energy=min(joules, plan.dense_j))
+    except BudgetError:  # beyond rounding
+        return None
+    same = all(
+        (mine.pattern, mine.kept, mine.importance_lost) == (theirs.pattern, theirs.kept, theirs.importance_lost)
+        for mine, theirs in zip(again.layers, plan.layers, strict=True)
+    )
+    return replace(plan, masks=again.masks) if same else None
 
 
 def order_of(like: Plan, order: str | Sequence[str]) -> list[str]:

@@ -20,7 +20,8 @@ class AdaptiveSchedule:
     loss: the budget holds. Weights that return start at zero; where the criterion sees only weights, which are all zero
     there, they return in their order (:class:`jouleprune.Regrow` chooses by gradient).
 
-    In several processes the loss must be the same in all.
+    The state of the pruner holds where it stands; a schedule that has begun serves no other pruner. In several
+    processes the loss must be the same in all.
 
     Args:
         loss: called without arguments; the loss on validation data of the model as it is, in eval mode if that matters.
@@ -56,6 +57,17 @@ class AdaptiveSchedule:
         self._loss, self._begin, self._end, self._frequency = loss, begin_step, end_step, frequency
         self._stride, self._tolerance = float(stride), float(tolerance)
         self._share, self._lowest, self._asked = 0.0, math.inf, -1
+        self._taken = False
+
+    def take(self) -> None:
+        """A pruner takes it, for itself alone: where the share stands belongs to the masks of one network.
+
+        Raises:
+            ValueError: it serves another pruner, and has begun.
+        """
+        if self._taken and self._asked >= 0:
+            raise ValueError("schedule: this AdaptiveSchedule has begun with another Pruner: make a new one")
+        self._taken = True
 
     def updates_at(self, step: int) -> bool:
         if not self._begin <= step <= self._end:
@@ -70,9 +82,13 @@ class AdaptiveSchedule:
         if self.is_final(step):
             return 1.0
         if self.updates_at(step) and step > self._asked:
-            loss = float(self._loss())
-            if not math.isfinite(loss):
-                raise ValueError(f"loss: expected a finite number, got {loss!r}")
+            found = self._loss()
+            try:
+                loss = float(found)
+            except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # torch: more than one element
+                raise ValueError(f"loss: expected a finite number, got {found!r}") from error
+            if isinstance(found, str) or not math.isfinite(loss):
+                raise ValueError(f"loss: expected a finite number, got {found!r}")
             self._lowest = min(self._lowest, loss)
             allowed = loss <= self._lowest + self._tolerance * abs(self._lowest)
             self._share = min(1.0, max(0.0, self._share + (self._stride if allowed else -self._stride)))
@@ -80,14 +96,14 @@ class AdaptiveSchedule:
         return self._share
 
     def state_dict(self) -> dict[str, Any]:
-        """Share and lowest loss: with the pruner's ``state_dict`` enough to go on after a restart."""
+        """Share and lowest loss: the pruner's ``state_dict`` holds them as "adaptive"."""
         return {"schema": 1, "share": self._share, "lowest": self._lowest, "asked": self._asked}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up where :meth:`state_dict` left off.
 
         Raises:
-            ValueError: no state of schema 1.
+            ValueError: no state of schema 1; nothing has changed.
         """
         fields = {"share": float, "lowest": float, "asked": int}
         if (

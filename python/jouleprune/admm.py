@@ -16,6 +16,7 @@ from ._ranks import is_sharded
 from .criteria import Context
 from .energy import Profile
 from .pruner import Pruner
+from .pruner_state import check_budget
 from .schedule import check_step
 from .selection import plain_module
 
@@ -116,6 +117,50 @@ class Admm:
         self._targets.clear()
         self._pruner.prune_now()
         return self._pruner
+
+    def state_dict(self) -> dict[str, Any]:
+        """Step, budget in joules, and Z and U by weight, on the CPU: with the states of the network and the optimizer
+        enough to go on after a restart, given the same arguments. After :meth:`finish` save the pruner's state."""
+        return {
+            "schema": 1,
+            "step": self._steps,
+            "budget_j": self._pruner.budget_j,
+            "targets": {name: target.cpu().clone() for name, target in self._targets.items()},
+            "duals": {name: dual.cpu().clone() for name, dual in self._sums.duals.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes up where :meth:`state_dict` left off; the network's own state is loaded beside it.
+
+        Raises:
+            ValueError: no state of schema 1, or one of another budget or network; nothing has changed.
+        """
+        where = "Admm.load_state_dict"
+        if not isinstance(state, Mapping) or state.get("schema") != 1:
+            raise ValueError(f"{where}: expected the dict of state_dict(), of schema 1, got {state!r:.60}")
+        step = state.get("step")
+        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
+            raise ValueError(f"{where}: step: expected a whole number of at least 0, got {step!r}")
+        check_budget(where, state.get("budget_j"), self._pruner.budget_j)
+        targets, duals = (self._saved(where, key, state.get(key)) for key in ("targets", "duals"))
+        if targets.keys() != duals.keys():
+            raise ValueError(f"{where}: duals: expected those of {sorted(targets)}, got {sorted(duals)}")
+        self._steps, self._targets, self._sums.duals = step, targets, duals
+
+    def _saved(self, where: str, key: str, saved: object) -> dict[str, Tensor]:
+        """Tensors by weight, of its shape, where it is."""
+        if not isinstance(saved, Mapping):
+            raise ValueError(f"{where}: {key}: expected tensors by weight name, got {type(saved).__name__}")
+        weights, found = dict(self._model.named_parameters()), {}
+        for name, tensor in saved.items():
+            if name not in weights:
+                raise ValueError(f"{where}: {key}: names {name!r}, which the model lacks")
+            weight = weights[name]
+            if not isinstance(tensor, Tensor) or tensor.shape != weight.shape or tensor.dtype != weight.dtype:
+                got = f"{tensor.dtype} {list(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
+                raise ValueError(f"{where}: {key}: {name!r}: expected {weight.dtype} {list(weight.shape)}, got {got}")
+            found[name] = tensor.detach().to(weight.device, copy=True)
+        return found
 
     @torch.no_grad()
     def _project(self) -> None:

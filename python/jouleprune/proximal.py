@@ -25,7 +25,8 @@ class Proximal:
 
     Call :meth:`step` once per training step with the learning rate, after ``optimizer.step()`` (the forward-backward
     splitting for which the step is exact) or between ``backward()`` and ``optimizer.step()``. Units shrink to exactly
-    zero; a plan or a Pruner finds them there. Frozen weights (``requires_grad=False``) stay as they are.
+    zero; a plan or a Pruner finds them there. Frozen weights (``requires_grad=False``) stay as they are. There is no
+    state beside the weights: after a restart make it anew with the same arguments.
 
     Args:
         model, example_inputs, profile, ignored_layers, activation_density: as of :func:`jouleprune.plan`.

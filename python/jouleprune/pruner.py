@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from . import ops
-from ._by_layer import reaching
+from ._by_layer import reaching, repeated
 from ._plan_notes import emptied_layers, warn_emptied
 from ._pruner_checks import (
     check_left_out,
@@ -21,6 +21,7 @@ from ._pruner_checks import (
     profile_of,
 )
 from ._ranks import Ranks
+from .adaptive import AdaptiveSchedule
 from .criteria import Loss
 from .energy import EnergyReport, Profile, price_workload
 from .errors import BudgetError
@@ -129,6 +130,7 @@ class Pruner:
         self._profile = profile_of(plan) if profile is None and plan is not None else as_profile(given(profile))
         self._energy: str | float
         self._frozen: tuple[bool, ...] | None = None
+        self._origin = plan if plan is not None and plan.pattern == "auto" else None
         if plan is not None:
             check_same_profile(plan, self._profile)
             criterion = plan.importance if importance == "lamp" and is_named(plan.importance) else importance
@@ -159,6 +161,8 @@ class Pruner:
         self._plan: Plan | None = None
         self._done = self._owed = False
         self._steps = 0
+        if isinstance(self._schedule, AdaptiveSchedule):
+            self._schedule.take()
 
     @property
     def energy_j(self) -> float:
@@ -236,6 +240,10 @@ class Pruner:
 
     def look_ahead(self) -> Plan:
         """The plan of the final budget for the present weights; nothing changes."""
+        if self._origin is not None and self._plan is None:
+            again = repeated(self._selector, self._model, self._origin)
+            if again is not None:
+                return again
         return self._selector.select(self._model, energy=self._energy, frozen=self._frozen)
 
     def prune_layers(self, weights: Collection[str], like: Plan) -> Plan:
@@ -284,6 +292,11 @@ class Pruner:
         self._plan = replace(self.plan, masks={**self.plan.masks, **masks})
         self._masks.replace(self._plan.masks)
 
+    @property
+    def ranks(self) -> Ranks | None:
+        """The processes that prune this network together; None where this one prunes it alone."""
+        return self._selector.ranks
+
     def prunes(self, model: torch.nn.Module) -> bool:
         """Whether ``model`` is the one that is pruned here."""
         return plain_module(model) is self._model
@@ -300,7 +313,7 @@ class Pruner:
 
     def _update(self, target_j: float | None) -> None:
         if target_j is None:
-            plan = self._selector.select(self._model, energy=self._energy, frozen=self._frozen)
+            plan = self.look_ahead()
         else:
             if self._frozen is None:  # the layers that the final budget prunes are decided once, on the dense weights
                 last = self._selector.select(self._model, energy=self._energy)
@@ -315,9 +328,10 @@ class Pruner:
         self._done = done
 
     def state_dict(self) -> dict[str, Any]:
-        """Step, masks (bits), plan, measured limits, and the state of torch's CPU generator: enough to go on after a
-        restart to the same masks, given the same model, inputs and arguments. Tensors and plain values only:
-        ``torch.load(weights_only=True)`` reads it back."""
+        """Step, masks (bits), plan, measured limits, where an ``AdaptiveSchedule`` stands, and the state of torch's CPU
+        generator: enough to go on after a restart to the same masks, given the same model, inputs and arguments.
+        Tensors and plain values only: ``torch.load(weights_only=True)`` reads it back."""
+        adaptive = {"adaptive": self._schedule.state_dict()} if isinstance(self._schedule, AdaptiveSchedule) else {}
         return {
             "schema": 1,
             "step": self._steps,
@@ -326,9 +340,11 @@ class Pruner:
             "masks": {name: mask.cpu().clone() for name, mask in self._masks.bits.items()},
             "plan": None if self._plan is None else self._plan.to_json(),
             "frozen": None if self._frozen is None else list(self._frozen),
+            "budget_j": self._budget_j,
             "profile_hash": self._profile.hash,
             "measured": self._selector.measured,
             "rng": torch.get_rng_state(),
+            **adaptive,
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, restore_rng: bool = True) -> None:
@@ -338,9 +354,12 @@ class Pruner:
             state: what :meth:`state_dict` gave.
             restore_rng: also sets torch's CPU generator to where it was, so that a loop draws what it would have drawn.
         Raises:
-            ValueError: the state is damaged, or belongs to another profile or to other layers; nothing has changed.
+            ValueError: the state is damaged, or belongs to another profile, budget, pattern or importance, or to other
+                layers; nothing has changed.
         """
-        saved = read_state(state, self._selector, self._model, self._profile)
+        saved = read_state(state, self._selector, self._model, self._profile, self._budget_j)
+        if isinstance(self._schedule, AdaptiveSchedule) and "adaptive" in state:  # not in states of before it was kept
+            self._schedule.load_state_dict(state["adaptive"])
         self._steps, self._done, self._owed = saved.step, saved.done, saved.owed
         self._plan, self._frozen = saved.plan, saved.frozen
         if saved.measured is not None and saved.measured != self._selector.measured:  # times measured since then
@@ -356,17 +375,19 @@ class Pruner:
         """A pruner of the copied model: ``copy.deepcopy((model, pruner))`` keeps the two together."""
         other = Pruner.__new__(Pruner)
         memo[id(self)] = other
-        shared = {"_model", "_masks", "_selector", "_profile", "_plan", "_schedule"}
+        shared = {"_model", "_masks", "_selector", "_profile", "_plan", "_schedule", "_origin"}
         for name, value in self.__dict__.items():
             if name not in shared:
                 setattr(other, name, copy.deepcopy(value, memo))
         other._model = copy.deepcopy(self._model, memo)
-        other._selector, other._profile, other._plan, other._schedule = (
+        other._selector, other._profile, other._plan, other._origin = (
             self._selector,
             self._profile,
             self._plan,
-            self._schedule,
+            self._origin,
         )
+        adaptive = isinstance(self._schedule, AdaptiveSchedule)  # the copy goes its own way, asking the same loss
+        other._schedule = copy.copy(self._schedule) if adaptive else self._schedule
         other._masks = MaskSet(other._model)
         other._masks.replace(self._masks.bits)
         return other

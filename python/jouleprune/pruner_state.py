@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,10 +12,11 @@ import torch
 from ._fields import array_of_objects
 from ._plan_fit import check_fit
 from .energy import Profile
+from .importance import importance_name
 from .plan import Plan
 from .selection import Selector
 
-__all__ = ["SavedState", "read_state"]
+__all__ = ["SavedState", "check_budget", "read_state"]
 
 _WHERE = "Pruner.load_state_dict"
 _KEYS = {"schema", "step", "done", "masks", "plan", "frozen", "profile_hash"}
@@ -37,8 +39,13 @@ class SavedState:
     owed: bool
 
 
-def read_state(state: object, selector: Selector, model: torch.nn.Module, profile: Profile) -> SavedState:
+def read_state(
+    state: object, selector: Selector, model: torch.nn.Module, profile: Profile, budget_j: float
+) -> SavedState:
     """Checks all of it.
+
+    Args:
+        budget_j: the final budget of the pruner that takes the state.
 
     Raises:
         ValueError: the message names the part that is damaged or belongs elsewhere.
@@ -63,6 +70,12 @@ def read_state(state: object, selector: Selector, model: torch.nn.Module, profil
         raise ValueError(f"{_WHERE}: plan: expected a plan beside masks, got None")
     if plan is not None:
         _check_plan(plan, selector, model)
+    if "budget_j" in state:
+        check_budget(_WHERE, state["budget_j"], budget_j)
+    elif (
+        plan is not None and done
+    ):  # of before it was kept, or of C++; on the way, a layer at a time, plans name others
+        check_budget(_WHERE, plan.budget_j, budget_j)
     frozen = _frozen(state["frozen"], len(selector.weights))
     return SavedState(step, done, plan, frozen, _measured(state.get("measured")), _rng(state.get("rng")), owed)
 
@@ -84,7 +97,14 @@ def _plan(text: object, masks: Mapping[str, torch.Tensor]) -> Plan:
 
 
 def _check_plan(plan: Plan, selector: Selector, model: torch.nn.Module) -> None:
-    """The plan's weights are the selector's, those that it prunes have masks, and these keep what it says."""
+    """The plan was made for what the selector is made for, the weights that it prunes have masks, and these keep what
+    it says."""
+    for field, expected, got in (
+        ("pattern", selector.pattern, plan.pattern),
+        ("importance", importance_name(selector.importance), plan.importance),
+    ):
+        if got != expected:
+            raise ValueError(f"{_WHERE}: plan: {field}: expected {expected!r}, got {got!r}")
     weights = tuple(layer.weight for layer in plan.layers)
     if weights != selector.weights:
         raise ValueError(f"{_WHERE}: plan: expected the weights {selector.weights}, got {weights}")
@@ -92,6 +112,16 @@ def _check_plan(plan: Plan, selector: Selector, model: torch.nn.Module) -> None:
     if pruned != set(plan.masks):
         raise ValueError(f"{_WHERE}: masks: expected those of {sorted(pruned)}, got {sorted(plan.masks)}")
     check_fit(model, plan, _WHERE)
+
+
+def check_budget(where: str, saved: object, budget_j: float) -> None:
+    """Refuses a saved state of another final budget.
+
+    Raises:
+        ValueError: no number, or another one.
+    """
+    if isinstance(saved, bool) or not isinstance(saved, int | float) or not math.isclose(saved, budget_j, rel_tol=1e-9):
+        raise ValueError(f"{where}: budget_j: expected {budget_j!r}, the budget here, got {saved!r}")
 
 
 def _frozen(frozen: object, weights: int) -> tuple[bool, ...] | None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from . import ops
-from ._ranks import is_sharded
+from ._ranks import Ranks, is_sharded
 from ._units import unit_numbers
 from .criteria.context import block_of
 
@@ -34,6 +34,9 @@ class Regrow:
     Call :meth:`step` after ``optimizer.step()`` in place of the pruner's, once the pruner is done. The share falls from
     ``share`` to 0 at ``end_step`` along half a cosine (RigL, section 3), and masks stay from then on.
 
+    Of a network that several processes train (the pruner got the DDP-wrapped one) the means of their gradients count,
+    and moved masks are compared: all have the same. Call :meth:`step` in each.
+
     Masks of frozen weights (``requires_grad=False``) stay, and so do those of a layer whose gradient overflowed in the
     step that would move them (mixed precision). ``copy.deepcopy((model, pruner, regrow))`` keeps the three together.
 
@@ -45,6 +48,7 @@ class Regrow:
         seed: of "random".
     Raises:
         ValueError: the message names the argument.
+        RuntimeError: at a step that moves masks, another process failed or has other masks.
     Sources: Evci et al., Rigging the Lottery, ICML 2020, algorithm 1; Mocanu et al., SET, Nature Communications 2018.
     """
 
@@ -58,6 +62,10 @@ class Regrow:
         grow: str = "gradient",
         seed: int = 0,
     ) -> None:
+        from .pruner import Pruner
+
+        if not isinstance(pruner, Pruner):
+            raise ValueError(f"pruner: expected a jouleprune.Pruner, got {type(pruner).__name__}")
         if not pruner.done:
             raise ValueError("pruner: expected one that is done: call prune_now() or let its schedule end")
         if any(is_sharded(pruner.parameter(name)) for name in pruner.plan.masks):
@@ -70,6 +78,8 @@ class Regrow:
             raise ValueError(f"share: expected a number in (0, 1), got {share!r}")
         if grow not in _WAYS:
             raise ValueError(f"grow: expected one of {', '.join(_WAYS)}, got {grow!r}")
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise ValueError(f"seed: expected a whole number in [0, 2^63), got {seed!r}")
         self._pruner, self._end, self._frequency = pruner, end_step, frequency
         self._share, self._grow, self._seed, self._steps = float(share), grow, seed, 0
         self._patterns = patterns
@@ -86,11 +96,18 @@ class Regrow:
         step, self._steps = self._steps, self._steps + 1
         if self._moves_at(step):
             share = self._share / 2 * (1 + math.cos(math.pi * step / self._end))
+            ranks = self._pruner.ranks
+            if ranks is None:
+                self._check_watched()
+            else:
+                self._share_gradients(ranks)
             moved = {
                 name: self._moved(place, name, bits, share)
                 for place, (name, bits) in self._masks().items()
                 if self._can_move(name)
             }
+            if ranks is not None:
+                ranks.check_equal("masks", b"".join(bytes(bits.cpu().numpy()) for bits in moved.values()))
             self._pruner.move_masks(moved)
         else:
             self._pruner.keep()
@@ -139,6 +156,23 @@ class Regrow:
         dense = self._dense.get(name)
         return self._pruner.parameter(name).requires_grad and (dense is None or bool(dense.isfinite().all()))
 
+    def _trained(self) -> list[str]:
+        return [name for name in self._pruner.plan.masks if self._pruner.parameter(name).requires_grad]
+
+    def _check_watched(self) -> None:
+        for name in self._trained() if self._grow == "gradient" else ():
+            if name not in self._dense:
+                raise ValueError(f"Regrow: {name!r} had no backward pass in the step that moves masks")
+
+    def _share_gradients(self, ranks: Ranks) -> None:
+        """What each process saw is its own part of the batch: hooks run before DDP brings gradients together."""
+        ranks.together("Regrow", self._check_watched)
+        if self._grow == "gradient":
+            names = self._trained()
+            ranks.check_equal("Regrow: the weights that are trained", "\n".join(names).encode())
+            means = ranks.averaged([self._dense[name].float() for name in names])  # sums of half numbers may overflow
+            self._dense = dict(zip(names, means, strict=True))
+
     def _watch_gradients(self) -> None:
         """Of each pruned weight that is trained, also of one that a module got in another's place."""
         for name in self._pruner.plan.masks if self._grow == "gradient" else ():
@@ -163,8 +197,6 @@ class Regrow:
         block = (1, 1) if groups else block_of(pattern)
         kept = ops.unpack_mask(bits.to(weight.device), weight.shape)
         if self._grow == "gradient":
-            if name not in self._dense:
-                raise ValueError(f"Regrow: {name!r} had no backward pass in the step that moves masks")
             worth = self._dense[name]
         else:
             worth = ops.random_importance(

@@ -78,6 +78,7 @@ class Selector:
         ranks: Ranks | None = None,
     ) -> Selector:
         """Runs the model once, without a trace, and finds what can be pruned in it."""
+        _check_eager(model)
         check_pattern(pattern)
         dtypes = checked_dtypes(dtype, profile)
         check_given(importance, data, loss)
@@ -114,6 +115,7 @@ class Selector:
         Raises:
             ValueError: the plan belongs to another model, to other inputs, or to a criterion that was not given.
         """
+        _check_eager(model)
         check_given(importance, data, loss)
         for layer in plan.layers:
             refuse_sparse(model, layer.name, layer.weight)
@@ -268,6 +270,12 @@ def plain_module(model: object) -> torch.nn.Module:
     inner = unwrapped(model)
     assert isinstance(inner, torch.nn.Module)
     return inner
+
+
+def _check_eager(model: torch.nn.Module) -> None:
+    """TorchScript gives no parameters by name, nor modules to put others in place of."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError("model: expected an eager module, got TorchScript: prune the module that it was made of")
 
 
 def check_plan(argument: str, plan: object) -> None:

@@ -106,6 +106,48 @@ def test_training_goes_to_the_budget_before_anything_is_pruned(network, pattern)
     assert lost[0] < lost[1]  # nearer to what the dense network says than pruning at once
 
 
+def test_training_resumes():
+    torch.manual_seed(3)
+    batches = [(torch.randn(2, 3), torch.randn(2, 2)) for _ in range(10)]
+
+    def train(model, admm, part):
+        for x, target in part:
+            model.zero_grad()
+            (nn.functional.mse_loss(model(x), target) + admm.penalty()).backward()
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter -= 0.1 * parameter.grad
+            admm.step()
+
+    options = {"energy": "70%", "profile": EYERISS, "rho": 0.5, "frequency": 2}
+    model, x = tiny()
+    admm = jp.Admm(model, x, **options)
+    train(model, admm, batches[:5])  # between two projections
+    weights, state = copy.deepcopy(model.state_dict()), admm.state_dict()
+    train(model, admm, batches[5:])
+    again, _ = tiny()
+    again.load_state_dict(weights)
+    resumed = jp.Admm(again, x, **options)
+    resumed.load_state_dict(state)
+    train(again, resumed, batches[5:])
+    assert all(torch.equal(again.state_dict()[name], value) for name, value in model.state_dict().items())
+    assert resumed.distance() == admm.distance() > 0
+    assert any(bool(dual.any()) for dual in resumed.state_dict()["duals"].values())
+    before = resumed.state_dict()
+    for told, change in (
+        ("expected the dict of state_dict", {"schema": 2}),
+        ("step: expected a whole number", {"step": -1}),
+        ("budget_j: expected", {"budget_j": 1.0}),
+        ("duals: expected tensors by weight name, got int", {"duals": 3}),
+        ("duals: expected those of", {"duals": {}}),
+        ("targets: names 'nowhere'", {"targets": {"nowhere": torch.ones(2)}}),
+        (r"targets: '0.weight': expected torch.float32 \[2, 3\]", {"targets": {"0.weight": torch.ones(2)}}),
+    ):
+        with pytest.raises(ValueError, match=f"Admm.load_state_dict: {told}"):
+            resumed.load_state_dict({**state, **change})
+    assert resumed.state_dict()["step"] == before["step"] == 10
+
+
 @pytest.mark.parametrize(
     ("error", "match", "options"),
     [

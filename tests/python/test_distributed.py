@@ -7,6 +7,7 @@ import os
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,50 @@ def channels_of_shards(rank: int) -> object:
     return jp.ChannelPruner(model, mlp()[1], energy="60%", profile=P)
 
 
+def regrown(rank: int, forgets: bool = False, **options) -> object:
+    ddp, pruner = replicated(rank)
+    pruner.prune_now()
+    before = kept(pruner)
+    regrow = jp.Regrow(pruner, end_step=8, frequency=2, **options)
+    optimizer = torch.optim.SGD(ddp.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(1 if forgets else 5):
+        optimizer.zero_grad()
+        x, target = torch.randn(16, 1, 28, 28), torch.randint(10, (16,))
+        nn.functional.cross_entropy(ddp(x), target).backward()
+        optimizer.step()
+        regrow.step()
+    if forgets:
+        regrow.step()
+        if rank == 0:  # of the step that moves masks only rank 0 runs backward, outside of DDP
+            ddp.module(torch.randn(2, 1, 28, 28)).sum().backward()
+        regrow.step()
+    after = kept(pruner)
+    assert not any(torch.equal(after[name], mask) for name, mask in before.items())
+    return after, ddp.module.state_dict(), pruner.energy_j <= pruner.budget_j
+
+
+def regrown_by_hand(rank: int) -> object:
+    """Both processes against one that sees both their batches: the mean of the gradients is that of the whole batch."""
+    x, target = data()[0]  # another one on each rank
+    ddp, pruner = replicated(rank)
+    pruner.prune_now()
+    alone, example = mlp()
+    single = jp.Pruner(alone, example, energy="20%", profile=P)
+    single.prune_now()
+    gathered: list = [None, None]
+    dist.all_gather_object(gathered, (x, target))
+    both = [torch.cat(parts) for parts in zip(*gathered, strict=True)]
+    for model, owner, batch in ((ddp, pruner, (x, target)), (alone, single, both)):
+        regrow = jp.Regrow(owner, end_step=8, frequency=1)
+        regrow.step()
+        nn.functional.cross_entropy(model(batch[0]), batch[1]).backward()
+        regrow.step()
+    ours, theirs = kept(pruner), kept(single)
+    bits = {name: (jp.ops.unpack_mask(ours[name], single.parameter(name).shape),
+                   jp.ops.unpack_mask(theirs[name], single.parameter(name).shape)) for name in ours}  # fmt: skip
+    return {name: float((a == b).double().mean()) for name, (a, b) in bits.items()}
+
+
 WORKS: dict[str, Callable[[int], object]] = {
     "replicas": of_replicas(),
     "replicas_taylor": of_replicas(importance="taylor"),
@@ -178,6 +223,11 @@ WORKS: dict[str, Callable[[int], object]] = {
     "channels": channels,
     "channels_of_shards": channels_of_shards,
     "alike": alike,
+    "replicas_regrown": regrown,
+    "replicas_regrown_at_random": partial(regrown, grow="random"),
+    "regrown_by_hand": regrown_by_hand,
+    "regrow_forgets": partial(regrown, forgets=True),
+    "regrow_seeds": lambda rank: regrown(rank, grow="random", seed=rank),
     "masked": gradients_stay_masked,
     "fails": one_fails,
     "inputs": other_inputs,
@@ -237,6 +287,13 @@ def test_shards_are_pruned_as_one_process_would(found):
 
 
 @pytest.mark.slow
+def test_weights_grow_by_the_gradient_of_the_whole_batch(found):
+    for rank in found["regrown_by_hand"]:
+        assert "error" not in rank, rank.get("trace")
+        assert all(share > 0.999 for share in rank["result"].values()), rank  # equal up to ties within roundings
+
+
+@pytest.mark.slow
 def test_gradients_of_shards_are_masked_as_they_arrive(found):
     assert [rank.get("result", rank.get("trace")) for rank in found["masked"]] == [True, True]
 
@@ -248,6 +305,14 @@ def test_gradients_of_shards_are_masked_as_they_arrive(found):
         ("fails", ["RuntimeError: importance: failed in another process: rank 1: OSError: disk gone", "OSError: disk"]),
         ("inputs", ["RuntimeError: example_inputs: the recorded forward pass: expected the same in all processes"] * 2),
         ("weights", ["RuntimeError: masks: expected the same in all processes, but rank 1 has others"] * 2),
+        (
+            "regrow_forgets",
+            [
+                "RuntimeError: Regrow: failed in another process: rank 1: ValueError: Regrow: ",
+                "ValueError: Regrow: '1.",
+            ],
+        ),
+        ("regrow_seeds", ["RuntimeError: masks: expected the same in all processes, but rank 1 has others"] * 2),
         ("wanda_on_shards", ["ValueError: importance 'wanda' runs the network, whose weights are sharded"] * 2),
     ],
 )

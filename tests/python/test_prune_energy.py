@@ -73,6 +73,17 @@ def test_masks_hold_through_training_and_budgets_that_fall():
         assert plan.energy_j <= plan.budget_j
 
 
+def test_a_looser_budget_removes_nothing_and_its_plan_is_a_bound():
+    model, x = NETWORKS["mlp"]()
+    arguments = {"model": model, "example_inputs": x, "profile": "eyeriss-65nm"}
+    tight = prune.energy_unstructured(pairs_of(model), energy="60%", **arguments)
+    masks = [module.weight_mask.clone() for module, _ in pairs_of(model)]
+    loose = prune.energy_unstructured(pairs_of(model), energy="70%", **arguments)
+    assert all(torch.equal(module.weight_mask, mask) for (module, _), mask in zip(pairs_of(model), masks, strict=True))
+    model(x)
+    assert jp.estimate(model, x, profile="eyeriss-65nm").energy_j == tight.energy_j < loose.energy_j <= loose.budget_j
+
+
 def test_what_is_not_named_stays():
     model, x = NETWORKS["mlp"]()
     weight = model[3].weight

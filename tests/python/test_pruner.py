@@ -43,6 +43,25 @@ OPTIMIZERS = {
 }
 
 
+def test_momentum_decays_where_weights_stay_zero():
+    model, x = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.5)
+    model(x).square().mean().backward()
+    optimizer.step()  # before masks there are
+    pruner = jp.Pruner(model, x, energy="20%", profile="eyeriss-65nm")
+    pruner.prune_now()
+    weight = pruner.parameter("1.weight")
+    removed = ~jp.ops.unpack_mask(pruner.plan.masks["1.weight"], weight.shape)
+    for _ in range(3):
+        before = optimizer.state[weight]["momentum_buffer"][removed].clone()
+        optimizer.zero_grad()
+        model(x).square().mean().backward()
+        optimizer.step()
+        pruner.step()
+        assert bool(before.any()) and torch.equal(optimizer.state[weight]["momentum_buffer"][removed], before / 2)
+        assert not weight[removed].any()
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_pruned_weights_stay_zero(optimizer):
     model, x = mlp()

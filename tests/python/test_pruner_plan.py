@@ -50,6 +50,27 @@ def test_a_pruner_follows_its_plan(options, profile):
     assert scheduled.budget_j == plan.budget_j
 
 
+@pytest.mark.parametrize("from_json", [False, True])
+def test_a_plan_of_auto_is_applied_as_it_is(from_json):
+    """Among the plan's patterns alone a selection would keep 142 and 55 weights: the plan's choice loses less."""
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(33, 17), nn.ReLU(), nn.Linear(17, 5)), torch.randn(1, 33)
+    plan = jp.plan(model, x, energy="40%", profile=EYERISS, pattern="auto")
+    assert [layer.kept for layer in plan.layers] == [132, 84]
+    given = jp.Plan.from_json(plan.to_json()) if from_json else plan
+    pruner, trained = jp.Pruner(model, x, plan=given), copy.deepcopy(model)
+    assert_same_plan(pruner.look_ahead(), plan)
+    assert_same_plan(pruner.prune_now(), plan)
+    assert pruner.plan.to_json() == plan.to_json()
+    converted = jp.convert(model, x, plan=plan)
+    assert jp.estimate(converted, x, profile=EYERISS).energy_j == plan.energy_j
+    with torch.no_grad():
+        trained[0].weight.mul_(torch.rand(17, 33))
+    other = jp.Pruner(trained, x, plan=given).prune_now()  # other weights: chosen anew, in the same patterns
+    assert 0.99 * plan.budget_j < other.energy_j <= plan.budget_j
+    assert not torch.equal(other.masks["0.weight"], plan.masks["0.weight"])
+
+
 def test_a_callable_goes_with_its_plan():
     model, x = mlp()
 
@@ -232,6 +253,14 @@ def test_hooks_of_converted_layers_are_kept():
         ),
         (lambda m, x: jp.plan(m, x, energy="50%", profile=EYERISS, ignored_layers=None), "ignored_layers: expected"),
         (lambda m, x: jp.plan(3, x, energy="50%", profile=EYERISS), "model: expected a torch.nn.Module, got int"),
+        (
+            lambda m, x: jp.plan(torch.jit.script(m), x, energy="50%", profile=EYERISS),
+            "model: expected an eager module",
+        ),
+        (
+            lambda m, x: jp.Pruner(torch.jit.script(m), x, plan=jp.plan(m, x, energy="50%", profile=EYERISS)),
+            "model: expected an eager module, got TorchScript",
+        ),
         (lambda m, x: jp.convert(m, x, plan=3), "plan: expected a Plan .* got int"),
         (lambda m, x: jp.explain(3), "model: expected a torch.nn.Module, got int"),
     ],

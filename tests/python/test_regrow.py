@@ -183,6 +183,8 @@ def test_random_growth_is_seeded():
         ("frequency", {"frequency": 1.5}),
         ("share: expected a number in", {"share": 1.0}),
         ("grow: expected one of", {"grow": "magnitude"}),
+        ("seed: expected a whole number in", {"seed": "a"}),
+        ("seed: expected a whole number in", {"seed": -1}),
     ],
 )
 def test_bad_settings(match, options):
@@ -193,6 +195,8 @@ def test_bad_settings(match, options):
 
 def test_pruners_and_masks_that_do_not_fit():
     model, x = mlp()
+    with pytest.raises(ValueError, match=r"pruner: expected a jouleprune.Pruner, got Sequential"):
+        jp.Regrow(model, end_step=5)
     with pytest.raises(ValueError, match="pruner: expected one that is done"):
         jp.Regrow(jp.Pruner(model, x, energy="50%", profile=EYERISS), end_step=5)
     _, _, pruner = pruned()

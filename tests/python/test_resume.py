@@ -132,11 +132,37 @@ def test_damaged_states_are_refused(key, value):
         pruner_of(*mlp()).load_state_dict({**pruner.state_dict(), key: value})
 
 
+@pytest.mark.parametrize("steps", [1, 30])
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"energy": "60%"}, "budget_j: expected .* got"),
+        ({"pattern": "16x1"}, "plan: pattern: expected '16x1', got 'unstructured'"),
+        ({"importance": "magnitude"}, "plan: importance: expected 'magnitude', got 'lamp'"),
+    ],
+)
+def test_a_state_of_another_pruner_is_refused(other, told, steps):
+    options = {"energy": "50%", "profile": "eyeriss-65nm"}
+    schedule = jp.PolynomialDecay(end_step=20, frequency=5)
+    model, x = mlp()
+    pruner = jp.Pruner(model, x, schedule=schedule, **options)
+    for _ in range(steps):
+        pruner.step()
+    state = pruner.state_dict()
+    taker = jp.Pruner(*mlp(), schedule=schedule, **{**options, **other})
+    with pytest.raises(ValueError, match=f"Pruner.load_state_dict: {told}"):
+        taker.load_state_dict(state)
+    if pruner.done:  # states of C++, and of before the budget was kept beside the plan
+        with pytest.raises(ValueError, match=f"Pruner.load_state_dict: {told}"):
+            taker.load_state_dict({key: value for key, value in state.items() if key != "budget_j"})
+    assert taker.state_dict()["step"] == 0 and not taker.done
+
+
 def test_states_from_before_generators_were_kept_are_read():
     model, x = mlp()
     pruner = pruner_of(model, x)
     pruner.step()
-    old = {key: value for key, value in pruner.state_dict().items() if key not in ("rng", "measured")}
+    old = {key: value for key, value in pruner.state_dict().items() if key not in ("rng", "measured", "budget_j")}
     resumed = pruner_of(*mlp())
     resumed.load_state_dict(old)
     assert resumed.plan.to_json() == pruner.plan.to_json()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from networks import mlp
@@ -165,6 +167,40 @@ def test_an_adaptive_schedule_goes_on_after_a_restart():
             second.load_state_dict(state)
 
 
+def test_a_pruners_state_holds_where_its_adaptive_schedule_stands():
+    def pruner_of(losses):
+        model, x = mlp()
+        schedule = jp.AdaptiveSchedule(iter(losses).__next__, end_step=7, stride=0.2)
+        return jp.Pruner(model, x, energy="30%", profile="eyeriss-65nm", schedule=schedule), schedule
+
+    whole, _ = pruner_of(LOSSES)
+    for _ in range(3):
+        whole.step()
+    state = copy.deepcopy(whole.state_dict())
+    resumed, schedule = pruner_of(LOSSES[3:])
+    resumed.load_state_dict(state)
+    twin = copy.deepcopy(resumed)  # shares the loss, not the share
+    for _ in range(3):
+        whole.step(), resumed.step()
+        assert resumed.energy_j == whole.energy_j
+    assert whole.state_dict()["adaptive"] == resumed.state_dict()["adaptive"] == schedule.state_dict()
+    assert twin.state_dict()["adaptive"] == state["adaptive"] != schedule.state_dict()
+    with pytest.raises(ValueError, match="expected share, lowest and asked of schema 1"):
+        resumed.load_state_dict({**state, "adaptive": {"share": 2}})
+    assert resumed.state_dict()["step"] == 6
+
+
+def test_a_schedule_that_has_begun_serves_no_other_pruner():
+    model, x = mlp()
+    schedule = jp.AdaptiveSchedule(lambda: 1.0, end_step=7)
+    options = {"energy": "30%", "profile": "eyeriss-65nm", "schedule": schedule}
+    jp.Pruner(model, x, **options)
+    pruner = jp.Pruner(model, x, **options)  # nothing has begun
+    pruner.step()
+    with pytest.raises(ValueError, match="schedule: this AdaptiveSchedule has begun with another Pruner"):
+        jp.Pruner(*mlp(), **options)
+
+
 @pytest.mark.parametrize(
     ("match", "options"),
     [
@@ -182,7 +218,9 @@ def test_bad_adaptive_schedules(match, options):
         jp.AdaptiveSchedule(arguments.pop("loss"), **arguments)
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "loss", [float("nan"), float("inf"), "a", "1", None, torch.ones(2), 10**400], ids=lambda loss: repr(loss)[:9]
+)
 def test_a_broken_loss_is_named(loss):
     with pytest.raises(ValueError, match="loss: expected a finite number"):
         jp.AdaptiveSchedule(lambda: loss, end_step=9).value(0)

@@ -58,7 +58,9 @@ def energy_unstructured(
         min_density, activation_density, batch, per, count: as of :func:`jouleprune.plan`.
     Returns:
         The plan. After :func:`remove` on every pair ``jouleprune.convert(model, example_inputs, plan=plan)`` runs at
-        ``plan.energy_j``. Weights that it keeps but earlier pruning removed are priced as kept.
+        ``plan.energy_j``. Weights that it keeps but earlier pruning removed are priced as kept: after a looser budget
+        than the last, or other pruning below this one, ``plan.energy_j`` is a bound, and :func:`jouleprune.estimate`
+        of the model tells the joules.
     Raises:
         BudgetError: the budget is malformed, above the dense energy, or below ``minimum_j`` of the error.
         PatternError, ProfileError: an unknown criterion or profile.
