@@ -23,12 +23,17 @@ class _Stop(Exception):
 
 
 def sharing_layers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[dict[str, nn.Module]]:
-    """Layers of these kinds by the name of their weight; those that share one weight (tied) in one mapping."""
+    """Layers of these kinds by the name of their weight; those that share one weight (tied) in one mapping. A weight
+    that a module of another kind holds too, like the table of an embedding, is left out: nothing here knows what that
+    one makes of it."""
     sharing: dict[int, dict[str, nn.Module]] = {}
+    held_elsewhere: set[int] = set()
     for name, module in model.named_modules():
         if isinstance(module, kinds):
             sharing.setdefault(id(module.weight), {})[f"{name}.weight" if name else "weight"] = module
-    return list(sharing.values())
+        else:
+            held_elsewhere.update(id(parameter) for parameter in module.parameters(recurse=False))
+    return [layers for weight, layers in sharing.items() if weight not in held_elsewhere]
 
 
 def check_alike(weight: str, layers: Sequence[nn.Module]) -> None:

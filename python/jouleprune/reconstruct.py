@@ -52,7 +52,8 @@ def reconstruct(
 
     Each layer sees the data as the layers before it, already pruned, leave them; its Hessian, the sum of x x^T over its
     inputs (patches of a convolution), is streamed batch by batch, one layer at a time: one pass over the data per
-    layer, and one matrix [inputs, inputs] in float64 of memory.
+    layer, and one matrix [inputs, inputs] in float64 of memory. A weight that a module of another kind holds too (an
+    output layer tied to an embedding) stays as it is.
 
     Args:
         data: calibration batches, as of :func:`jouleprune.plan`; iterated once per layer, so no generator.
