@@ -234,3 +234,13 @@ def test_layers_that_share_a_weight_are_fitted_together():
     assert sorted(layer.weight for layer in result.layers) == sorted(result.plan.masks)
     mask = jp.ops.unpack_mask(result.plan.masks["first.weight"], (12, 12))
     assert not model.second.weight[~mask].any() and int(mask.sum()) < 144
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_types(dtype):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 8)).to(dtype)
+    data = [torch.randn(64, 20).to(dtype)]
+    result = jp.eap(model, data[0][:4], data, energy="50%", profile=EYERISS)
+    assert result.plan.energy_j <= result.plan.budget_j and all(each.error < each.masked for each in result.layers)
+    assert all(parameter.dtype == dtype for parameter in model.parameters())
