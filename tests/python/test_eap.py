@@ -63,6 +63,20 @@ def test_restoring_by_hand():
     assert gains[0, 1:].tolist() == pytest.approx([0.04 - 0.49, 0.04 - 1.0, 0.04 - 0.01], abs=1e-6)
 
 
+@pytest.mark.parametrize("restore", [0.1, 0.3, 1.0])
+def test_restoring_is_never_worse_than_magnitude(restore):
+    """Inputs with a large part in common: returns that help alone overshoot together."""
+    torch.manual_seed(4)
+    better = 0
+    for groups in (1, 2):
+        weight, h = torch.randn(8, 40), hessian(torch.randn(30, 40 * groups) + 3.0, groups)
+        for keep in (16, 80, 160, 240):
+            left = [output_energy(weight * ~magnitude_and_restored(weight, h, keep, r), h) for r in (0.0, restore)]
+            assert left[1] <= left[0]
+            better += left[1] < 0.5 * left[0]
+    assert better >= 1
+
+
 @pytest.mark.parametrize("restore", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("keep", [0, 1, 7, 20])
 def test_the_mask_has_as_many_as_asked_for(keep, restore):
@@ -244,3 +258,12 @@ def test_half_types(dtype):
     result = jp.eap(model, data[0][:4], data, energy="50%", profile=EYERISS)
     assert result.plan.energy_j <= result.plan.budget_j and all(each.error < each.masked for each in result.layers)
     assert all(parameter.dtype == dtype for parameter in model.parameters())
+
+
+def test_masks_on_noise_stay_near_the_bound():
+    """What comes back when the budget is not used up is not chosen so that it overshoots."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(60, 80), nn.ReLU(), nn.Linear(80, 40), nn.ReLU(), nn.Linear(40, 10))
+    data = [torch.randn(64, 60) + 1.0 for _ in range(2)]
+    result = jp.eap(model, data[0][:2], data, energy="50%", profile=EYERISS)
+    assert result.error < 1 and max(each.masked for each in result.layers) < 1
