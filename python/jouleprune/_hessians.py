@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -13,7 +14,7 @@ from . import ops
 from .criteria import Context
 from .untouched import untouched
 
-__all__ = ["calls_of", "check_alike", "hessian_of", "sharing_layers"]
+__all__ = ["calls_of", "check_alike", "hessian_of", "sharing_layers", "warn_uncalled"]
 
 _WHO = "reconstruct"
 
@@ -45,10 +46,10 @@ def check_alike(weight: str, layers: Sequence[nn.Module]) -> None:
 
 def calls_of(context: Context, layers: Mapping[str, Sequence[nn.Module]]) -> dict[str, int]:
     """How often the layers of each weight (several, where it is tied) are called in one forward pass, in the order of
-    the first calls.
+    the first calls. Layers that are not called as modules, like ``out_proj`` of attention, are not in it.
 
     Raises:
-        ValueError: a weight's layers are not called, or there is no data.
+        ValueError: there is no data.
     """
     calls: dict[str, int] = {}
 
@@ -67,10 +68,15 @@ def calls_of(context: Context, layers: Mapping[str, Sequence[nn.Module]]) -> dic
     finally:
         for hook in hooks:
             hook.remove()
-    for name in layers:
-        if name not in calls:
-            raise ValueError(f"model: the layer of {name!r} is not called on its own: name it in ignored_layers")
     return calls
+
+
+def warn_uncalled(layers: Mapping[str, Sequence[nn.Module]], calls: Mapping[str, int]) -> None:
+    """Names the layers that stay dense because nothing tells what they read."""
+    uncalled = [name for name in layers if name not in calls]
+    if uncalled:
+        told = f"the layers of {', '.join(uncalled)} are not called as modules on the data and stay as they are"
+        warnings.warn(told, UserWarning, stacklevel=3)
 
 
 def hessian_of(context: Context, name: str, modules: Sequence[nn.Module], calls: int) -> Tensor:
@@ -78,10 +84,12 @@ def hessian_of(context: Context, name: str, modules: Sequence[nn.Module], calls:
     call."""
     weight = context.weight(name)
     groups, cols, seen = int(getattr(modules[0], "groups", 1)), weight[0].numel(), 0
+    rows = 0
     total = torch.zeros(groups, cols, cols, dtype=torch.float64, device=weight.device)
 
     def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-        nonlocal seen
+        nonlocal seen, rows
+        rows += args[0].numel()
         ops.add_hessian_(total, _patches(module, args[0].detach(), groups))
         seen += 1
         if seen == calls:
@@ -97,6 +105,8 @@ def hessian_of(context: Context, name: str, modules: Sequence[nn.Module], calls:
         finally:
             for handle in handles:
                 handle.remove()
+    if rows == 0:
+        raise ValueError(f"data: expected inputs for the layer of {name!r}, got batches of 0 rows")
     return total
 
 

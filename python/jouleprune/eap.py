@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import ops
 from ._by_layer import at_least
-from ._hessians import calls_of, check_alike, hessian_of, sharing_layers
+from ._hessians import calls_of, check_alike, hessian_of, sharing_layers, warn_uncalled
 from ._plan_notes import quiet_about_emptied, warn_emptied
 from ._restoring import gains_of_restoring, magnitude_and_restored, output_energy
 from .criteria import Context
@@ -99,6 +99,7 @@ def eap(
         ValueError, ProfileError: the message names the argument. Whatever is raised, the model is unchanged.
     Warns:
         EmptyLayerWarning: layers that keep nothing, by name.
+        UserWarning: layers that are not called as modules (``out_proj`` of attention) and stay dense, by name.
     """
     _check(restore, errors, damp)
     model, device = plain_module(model), as_profile(profile)
@@ -115,6 +116,10 @@ def eap(
     }
     for name, modules in layers.items():
         check_alike(name, modules)
+    if layers:
+        calls = calls_of(Context(model, tuple(layers), {}, {}, data=data), layers)
+        warn_uncalled(layers, calls)
+        layers = {name: modules for name, modules in layers.items() if name in calls}
     if not layers:
         raise ValueError("model: expected Linear, Conv1d or Conv2d layers that can be pruned, got none")
     floors = tuple(
@@ -122,7 +127,7 @@ def eap(
     )
     selector = replace(selector, floors=floors)
     budget_j = selector.probe(energy)[2]
-    search = _Search.started(model, selector, scores, layers, data, restore, damp)
+    search = _Search.started(model, selector, scores, layers, calls, data, restore, damp)
     try:
         error = search.run(budget_j, errors)
         plan = search.limited().select(model, energy=energy)
@@ -169,7 +174,7 @@ class _Search:
     @classmethod
     def started(
         cls, model: nn.Module, selector: Selector, scores: _Scores, layers: Mapping[str, Sequence[nn.Module]],
-        data: Iterable[Any], restore: float, damp: float,
+        calls: Mapping[str, int], data: Iterable[Any], restore: float, damp: float,
     ) -> _Search:  # fmt: skip
         context = Context(model, tuple(layers), dict.fromkeys(layers, "unstructured"), {}, data=data)
         whole = selector.select(model, energy="100%")
@@ -177,7 +182,7 @@ class _Search:
         order = tuple(sorted(joules, key=lambda name: -joules[name]))  # stable: of equal ones the first called
         dense = {name: model.get_parameter(name).detach().clone() for name in order}
         kept = {name: weight.numel() for name, weight in dense.items()}
-        return cls(context, selector, scores, layers, calls_of(context, layers), order, dense, kept, restore, damp)
+        return cls(context, selector, scores, layers, calls, order, dense, kept, restore, damp)
 
     def run(self, budget_j: float, errors: Sequence[float]) -> float:
         """Visits layers until the budget holds; the bound of the last pass."""

@@ -205,6 +205,7 @@ BAD = {
     "a floor": (ValueError, "min_density: expected shares", {"min_density": 2}),
     "a profile": (jp.ProfileError, "nowhere", {"profile": "nowhere"}),
     "no data": (ValueError, "used up", {"data": iter(())}),
+    "data of no rows": (ValueError, "data: expected inputs for the layer of", {"data": [torch.ones(0, 2, 6, 6)]}),
     "data of another size": (RuntimeError, "size|shape|[Ee]xpected", {"data": [torch.ones(3, 5)]}),
 }
 
@@ -267,3 +268,29 @@ def test_masks_on_noise_stay_near_the_bound():
     data = [torch.randn(64, 60) + 1.0 for _ in range(2)]
     result = jp.eap(model, data[0][:2], data, energy="50%", profile=EYERISS)
     assert result.error < 1 and max(each.masked for each in result.layers) < 1
+
+
+class Attending(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mid, self.attention = nn.Linear(16, 16), nn.MultiheadAttention(16, 2, batch_first=True)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.mid(x))
+        return self.head(self.attention(y, y, y, need_weights=False)[0])
+
+
+def test_projections_of_attention_stay_dense_by_themselves():
+    torch.manual_seed(0)
+    data = [torch.randn(8, 5, 16)]
+    for act in (
+        lambda model: jp.eap(model, data[0], data, energy="85%", profile=EYERISS).layers,
+        lambda model: jp.reconstruct(model, data, sparsity=0.5),
+    ):
+        model = Attending()
+        before = copy.deepcopy(model.attention.state_dict())
+        with pytest.warns(UserWarning, match=r"attention\.out_proj\.weight are not called as modules"):
+            found = act(model)
+        assert found and {each.weight for each in found} <= {"mid.weight", "head.weight"}
+        assert all(torch.equal(value, before[name]) for name, value in model.attention.state_dict().items())
