@@ -11,12 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from . import ops
+from ._ranks import Ranks
 from .criteria import Context
 from .untouched import untouched
 
-__all__ = ["calls_of", "check_alike", "hessian_of", "sharing_layers", "warn_uncalled"]
+__all__ = ["calls_of", "check_alike", "hessian_of", "refuse_ranks", "sharing_layers", "warn_uncalled"]
 
 _WHO = "reconstruct"
+
+
+def refuse_ranks(model: object, who: str) -> None:
+    """Raises:
+    ValueError: several processes hold the network: each would fit it to its own data."""
+    if Ranks.of(model) is not None:
+        raise ValueError(
+            f"model: {who} in one of several processes would leave other weights in each: run it on the plain module "
+            "in one process and broadcast the parameters, before the network is wrapped or sharded (docs/distributed.md)"
+        )
 
 
 class _Stop(Exception):

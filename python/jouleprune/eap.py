@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import ops
 from ._by_layer import at_least
-from ._hessians import calls_of, check_alike, hessian_of, sharing_layers, warn_uncalled
+from ._hessians import calls_of, check_alike, hessian_of, refuse_ranks, sharing_layers, warn_uncalled
 from ._plan_notes import quiet_about_emptied, warn_emptied
 from ._restoring import gains_of_restoring, magnitude_and_restored, output_energy
 from .criteria import Context
@@ -102,6 +102,7 @@ def eap(
         UserWarning: layers that are not called as modules (``out_proj`` of attention) and stay dense, by name.
     """
     _check(restore, errors, damp)
+    refuse_ranks(model, "eap")
     model, device = plain_module(model), as_profile(profile)
     scores = _Scores()
     selector = Selector.record(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _C, ops
-from ._hessians import calls_of, check_alike, hessian_of, sharing_layers, warn_uncalled
+from ._hessians import calls_of, check_alike, hessian_of, refuse_ranks, sharing_layers, warn_uncalled
 from ._restoring import output_energy
 from .criteria import Context
 from .criteria.context import block_of
@@ -71,6 +71,7 @@ def reconstruct(
     Warns:
         UserWarning: layers that are not called as modules (``out_proj`` of attention) and stay as they are, by name.
     """
+    refuse_ranks(model, "reconstruct")
     model = plain_module(model)
     masks = _masks_of(model, plan)
     chosen = _Wish.checked(plan, sparsity, pattern, method, damp)

@@ -193,3 +193,14 @@ def test_a_weight_tied_to_an_embedding_stays():
     found = jp.reconstruct(model, [ids], sparsity=0.5)
     assert [each.weight for each in found] == ["mid.weight"] and found[0].density == pytest.approx(0.5, abs=0.01)
     assert torch.equal(model.out.weight, before) and model.out.weight is model.table.weight
+
+
+def test_networks_of_several_processes_are_refused(monkeypatch):
+    from jouleprune._ranks import Ranks
+
+    monkeypatch.setattr(Ranks, "of", classmethod(lambda cls, model: cls()))
+    model, x = mlp()
+    with pytest.raises(ValueError, match=r"model: reconstruct in one of several processes .* broadcast"):
+        jp.reconstruct(model, [x], sparsity=0.5)
+    with pytest.raises(ValueError, match=r"model: eap in one of several processes .* broadcast"):
+        jp.eap(model, x, [x], energy="50%", profile=EYERISS)
