@@ -292,7 +292,7 @@ def _prunable_weights(
     for entry in workload["entries"]:
         if entry["weight"]:
             used_by.setdefault(entry["weight"], set()).add(entry["op"] if entry["layout"] == "dense" else "sparse")
-    prunable, unable = [], [*computed_weights(model), *sentences(model)]
+    prunable, unable = [], [*computed_weights(model), *_unknown_kinds(model), *sentences(model)]
     for name, ops in used_by.items():
         if name in ignored or name not in parameters or not ops <= set(_PRUNABLE_OPS):
             continue
@@ -306,6 +306,16 @@ def _prunable_weights(
         else:
             prunable.append(name)
     return tuple(prunable), tuple(unable)
+
+
+def _unknown_kinds(model: torch.nn.Module) -> list[str]:
+    """Sentences about layers of weights for which there is no sparse kernel."""
+    kinds = (torch.nn.Conv3d, torch.nn.modules.conv._ConvTransposeNd, torch.nn.RNN)
+    return [
+        f"{name or 'the model'}: {type(module).__name__} has no sparse kernel"
+        for name, module in model.named_modules()
+        if isinstance(module, kinds)
+    ]
 
 
 def computed_weights(model: torch.nn.Module) -> list[str]:
