@@ -26,7 +26,7 @@ def refuse_ranks(model: object, who: str) -> None:
     if Ranks.of(model) is not None:
         raise ValueError(
             f"model: {who} in one of several processes would leave other weights in each: run it on the plain module "
-            "in one process and broadcast the parameters, before the network is wrapped or sharded (docs/distributed.md)"
+            "in one process and broadcast the parameters before the network is wrapped or sharded: docs/distributed.md"
         )
 
 

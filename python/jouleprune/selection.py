@@ -20,7 +20,7 @@ from .estimate import ActivationDensity
 from .importance import Importance, check_given, importance_name, scores_of
 from .layers import SPARSE_DTYPES, layer_of, why_not_convertible
 from .patterns import Freedom, check_pattern, checked_dtypes, freedom_of
-from .record import record, unwrapped
+from .record import check_batch, record, unwrapped
 from .tuning import measured_limits
 
 if TYPE_CHECKING:
@@ -229,6 +229,7 @@ class Selector:
 def _recorded(ranks: Ranks | None, model: torch.nn.Module, example_inputs: Any, **options: Any) -> str:
     """As :func:`record`; of several ranks the same in all, and an error of one is one of all."""
     if ranks is None:
+        check_batch(example_inputs, options.get("batch"))
         return record(model, example_inputs, **options)
     with unsharded(model):
         recorded = ranks.together("example_inputs", lambda: record(model, example_inputs, **options))
