@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -10,12 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from . import ops
+from ._ranks import Ranks
 from .criteria import Context
 from .untouched import untouched
 
-__all__ = ["calls_of", "check_alike", "hessian_of", "sharing_layers"]
+__all__ = ["calls_of", "check_alike", "hessian_of", "refuse_ranks", "sharing_layers", "warn_uncalled"]
 
 _WHO = "reconstruct"
+
+
+def refuse_ranks(model: object, who: str) -> None:
+    """Raises:
+    ValueError: several processes hold the network: each would fit it to its own data."""
+    if Ranks.of(model) is not None:
+        raise ValueError(
+            f"model: {who} in one of several processes would leave other weights in each: run it on the plain module "
+            "in one process and broadcast the parameters before the network is wrapped or sharded: docs/distributed.md"
+        )
 
 
 class _Stop(Exception):
@@ -23,12 +35,17 @@ class _Stop(Exception):
 
 
 def sharing_layers(model: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[dict[str, nn.Module]]:
-    """Layers of these kinds by the name of their weight; those that share one weight (tied) in one mapping."""
+    """Layers of these kinds by the name of their weight; those that share one weight (tied) in one mapping. A weight
+    that a module of another kind holds too, like the table of an embedding, is left out: nothing here knows what that
+    one makes of it."""
     sharing: dict[int, dict[str, nn.Module]] = {}
+    held_elsewhere: set[int] = set()
     for name, module in model.named_modules():
         if isinstance(module, kinds):
             sharing.setdefault(id(module.weight), {})[f"{name}.weight" if name else "weight"] = module
-    return list(sharing.values())
+        else:
+            held_elsewhere.update(id(parameter) for parameter in module.parameters(recurse=False))
+    return [layers for weight, layers in sharing.items() if weight not in held_elsewhere]
 
 
 def check_alike(weight: str, layers: Sequence[nn.Module]) -> None:
@@ -40,10 +57,10 @@ def check_alike(weight: str, layers: Sequence[nn.Module]) -> None:
 
 def calls_of(context: Context, layers: Mapping[str, Sequence[nn.Module]]) -> dict[str, int]:
     """How often the layers of each weight (several, where it is tied) are called in one forward pass, in the order of
-    the first calls.
+    the first calls. Layers that are not called as modules, like ``out_proj`` of attention, are not in it.
 
     Raises:
-        ValueError: a weight's layers are not called, or there is no data.
+        ValueError: there is no data.
     """
     calls: dict[str, int] = {}
 
@@ -62,10 +79,15 @@ def calls_of(context: Context, layers: Mapping[str, Sequence[nn.Module]]) -> dic
     finally:
         for hook in hooks:
             hook.remove()
-    for name in layers:
-        if name not in calls:
-            raise ValueError(f"model: the layer of {name!r} is not called on its own: name it in ignored_layers")
     return calls
+
+
+def warn_uncalled(layers: Mapping[str, Sequence[nn.Module]], calls: Mapping[str, int]) -> None:
+    """Names the layers that stay dense because nothing tells what they read."""
+    uncalled = [name for name in layers if name not in calls]
+    if uncalled:
+        told = f"the layers of {', '.join(uncalled)} are not called as modules on the data and stay as they are"
+        warnings.warn(told, UserWarning, stacklevel=3)
 
 
 def hessian_of(context: Context, name: str, modules: Sequence[nn.Module], calls: int) -> Tensor:
@@ -73,10 +95,12 @@ def hessian_of(context: Context, name: str, modules: Sequence[nn.Module], calls:
     call."""
     weight = context.weight(name)
     groups, cols, seen = int(getattr(modules[0], "groups", 1)), weight[0].numel(), 0
+    rows = 0
     total = torch.zeros(groups, cols, cols, dtype=torch.float64, device=weight.device)
 
     def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
-        nonlocal seen
+        nonlocal seen, rows
+        rows += args[0].numel()
         ops.add_hessian_(total, _patches(module, args[0].detach(), groups))
         seen += 1
         if seen == calls:
@@ -92,6 +116,8 @@ def hessian_of(context: Context, name: str, modules: Sequence[nn.Module], calls:
         finally:
             for handle in handles:
                 handle.remove()
+    if rows == 0:
+        raise ValueError(f"data: expected inputs for the layer of {name!r}, got batches of 0 rows")
     return total
 
 

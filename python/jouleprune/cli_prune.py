@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,9 @@ def _check(options: argparse.Namespace) -> None:
             raise ValueError(f"{name}: expected at least {least}, got {value}")
     if not 0 < options.lr < math.inf:
         raise ValueError(f"--lr: expected a finite number above 0, got {options.lr!r}")
+    for name, path in (("--out", options.out), ("--plan", options.plan)):
+        if path is not None and not (path.absolute().parent.is_dir() and os.access(path.absolute().parent, os.W_OK)):
+            raise ValueError(f"{name}: expected a file in a folder that exists and can be written to, got {path}")
     if not 0 < options.until <= 1:
         raise ValueError(f"--until: expected a share in (0, 1], got {options.until!r}")
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import ops
 from ._by_layer import at_least
-from ._hessians import calls_of, check_alike, hessian_of, sharing_layers
+from ._hessians import calls_of, check_alike, hessian_of, refuse_ranks, sharing_layers, warn_uncalled
 from ._plan_notes import quiet_about_emptied, warn_emptied
 from ._restoring import gains_of_restoring, magnitude_and_restored, output_energy
 from .criteria import Context
@@ -39,11 +39,13 @@ class EapResult:
 
     Attributes:
         plan: within the budget, as of :func:`jouleprune.plan`; the floors in it (``min_density``) are what the order
-            left of each layer, and ``importance_lost`` sums squared output errors, relative to the layer's output.
+            left of each layer, and ``importance_lost`` sums what each removed weight alone did to the
+            squared output, relative to the layer's.
         pruner: holds the masks from now on: call ``pruner.step()`` in training.
         order: weights as they were visited, the most joules first.
         layers: error of each pruned layer, with the masks alone and refit, in the order of the calls.
-        error: bound of the last pass; infinite where no finite one met the budget.
+        error: bound of the last pass; infinite where no finite one met the budget: the layers visited then went to
+            their floors, and what fits into the budget came back.
     """
 
     plan: Plan = field(repr=False)
@@ -72,12 +74,13 @@ def eap(
 ) -> EapResult:
     """Prunes Linear, Conv1d and Conv2d layers in place to at most ``energy``, the layer of the most joules first.
 
-    In each layer weights go by magnitude; then those come back whose return lowers the squared error of the layer's
-    outputs on the data most; then what is left is refit to the dense layer's outputs by least squares. A layer gives
-    weights until its error reaches the bound of the pass, or until the budget holds; where pruning it saves no joules
-    it stays dense. When all layers were visited and the budget does not hold, the next pass has the next bound, and the
-    last none. At the end weights come back while they fit into the budget, the most error undone per joule first,
-    and all layers are refit in the order of their calls (:func:`jouleprune.reconstruct`, "refit").
+    In each layer weights go by magnitude; then those come back, in a few steps, whose return lowers the squared error
+    of the layer's outputs on the data most, unless magnitude alone leaves less; then what is left is refit to the dense
+    layer's outputs by least squares. A layer gives weights until its error reaches the bound of the pass, or until the
+    budget holds; where pruning it saves no joules it stays dense. When all layers were visited and the budget does not
+    hold, the next pass has the next bound, and the last none. At the end weights come back while they fit into the
+    budget, those that by themselves do most to the outputs per joule first, and all layers are refit in the order of
+    their calls (:func:`jouleprune.reconstruct`, "refit").
 
     Passes in which the budget would not hold on the dense network's inputs are left out, but for the last of them. Each
     takes one pass over the data and one float64 matrix [inputs, inputs] per layer, and solves a system for each output.
@@ -96,8 +99,10 @@ def eap(
         ValueError, ProfileError: the message names the argument. Whatever is raised, the model is unchanged.
     Warns:
         EmptyLayerWarning: layers that keep nothing, by name.
+        UserWarning: layers that are not called as modules (``out_proj`` of attention) and stay dense, by name.
     """
     _check(restore, errors, damp)
+    refuse_ranks(model, "eap")
     model, device = plain_module(model), as_profile(profile)
     scores = _Scores()
     selector = Selector.record(
@@ -112,6 +117,10 @@ def eap(
     }
     for name, modules in layers.items():
         check_alike(name, modules)
+    if layers:
+        calls = calls_of(Context(model, tuple(layers), {}, {}, data=data), layers)
+        warn_uncalled(layers, calls)
+        layers = {name: modules for name, modules in layers.items() if name in calls}
     if not layers:
         raise ValueError("model: expected Linear, Conv1d or Conv2d layers that can be pruned, got none")
     floors = tuple(
@@ -119,7 +128,7 @@ def eap(
     )
     selector = replace(selector, floors=floors)
     budget_j = selector.probe(energy)[2]
-    search = _Search.started(model, selector, scores, layers, data, restore, damp)
+    search = _Search.started(model, selector, scores, layers, calls, data, restore, damp)
     try:
         error = search.run(budget_j, errors)
         plan = search.limited().select(model, energy=energy)
@@ -136,8 +145,8 @@ def eap(
 
 
 class _Scores:
-    """What the planner ranks by: set by the search. Kept weights are above all that went; those by the error that their
-    return would undo."""
+    """What the planner ranks by: set by the search. Kept weights are above all that went; both by what they alone do to
+    the outputs."""
 
     name = "eap"
 
@@ -166,7 +175,7 @@ class _Search:
     @classmethod
     def started(
         cls, model: nn.Module, selector: Selector, scores: _Scores, layers: Mapping[str, Sequence[nn.Module]],
-        data: Iterable[Any], restore: float, damp: float,
+        calls: Mapping[str, int], data: Iterable[Any], restore: float, damp: float,
     ) -> _Search:  # fmt: skip
         context = Context(model, tuple(layers), dict.fromkeys(layers, "unstructured"), {}, data=data)
         whole = selector.select(model, energy="100%")
@@ -174,7 +183,7 @@ class _Search:
         order = tuple(sorted(joules, key=lambda name: -joules[name]))  # stable: of equal ones the first called
         dense = {name: model.get_parameter(name).detach().clone() for name in order}
         kept = {name: weight.numel() for name, weight in dense.items()}
-        return cls(context, selector, scores, layers, calls_of(context, layers), order, dense, kept, restore, damp)
+        return cls(context, selector, scores, layers, calls, order, dense, kept, restore, damp)
 
     def run(self, budget_j: float, errors: Sequence[float]) -> float:
         """Visits layers until the budget holds; the bound of the last pass."""
@@ -191,8 +200,9 @@ class _Search:
         kept: list[dict[str, tuple[int, int]]] = [{} for _ in errors]
         for name in self.order:
             hessian = hessian_of(self.context, name, self.layers[name], self.calls[name])
+            known: dict[int, float] = {}
             for counts, error in zip(kept, errors, strict=True):
-                counts[name] = (self.least(name, error, hessian), self.dense[name].numel())
+                counts[name] = (self.least(name, error, hessian, known), self.dense[name].numel())
         for place, counts in enumerate(kept):
             if at_least(self.selector, counts).probe("100%")[1] <= budget_j:
                 return max(0, place - 1)
@@ -210,7 +220,7 @@ class _Search:
         weight, before, joules = self.dense[name], self.kept[name], self.joules()
         self.refit()
         hessian = hessian_of(self.context, name, self.layers[name], self.calls[name])
-        self.kept[name] = min(self.least(name, error, hessian), before)
+        self.kept[name] = min(self.least(name, error, hessian, {}), before)
         if self.joules() >= joules:
             self.kept[name] = before
             return
@@ -218,9 +228,9 @@ class _Search:
         self.scores.found[name] = _ranked(weight, hessian, mask)
         self.unfitted[name] = (hessian, mask)
 
-    def least(self, name: str, error: float, hessian: Tensor) -> int:
+    def least(self, name: str, error: float, hessian: Tensor, known: dict[int, float]) -> int:
         """The fewest weights with which the error is within the bound, by bisection to a 256th of the layer; at least
-        the floor."""
+        the floor. ``known`` takes errors by count, for searches with other bounds."""
         place, weight = self.selector.weights.index(name), self.dense[name]
         bound = error * output_energy(weight, hessian)
         # Rounded up as the planner does: a share that is a whole number but for rounding is that number.
@@ -229,8 +239,10 @@ class _Search:
             return low
         while high - low > weight.numel() // 256:
             middle = (low + high) // 2
-            mask = magnitude_and_restored(weight, hessian, middle, self.restore)
-            if output_energy(weight * ~mask, hessian) <= bound:
+            if middle not in known:
+                mask = magnitude_and_restored(weight, hessian, middle, self.restore)
+                known[middle] = output_energy(weight * ~mask, hessian)
+            if known[middle] <= bound:
                 high = middle
             else:
                 low = middle + 1
@@ -251,13 +263,13 @@ class _Search:
 
 
 def _ranked(weight: Tensor, hessian: Tensor, mask: Tensor) -> Tensor:
-    """Scores: what is kept is above 1; what went has the share of the output's energy that its return would undo."""
+    """Scores: what each weight alone does to the output, w_j^2 H_jj over the output's energy; what is kept is above all
+    that went. What undoes the error best by itself is no rank here: many come back at once, and overshoot together."""
     total = output_energy(weight, hessian)
     scale = 1.0 / total if total > 0 else 0.0
-    undone = (gains_of_restoring(weight, hessian, mask) * scale).clamp(0.0, 1.0)
-    # With nothing removed the gain is -w^2 H_jj: minus what the weight does to the output by itself.
+    # With nothing removed the gain is -w^2 H_jj.
     alone = gains_of_restoring(weight, hessian, torch.ones_like(mask)).neg() * scale
-    return torch.where(mask, alone.clamp(0.0, 1e6) + 2.0, undone)
+    return torch.where(mask, alone.clamp(0.0, 1e6) + 2.0, alone.clamp(0.0, 1.0))
 
 
 def _check(restore: float, errors: Sequence[float], damp: float) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from .energy import EnergyReport, LayerEnergy, Profile, load_profile, price_workload
-from .record import record
+from .record import check_batch, record
 
 __all__ = ["ActivationDensity", "Model", "as_profile", "estimate", "price_entry"]
 
@@ -42,7 +42,8 @@ def estimate(
         model: module or callable; sparse modules of ``jouleprune.nn`` are priced by their own kernels.
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
         profile: device profile: a ``Profile``, a built-in name, a path, or a dict.
-        batch: inferences in the pass; dim 0 of the first tensor unless given.
+        batch: inferences in the pass; dim 0 of the first tensor unless given. One sample without a batch dimension,
+            like ``torch.randn(33)`` for an MLP, needs ``batch=1``: it would count as 33 inferences.
         activation_density: share of non-zero activations: a number, ``{layer: share}``, or "measured" on these inputs.
             Only devices that gate zeros profit.
         per: what ``count`` counts: "inference", "token" or "request"; the last two need ``count``.
@@ -53,6 +54,7 @@ def estimate(
         ProfileError: the profile is unknown or malformed.
         ValueError: an argument is out of range, or the model runs nothing that can be priced.
     """
+    check_batch(example_inputs, batch)
     workload = record(model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count)
     return price_workload(workload, as_profile(profile))
 

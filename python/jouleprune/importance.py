@@ -106,7 +106,7 @@ def scores_of(importance: Importance, context: Context) -> list[Tensor]:
         largest = torch.finfo(torch.float32).max  # what float32 cannot hold saturates; NaN goes on to be refused
         single = scores.detach().to(device="cpu")
         if single.dtype != torch.float32 or (single.numel() > 0 and not bool(single.amax() <= largest)):
-            single = single.clamp_max(largest).to(torch.float32)
+            single = single.to(torch.float32).clamp_max(largest)  # not before: 16 bits cannot hold the bound
         result.append(single.reshape(-1).contiguous())
     return result
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from . import _C, ops
-from ._hessians import calls_of, check_alike, hessian_of, sharing_layers
+from ._hessians import calls_of, check_alike, hessian_of, refuse_ranks, sharing_layers, warn_uncalled
 from ._restoring import output_energy
 from .criteria import Context
 from .criteria.context import block_of
@@ -52,7 +52,8 @@ def reconstruct(
 
     Each layer sees the data as the layers before it, already pruned, leave them; its Hessian, the sum of x x^T over its
     inputs (patches of a convolution), is streamed batch by batch, one layer at a time: one pass over the data per
-    layer, and one matrix [inputs, inputs] in float64 of memory.
+    layer, and one matrix [inputs, inputs] in float64 of memory. A weight that a module of another kind holds too (an
+    output layer tied to an embedding) stays as it is.
 
     Args:
         data: calibration batches, as of :func:`jouleprune.plan`; iterated once per layer, so no generator.
@@ -67,7 +68,10 @@ def reconstruct(
         One :class:`Reconstruction` per layer.
     Raises:
         ValueError, PatternError: the message names the argument; the model is unchanged.
+    Warns:
+        UserWarning: layers that are not called as modules (``out_proj`` of attention) and stay as they are, by name.
     """
+    refuse_ranks(model, "reconstruct")
     model = plain_module(model)
     masks = _masks_of(model, plan)
     chosen = _Wish.checked(plan, sparsity, pattern, method, damp)
@@ -82,6 +86,12 @@ def reconstruct(
     context = Context(model, tuple(layers), dict.fromkeys(layers, pattern), {}, data=data)
     try:
         calls = calls_of(context, layers)
+        for name in layers:
+            if name not in calls and plan is not None:
+                raise ValueError(f"plan: prunes {name!r}, whose layer is not called as a module on the data")
+        if not calls:
+            raise ValueError("model: expected Linear, Conv1d or Conv2d layers that are called as modules, got none")
+        warn_uncalled(layers, calls)
         return [_one(context, name, layers[name], calls[name], chosen, masks.get(name)) for name in calls]
     except BaseException:
         with torch.no_grad():

@@ -129,15 +129,30 @@ def _set_densities(workload: dict[str, Any], density: float | str | Mapping[str,
             entry["input_density"] = float(density)
 
 
+def check_batch(example_inputs: Any, batch: int | None) -> None:
+    """Raises:
+    ValueError: dim 0 of the first tensor, which tells the number of inferences, is 0."""
+    first = _first(example_inputs)
+    if batch is None and isinstance(first, torch.Tensor) and first.dim() > 0 and first.shape[0] == 0:
+        told = f"got 0 of shape {tuple(first.shape)}"
+        raise ValueError(f"example_inputs: expected at least 1 inference in dim 0 of the first tensor, {told}")
+
+
 def _batch(example_inputs: Any) -> int:
     """Dim 0 of the first tensor, or sequences of a packed one; 0 when there is none (the recorder looks for itself)."""
+    first = _first(example_inputs)
+    if isinstance(first, PackedSequence):
+        return int(first.batch_sizes[0])
+    return int(first.shape[0]) if isinstance(first, torch.Tensor) and first.dim() > 0 else 0
+
+
+def _first(example_inputs: Any) -> Any:
+    """The first tensor or packed sequence."""
     first = example_inputs
     while isinstance(first, tuple | list | Mapping) and not isinstance(first, PackedSequence):
         values = list(first.values()) if isinstance(first, Mapping) else list(first)
         first = next((value for value in values if next(tensors_in(value), None) is not None), None)
-    if isinstance(first, PackedSequence):
-        return int(first.batch_sizes[0])
-    return int(first.shape[0]) if isinstance(first, torch.Tensor) and first.dim() > 0 else 0
+    return first
 
 
 def arguments(example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

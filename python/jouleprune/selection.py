@@ -20,7 +20,7 @@ from .estimate import ActivationDensity
 from .importance import Importance, check_given, importance_name, scores_of
 from .layers import SPARSE_DTYPES, layer_of, why_not_convertible
 from .patterns import Freedom, check_pattern, checked_dtypes, freedom_of
-from .record import record, unwrapped
+from .record import check_batch, record, unwrapped
 from .tuning import measured_limits
 
 if TYPE_CHECKING:
@@ -242,6 +242,7 @@ class Selector:
 def _recorded(ranks: Ranks | None, model: torch.nn.Module, example_inputs: Any, **options: Any) -> str:
     """As :func:`record`; of several ranks the same in all, and an error of one is one of all."""
     if ranks is None:
+        check_batch(example_inputs, options.get("batch"))
         return record(model, example_inputs, **options)
     with unsharded(model):
         recorded = ranks.together("example_inputs", lambda: record(model, example_inputs, **options))
@@ -311,7 +312,7 @@ def _prunable_weights(
     for entry in workload["entries"]:
         if entry["weight"]:
             used_by.setdefault(entry["weight"], set()).add(entry["op"] if entry["layout"] == "dense" else "sparse")
-    prunable, unable = [], [*computed_weights(model), *sentences(model)]
+    prunable, unable = [], [*computed_weights(model), *_unknown_kinds(model), *sentences(model)]
     for name, ops in used_by.items():
         if name in ignored or name not in parameters or not ops <= set(_PRUNABLE_OPS):
             continue
@@ -325,6 +326,16 @@ def _prunable_weights(
         else:
             prunable.append(name)
     return tuple(prunable), tuple(unable)
+
+
+def _unknown_kinds(model: torch.nn.Module) -> list[str]:
+    """Sentences about layers of weights for which there is no sparse kernel."""
+    kinds = (torch.nn.Conv3d, torch.nn.modules.conv._ConvTransposeNd, torch.nn.RNN)
+    return [
+        f"{name or 'the model'}: {type(module).__name__} has no sparse kernel"
+        for name, module in model.named_modules()
+        if isinstance(module, kinds)
+    ]
 
 
 def computed_weights(model: torch.nn.Module) -> list[str]:

@@ -106,6 +106,11 @@ def test_schedules(capsys, schedule):
     ("told", "arguments"),
     [
         ("budget", ["nets_to_prune:net", "--energy", "120%"]),
+        (
+            "--out: expected a file in a folder",
+            ["nets_to_prune:none", "--energy=50%", "--out", "nowhere/x.safetensors"],
+        ),
+        ("--plan: expected a file in a folder", ["nets_to_prune:none", "--energy=50%", "--plan", "nowhere/x.json"]),
         ("--energy: expected", ["nets_to_prune:net", "--energy", "half"]),
         ("pattern", ["nets_to_prune:net", "--energy", "50%", "--pattern", "3:7x"]),
         ("importance: expected", ["nets_to_prune:net", "--energy", "50%", "--importance", "loudest"]),

@@ -63,6 +63,20 @@ def test_restoring_by_hand():
     assert gains[0, 1:].tolist() == pytest.approx([0.04 - 0.49, 0.04 - 1.0, 0.04 - 0.01], abs=1e-6)
 
 
+@pytest.mark.parametrize("restore", [0.1, 0.3, 1.0])
+def test_restoring_is_never_worse_than_magnitude(restore):
+    """Inputs with a large part in common: returns that help alone overshoot together."""
+    torch.manual_seed(4)
+    better = 0
+    for groups in (1, 2):
+        weight, h = torch.randn(8, 40), hessian(torch.randn(30, 40 * groups) + 3.0, groups)
+        for keep in (16, 80, 160, 240):
+            left = [output_energy(weight * ~magnitude_and_restored(weight, h, keep, r), h) for r in (0.0, restore)]
+            assert left[1] <= left[0]
+            better += left[1] < 0.5 * left[0]
+    assert better >= 1
+
+
 @pytest.mark.parametrize("restore", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("keep", [0, 1, 7, 20])
 def test_the_mask_has_as_many_as_asked_for(keep, restore):
@@ -191,6 +205,7 @@ BAD = {
     "a floor": (ValueError, "min_density: expected shares", {"min_density": 2}),
     "a profile": (jp.ProfileError, "nowhere", {"profile": "nowhere"}),
     "no data": (ValueError, "used up", {"data": iter(())}),
+    "data of no rows": (ValueError, "data: expected inputs for the layer of", {"data": [torch.ones(0, 2, 6, 6)]}),
     "data of another size": (RuntimeError, "size|shape|[Ee]xpected", {"data": [torch.ones(3, 5)]}),
 }
 
@@ -234,3 +249,48 @@ def test_layers_that_share_a_weight_are_fitted_together():
     assert sorted(layer.weight for layer in result.layers) == sorted(result.plan.masks)
     mask = jp.ops.unpack_mask(result.plan.masks["first.weight"], (12, 12))
     assert not model.second.weight[~mask].any() and int(mask.sum()) < 144
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_types(dtype):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 8)).to(dtype)
+    data = [torch.randn(64, 20).to(dtype)]
+    result = jp.eap(model, data[0][:4], data, energy="50%", profile=EYERISS)
+    assert result.plan.energy_j <= result.plan.budget_j and all(each.error < each.masked for each in result.layers)
+    assert all(parameter.dtype == dtype for parameter in model.parameters())
+
+
+def test_masks_on_noise_stay_near_the_bound():
+    """What comes back when the budget is not used up is not chosen so that it overshoots."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(60, 80), nn.ReLU(), nn.Linear(80, 40), nn.ReLU(), nn.Linear(40, 10))
+    data = [torch.randn(64, 60) + 1.0 for _ in range(2)]
+    result = jp.eap(model, data[0][:2], data, energy="50%", profile=EYERISS)
+    assert result.error < 1 and max(each.masked for each in result.layers) < 1
+
+
+class Attending(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mid, self.attention = nn.Linear(16, 16), nn.MultiheadAttention(16, 2, batch_first=True)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.mid(x))
+        return self.head(self.attention(y, y, y, need_weights=False)[0])
+
+
+def test_projections_of_attention_stay_dense_by_themselves():
+    torch.manual_seed(0)
+    data = [torch.randn(8, 5, 16)]
+    for act in (
+        lambda model: jp.eap(model, data[0], data, energy="85%", profile=EYERISS).layers,
+        lambda model: jp.reconstruct(model, data, sparsity=0.5),
+    ):
+        model = Attending()
+        before = copy.deepcopy(model.attention.state_dict())
+        with pytest.warns(UserWarning, match=r"attention\.out_proj\.weight are not called as modules"):
+            found = act(model)
+        assert found and {each.weight for each in found} <= {"mid.weight", "head.weight"}
+        assert all(torch.equal(value, before[name]) for name, value in model.attention.state_dict().items())

@@ -142,3 +142,16 @@ def test_emptied_survives_json():
     with pytest.warns(jp.EmptyLayerWarning):
         plan = made("l1")
     assert jp.Plan.from_json(json.dumps(json.loads(plan.to_json()))).emptied == plan.emptied
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (torch.nn.Conv3d(2, 3, 2), (1, 2, 4, 4, 4)),
+        (torch.nn.ConvTranspose2d(2, 3, 2), (1, 2, 4, 4)),
+        (torch.nn.RNN(4, 5), (3, 1, 4)),
+    ],
+)
+def test_layers_without_a_sparse_kernel_are_named(layer, shape):
+    with pytest.raises(jp.BudgetError, match=f"not prunable: 0: {type(layer).__name__} has no sparse kernel"):
+        jp.plan(torch.nn.Sequential(layer), torch.randn(shape), energy="50%", profile="eyeriss-65nm")

@@ -61,6 +61,7 @@ def layer_with_ties(kind: str, removed: bool) -> tuple[nn.Module, torch.Tensor]:
     return layer, layer.weight_mask != 0 if removed else torch.ones(layer.weight.shape, dtype=torch.bool)
 
 
+@pytest.mark.filterwarnings("ignore:n_m_structured keeps")
 @pytest.mark.parametrize("removed", [False, True])
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("n, m", [(2, 4), (1, 2), (0, 3), (3, 5), (4, 4), (1, 100)])
@@ -237,3 +238,11 @@ def test_bad_arguments_are_named(error, told, attempt):
     with pytest.raises(error, match=told):
         attempt(layer)
     assert not prune.is_pruned(layer) and list(dict(layer.named_parameters())) == ["weight", "bias"]
+
+
+def test_n_of_m_where_nothing_goes_warns():
+    layer = torch.nn.Conv2d(8, 8, 3, groups=4)
+    with pytest.warns(UserWarning, match=r"keeps 2 of each 4 along dim 1 .* \(8, 2, 3, 3\): nothing goes"):
+        prune.n_m_structured(layer, "weight", 2, 4)
+    prune.n_m_structured(layer, "weight", 1, 4)  # of 2 entries one goes
+    assert int((layer.weight == 0).sum()) == layer.weight.numel() // 2

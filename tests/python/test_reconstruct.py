@@ -175,3 +175,32 @@ def test_plans_of_other_layers_are_refused():
     plan = jp.plan(model, x, energy="50%", profile=EYERISS)
     with pytest.raises(jp.PatternError, match="expected weights of Linear, Conv1d and Conv2d"):
         jp.reconstruct(model, [x], plan=plan)
+
+
+def test_a_weight_tied_to_an_embedding_stays():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.mid, self.out = nn.Embedding(37, 16), nn.Linear(16, 16), nn.Linear(16, 37, bias=False)
+            self.out.weight = self.table.weight
+
+        def forward(self, ids):
+            return self.out(torch.relu(self.mid(self.table(ids))))
+
+    torch.manual_seed(0)
+    model, ids = Tied(), torch.randint(0, 37, (8, 5))
+    before = model.table.weight.detach().clone()
+    found = jp.reconstruct(model, [ids], sparsity=0.5)
+    assert [each.weight for each in found] == ["mid.weight"] and found[0].density == pytest.approx(0.5, abs=0.01)
+    assert torch.equal(model.out.weight, before) and model.out.weight is model.table.weight
+
+
+def test_networks_of_several_processes_are_refused(monkeypatch):
+    from jouleprune._ranks import Ranks
+
+    monkeypatch.setattr(Ranks, "of", classmethod(lambda cls, model: cls()))
+    model, x = mlp()
+    with pytest.raises(ValueError, match=r"model: reconstruct in one of several processes .* broadcast"):
+        jp.reconstruct(model, [x], sparsity=0.5)
+    with pytest.raises(ValueError, match=r"model: eap in one of several processes .* broadcast"):
+        jp.eap(model, x, [x], energy="50%", profile=EYERISS)

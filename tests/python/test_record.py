@@ -15,6 +15,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.utils import parametrizations, prune
 
+import jouleprune as jp
 from jouleprune.record import record
 
 Macs = dict[str, int]
@@ -597,3 +598,10 @@ def test_recordings_do_not_nest() -> None:
     with pytest.raises(RuntimeError, match="this thread is recording already"):
         record(lambda x: record(inner, x), torch.randn(2, 6))
     assert macs(workload(inner, torch.randn(2, 6))) == {"linear": 48}
+
+
+def test_a_batch_of_none_is_refused():
+    with pytest.raises(ValueError, match="example_inputs: expected at least 1 inference"):
+        jp.estimate(torch.nn.Linear(4, 3), torch.ones(0, 4), profile="eyeriss-65nm")
+    with pytest.raises(ValueError, match="example_inputs: expected at least 1 inference"):
+        jp.plan(torch.nn.Linear(4, 3), torch.ones(0, 4), energy="50%", profile="eyeriss-65nm")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -34,6 +36,9 @@ class NMStructured(BasePruningMethod):
         self.n, self.m, self.dim = n, m, dim
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        if -t.dim() <= self.dim < t.dim() and self.n < self.m and t.shape[self.dim] <= self.n:
+            told = f"keeps {self.n} of each {self.m} along dim {self.dim} of a tensor of shape {tuple(t.shape)}"
+            warnings.warn(f"n_m_structured {told}: nothing goes", UserWarning, stacklevel=2)
         return default_mask * mask_n_of_m(t, self.n, self.m, dim=self.dim, left=default_mask != 0)
 
     @classmethod
