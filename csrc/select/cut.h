@@ -12,12 +12,6 @@ namespace jouleprune::select {
 inline constexpr int64_t kChunk = 1 << 16;    // counts of a chunk fit 32 bits
 inline constexpr int64_t kChunksPerTask = 4;  // some 100 us
 
-/// Asks for scores far ahead of those that are looked at: what a pass does with each keeps the processor from seeing that far by itself.
-template <class Score>
-inline void fetch_ahead(const Score* scores) {
-  __builtin_prefetch(reinterpret_cast<const char*>(scores) + 2048);
-}
-
 /// A stretch of one part.
 struct Chunk {
   size_t part = 0;

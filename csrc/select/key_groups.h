@@ -2,7 +2,7 @@
 #pragma once
 #include <cstdint>
 
-#include "select/cut.h"
+#include "select/fetch_ahead.h"
 #include "select/ranking.h"
 
 #if defined(__SSE2__)

@@ -8,13 +8,15 @@
 #include <string_view>
 #include <vector>
 
+#include "select/magnitude.h"
+
 namespace jouleprune::select {
 
 /// Non-negative finite floats order like their bits, so the bits are the keys. Keys lie in [0, kKeyEnd).
 inline constexpr uint32_t kKeyEnd = 0x7f800000u;
 
 /// Key of a score; -0 counts as 0.
-inline uint32_t key_of(float score) { return std::bit_cast<uint32_t>(score) & 0x7fffffffu; }
+inline uint32_t key_of(float score) { return magnitude(score); }
 /// Score of a key.
 inline float score_of(uint32_t key) { return std::bit_cast<float>(key); }
 /// Least key above 0 whose score is at least `cut`; kKeyEnd when no float is.

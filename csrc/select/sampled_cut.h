@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "select/cut.h"
+#include "select/fetch_ahead.h"
 #include "select/key_groups.h"
 
 namespace jouleprune::select {

@@ -2,7 +2,7 @@
 // the kernel a pixel finds the output that read it there, if one did, and the tap's entries say by which weights.
 #pragma once
 #include "conv/conv_params.h"
-#include "conv/entries.h"
+#include "csr/entries.h"
 
 namespace jouleprune::cuda::conv {
 
@@ -40,7 +40,7 @@ struct ConvInput {
       }
       int32_t reader[kPerLane];
       JP_UNROLL for (int i = 0; i < kPerLane; ++i) { reader[i] = reader_of(s, pixel + i * simt::kLanes, tap); }
-      for_each_entry<T>(
+      csr::for_each_entry<T>(
           ctx, m, begin, end, [&](int32_t row) { return row; },
           [&](Sum w, int32_t row) {
             const T* const plane_of_row = dy + static_cast<int64_t>(row) * s.out_plane();

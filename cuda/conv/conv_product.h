@@ -2,7 +2,7 @@
 // output channel and kPixels pixels of an image; no matrix of patches is ever made. Channels start longest first.
 #pragma once
 #include "conv/conv_params.h"
-#include "conv/entries.h"
+#include "csr/entries.h"
 
 namespace jouleprune::cuda::conv {
 
@@ -37,7 +37,7 @@ struct ConvProduct {
       from[i] = mine < s.out_plane() ? s.corner(mine) : 0;  // beyond the last one: reads the first, stores nothing
     }
     Sum sums[kPerLane] = {};
-    for_each_entry<T>(
+    csr::for_each_entry<T>(
         ctx, m, ctx.load(m.offsets + row), ctx.load(m.offsets + row + 1),
         [&](int32_t column) { return s.distance(column); },
         [&](Sum w, int32_t distance) {

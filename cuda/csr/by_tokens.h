@@ -4,6 +4,7 @@
 // swizzle).
 #pragma once
 #include "csr/csr_params.h"
+#include "csr/entries.h"
 #include "simt/elements.h"
 
 namespace jouleprune::cuda::csr {
@@ -37,27 +38,16 @@ struct ByTokens {
       return;  // a whole warp: nothing here waits for other warps
     }
     const int64_t row = ctx.load(m.order + place);
-    const int64_t begin = ctx.load(m.offsets + row), end = ctx.load(m.offsets + row + 1);
     Sum sums[kPerLane] = {};
-    for (int64_t first = begin; first < end; first += simt::kLanes) {
-      const int64_t mine = first + ctx.lane();
-      Sum w = 0;
-      int32_t column = 0;
-      if (mine < end) {
-        const int64_t source = m.sources == nullptr ? mine : ctx.load(m.sources + mine);
-        w = static_cast<Sum>(simt::widen(ctx.load(static_cast<const T*>(m.values) + source)));
-        column = ctx.load(m.columns + mine);
-      }
-      const int count = end - first < simt::kLanes ? static_cast<int>(end - first) : simt::kLanes;
-      for (int k = 0; k < count; ++k) {
-        const Sum value = ctx.shuffle(w, k);
-        const int64_t from = static_cast<int64_t>(ctx.shuffle(column, k)) * p.x_stride + token;
-        if (token < p.n) {
-          const auto x = ctx.load(reinterpret_cast<const Tokens*>(static_cast<const T*>(p.x) + from));
-          JP_UNROLL for (int i = 0; i < kPerLane; ++i) { sums[i] += value * static_cast<Sum>(simt::widen(x.v[i])); }
-        }
-      }
-    }
+    for_each_entry<T>(
+        ctx, m, ctx.load(m.offsets + row), ctx.load(m.offsets + row + 1), [](int32_t column) { return column; },
+        [&](Sum value, int32_t column) {
+          if (token < p.n) {
+            const int64_t from = static_cast<int64_t>(column) * p.x_stride + token;
+            const auto x = ctx.load(reinterpret_cast<const Tokens*>(static_cast<const T*>(p.x) + from));
+            JP_UNROLL for (int i = 0; i < kPerLane; ++i) { sums[i] += value * static_cast<Sum>(simt::widen(x.v[i])); }
+          }
+        });
     if (token < p.n) {
       Tokens y;
       JP_UNROLL for (int i = 0; i < kPerLane; ++i) {

@@ -3,12 +3,12 @@
 #include "csr/csr_params.h"
 #include "simt/elements.h"
 
-namespace jouleprune::cuda::conv {
+namespace jouleprune::cuda::csr {
 
 /// Calls visit(value, where) for the entries [begin, end) of `m`, in their order, in all lanes; where = place(column of the entry).
 /// All lanes of a warp come with the same `begin` and `end`.
 template <class T, class Ctx, class Place, class Visit>
-JP_BODY void for_each_entry(const Ctx& ctx, const csr::Matrix& m, int64_t begin, int64_t end, const Place& place,
+JP_BODY void for_each_entry(const Ctx& ctx, const Matrix& m, int64_t begin, int64_t end, const Place& place,
                             const Visit& visit) {
   using Sum = simt::SumOf<T>;
   for (int64_t first = begin; first < end; first += simt::kLanes) {
@@ -28,4 +28,4 @@ JP_BODY void for_each_entry(const Ctx& ctx, const csr::Matrix& m, int64_t begin,
   }
 }
 
-}  // namespace jouleprune::cuda::conv
+}  // namespace jouleprune::cuda::csr
