@@ -3,11 +3,11 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include "ops/compressed_product.h"
 #include "ops/csr_checks.h"
+#include "ops/csr_dense.h"
 #include "ops/cuda_adapters.h"
 #include "ops/cuda_backend.h"
 #include "ops/device_csr.h"
@@ -28,11 +28,7 @@ std::shared_ptr<const Form> form_of_values(std::string_view name, const CsrWeigh
 
 /// [rows, cols], or its transpose as a view.
 Tensor dense_weight(const CsrWeight& weight, bool transposed, const CudaScope& scope) {
-  const auto dense = *form_of_values<Tensor>("csr dense", weight, false, scope, [&] {
-    auto flat = at::zeros({weight.csr.rows * weight.csr.cols}, weight.values.options());
-    const auto places = device_entry_rows(weight).to(at::kLong) * weight.csr.cols + weight.col_indices;
-    return flat.index_copy_(0, places, weight.values).view({weight.csr.rows, weight.csr.cols});
-  });
+  const auto dense = *form_of_values<Tensor>("csr dense", weight, false, scope, [&] { return dense_of(weight); });
   return transposed ? dense.t() : dense;
 }
 
