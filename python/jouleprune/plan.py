@@ -241,11 +241,11 @@ def plan(
     """
     bounds = Bounds(latency_s, dram_bytes, macs).checked()
     ranks = Ranks.of(plain_module(model))  # replicas may be planned by one process alone, shards may not
-    model = plain_module(model)
+    model, device = plain_module(model), as_profile(profile)
     selector = Selector.record(
         model,
         example_inputs,
-        profile=as_profile(profile),
+        profile=device,
         pattern=pattern,
         importance=importance,
         data=data,
@@ -260,7 +260,7 @@ def plan(
         ranks=ranks,
     )
     if bounds.given():
-        made = most_within(selector.planned_now(model), bounds, as_profile(profile), energy)
+        made = most_within(selector.planned_now(model), bounds, device, energy)
     else:
         made = selector.select(model, energy=energy)
     warn_emptied(made, stacklevel=2)

@@ -30,7 +30,7 @@ from .importance import Importance, is_named
 from .masks import MaskSet
 from .plan import Plan
 from .pruner_state import read_state
-from .schedule import Constant, Schedule, checked_schedule
+from .schedule import Constant, Schedule, checked_schedule, joules_at
 from .selection import Selector, check_plan, plain_module
 
 __all__ = ["PruneReport", "Pruner"]
@@ -219,7 +219,7 @@ class Pruner:
             self._update(None)
         else:
             share = self._schedule.value(step)
-            self._update(self._budget_j + (self._dense_j - self._budget_j) * (1.0 - share))
+            self._update(joules_at(share, self._budget_j, self._dense_j))
 
     def prune_now(self) -> Plan:
         """Goes to the final budget at once, whatever the schedule."""
@@ -235,7 +235,7 @@ class Pruner:
         """
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
             raise ValueError(f"share: expected a number in [0, 1], got {share!r}")
-        self._update(None if share == 1 else self._budget_j + (self._dense_j - self._budget_j) * (1.0 - share))
+        self._update(None if share == 1 else joules_at(share, self._budget_j, self._dense_j))
         return self.plan
 
     def look_ahead(self) -> Plan:

@@ -227,6 +227,11 @@ class MultiStep:
 OneShot = Constant
 
 
+def joules_at(share: float, budget_j: float, dense_j: float) -> float:
+    """The joules that a network may take when ``share`` of the removal is done: of the dense network at 0."""
+    return budget_j + (dense_j - budget_j) * (1.0 - share)
+
+
 def checked_schedule(schedule: Schedule) -> Schedule:
     """``schedule`` itself.
 

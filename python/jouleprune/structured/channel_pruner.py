@@ -17,7 +17,7 @@ from ..estimate import ActivationDensity, as_profile
 from ..importance import Importance
 from ..masks import MaskSet
 from ..ops import pack_mask
-from ..schedule import Constant, Schedule, checked_schedule
+from ..schedule import Constant, Schedule, checked_schedule, joules_at
 from ..selection import plain_module
 from .make_plan import budget_in_joules, plan_structure
 from .plan import StructurePlan
@@ -144,7 +144,7 @@ class ChannelPruner:
             self.prune_now()
         elif not self._done and self._schedule.updates_at(step):
             share = self._schedule.value(step)
-            self._update(self._budget_j + (self._dense_j - self._budget_j) * (1.0 - share))
+            self._update(joules_at(share, self._budget_j, self._dense_j))
         else:
             self._masks.apply()
 
