@@ -19,14 +19,17 @@ struct Repeats {
   double spills = 0;  ///< times that partial sums go out and come back
 };
 
+double traffic_of(const Operands& operands, const Repeats& repeats) {
+  return repeats.weights * (operands.weights + operands.metadata) + repeats.inputs * operands.inputs +
+         2 * repeats.spills * operands.outputs;
+}
+
 /// How often operands pass a level whose inner neighbour holds `capacity` bits: the cheapest of three loop orders.
 /// Each order's traffic is non-decreasing in every operand's size, and so is their minimum.
 Repeats blocked(const Operands& operands, int bits, double capacity) {
   const double weights = operands.weights + operands.metadata, half = capacity / 2;
   const auto passes = [&](double size) { return std::max(1.0, std::ceil(size / operands.groups / half)); };
-  const auto total = [&](const Repeats& r) {
-    return r.weights * weights + r.inputs * operands.inputs + 2 * r.spills * operands.outputs;
-  };
+  const auto total = [&](const Repeats& repeats) { return traffic_of(operands, repeats); };
   const Repeats inputs_stay{passes(operands.inputs), 1}, weights_stay{1, passes(weights)};
   Repeats best = total(inputs_stay) <= total(weights_stay) ? inputs_stay : weights_stay;
   const double side = std::floor(std::sqrt(capacity / (3.0 * bits)));  // three square blocks fill the cache
@@ -36,6 +39,15 @@ Repeats blocked(const Operands& operands, int bits, double capacity) {
     if (total(squares) < total(best)) best = squares;
   }
   return best;
+}
+
+/// The same for a kernel that gathers activations: where they do not stay in the inner neighbour, what its loads bring in, unless the
+/// blocked order moves even more.
+Repeats gathered(const Operands& operands, int bits, double capacity, double gathered_bits) {
+  const Repeats best = blocked(operands, bits, capacity);
+  if (operands.inputs <= 0 || operands.inputs / operands.groups <= capacity / 2) return best;
+  const Repeats loads{1, gathered_bits / operands.inputs};
+  return traffic_of(operands, loads) > traffic_of(operands, best) ? loads : best;
 }
 
 Operands operands_of(const Entry& entry, const KernelCounts& kernel, int bits) {
@@ -94,7 +106,9 @@ Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCo
       traffic.metadata_bits = operands.metadata * done.weight_passes;
       continue;
     }
-    const Repeats repeats = blocked(operands, cost.bits, profile.levels[i + 1].capacity_bits);
+    const double inner_bits = profile.levels[i + 1].capacity_bits;
+    const Repeats repeats = done.gathered_bits > 0 ? gathered(operands, cost.bits, inner_bits, done.gathered_bits)
+                                                   : blocked(operands, cost.bits, inner_bits);
     const bool activations = i >= home;
     if (activations || !left_moves) traffic.read_bits += repeats.weights * operands.weights;
     traffic.metadata_bits = repeats.weights * operands.metadata;

@@ -113,7 +113,8 @@ class Run {
     const nest::SparseCounts sparse = nest::count_sparse(layout_.workload, layout_.mapping, dense_, design);
     const double all = static_cast<double>(dense_.macs());
     counts_.macs_charged = macs * static_cast<double>(sparse.computes) / all;
-    const double taking_time = static_cast<double>(sparse.computes + sparse.gated_computes) / all;
+    // Gating keeps the cycle, wherever it happens; skipping saves it.
+    const double taking_time = static_cast<double>(sparse.computes + sparse.gated_computes + sparse.unfed_computes) / all;
     counts_.macs_issued = macs * taking_time;
     counts_.busy_macs *= taking_time;
     for (size_t i = 0; i < device_.levels.size(); ++i) {

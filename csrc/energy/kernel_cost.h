@@ -18,6 +18,8 @@ struct KernelCounts {
   double output_updates = 0;     ///< output elements written (and read back) by the inner loop
   double index_decodes = 0;      ///< indices decoded
   double extra_bits = 0;         ///< moved besides operands: packed panels, transposes; written and read once each
+  double gathered_bits = 0;      ///< kernels without blocking: activations that their loads bring in, whole lines of a cache,
+                                 ///< wherever a cache does not hold all activations; 0: blocked for the caches
   double peak_share = 1;         ///< share of the device's peak the inner loop reaches when nothing else limits it
 };
 

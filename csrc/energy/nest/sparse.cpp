@@ -118,7 +118,9 @@ class Combiner {
         break;
       }
       if (reached && !workload_.tensors[tensor].read_write) {
-        computes_ -= down(computes_ * saving.probability);
+        const double unreached = down(computes_ * saving.probability);
+        computes_ -= unreached;
+        if (!saving.skips) unfed_ += unreached;
         watched_[tensor] = {true, std::round(saving.probability * 1e6) / 1e6};
       }
     }
@@ -217,6 +219,7 @@ class Combiner {
     const double unaligned = total * (1 - all_there - all_absent);  // some there, some not
     const double gated = design_.gate_zero_operands ? some_zero + (design_.skip_unaligned_operands ? 0 : unaligned) : 0;
     const double skipped = design_.skip_unaligned_operands ? unaligned : 0;
+    counts.unfed_computes = whole(unfed_);
     counts.gated_computes = whole(down(std::max(gated, 0.0)));
     counts.skipped_computes = whole(down(std::max(skipped, 0.0)));
     counts.computes = whole(total) - counts.gated_computes - counts.skipped_computes - whole(down(total * all_absent));
@@ -233,7 +236,7 @@ class Combiner {
   std::vector<std::vector<Reach>> nest_;        // from the inside
   std::vector<std::vector<SparseTile>> tiles_;  // [tensors][levels, from the inside]
   std::vector<std::vector<Saving>> savings_;    // [levels, from the inside][tensors]
-  double computes_ = 0;
+  double computes_ = 0, unfed_ = 0;
   std::vector<Watched> watched_;  // [tensors]
 };
 

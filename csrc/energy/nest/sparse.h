@@ -80,6 +80,7 @@ struct SparseAccesses {
 struct SparseCounts {
   std::vector<std::vector<SparseAccesses>> levels;                 ///< [levels][tensors]
   int64_t computes = 0, gated_computes = 0, skipped_computes = 0;  ///< all instances
+  int64_t unfed_computes = 0;  ///< never reached, as their operand was gated on its way; their cycle passes all the same
 };
 
 /// Throws std::invalid_argument when a representation has too few ranks for the loops, or an optimisation no source.

@@ -128,6 +128,18 @@ TEST(HandCounts, CsrOnGpu) {
   expect_close(priced.bytes.at("HBM"), (values + indices) / 8);
 }
 
+/// fc7 of AlexNet at a batch of 64 is too large for L1 (24 KB of its 48) and just fits in half of L2: from there whole lines of 16 words
+/// come, for every output row those with a kept input.
+TEST(HandCounts, VendorCsrGathersLines) {
+  const Entry entry = with_kernel(linear(4096, 4096, 64), "csr-vendor", 4096 * 4096 / 16);
+  const LayerEnergy priced = energy::price(entry, energy::load_profile("generic-cpu"), 1);
+  const double inputs = 4096 * 64 * 4, outputs = inputs, weights = 4096.0 * 4096 / 16 * 4, indices = weights + 4 * 4097;
+  const double gathered = 4096 * inputs * (1 - std::pow(15.0 / 16, 16));
+  expect_close(priced.bytes.at("DRAM"), weights + indices);
+  expect_close(priced.bytes.at("L3"), weights + indices + inputs + outputs);
+  expect_close(priced.bytes.at("L2"), weights + indices + gathered + outputs + 2 * inputs);  // and a transposed copy
+}
+
 /// Neither operand fits: squares of the product fill the cache, three at a time.
 TEST(HandCounts, LargeProductIsBlocked) {
   const Entry entry = linear(4096, 4096, 4096);

@@ -163,6 +163,28 @@ TEST(NestProfile, NeverCheaperWithWiderTypes) {
   }
 }
 
+/// eyeriss-nest gates: zeros save joules and no time. The same device with skipping instead saves both.
+TEST(NestProfile, GatingKeepsTheCycleAndSkippingSavesIt) {
+  Json json = Json::parse(energy::load_profile("eyeriss-nest").to_json());
+  const Profile gating = profile_of(json);
+  json["levels"][3]["optimizations"][0]["type"] = "skipping";
+  const Profile skipping = profile_of(json);
+  Entry dense = conv2d(64, 32, 3, 14, 2);
+  dense.image = {14, 14};
+  Entry pruned = dense, sparse_inputs = dense;
+  pruned.nnz = dense.nnz / 10;
+  sparse_inputs.input_density = 0.25;
+  const LayerEnergy before = energy::price(dense, gating, 1);
+  for (const Entry& entry : {pruned, sparse_inputs}) {
+    const LayerEnergy after = energy::price(entry, gating, 1);
+    EXPECT_EQ(after.latency_s, before.latency_s);
+    EXPECT_EQ(after.macs_issued, static_cast<double>(dense.macs));
+    EXPECT_LT(after.energy_j, 0.8 * before.energy_j);
+  }
+  EXPECT_NEAR(energy::price(sparse_inputs, skipping, 1).latency_s, 0.25 * energy::price(dense, skipping, 1).latency_s,
+              1e-3 * before.latency_s);
+}
+
 TEST(NestProfile, NoWeightsNoWeightEnergy) {
   for (const char* name : {"eyeriss-nest", "fpga-like"}) {
     const Profile profile = energy::load_profile(name);
