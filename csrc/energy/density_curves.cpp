@@ -105,7 +105,7 @@ DensityCurves density_curves(const Workload& workload, const Profile& profile, c
     return found;
   }
   for (const KernelCost& kernel : kernels()) {
-    const bool here = profile.kind() == "cpu" || kernel.pattern != "block";  // no blocks on GPUs yet
+    const bool here = profile.kind() == "cpu" || kernel.name != "bsr-int8";  // which has no kernel on GPUs
     if (kernel.layout != "dense" && here) add(&kernel, std::string(kernel.name), std::string(kernel.layout));
   }
   return found;

@@ -134,8 +134,9 @@ std::vector<std::string> candidates(const Entry& entry, const Profile& profile, 
   const DeviceKind device = profile.kind() == "gpu" ? DeviceKind::kGpu : DeviceKind::kCpu;
   std::vector<std::string> names;
   for (const KernelCost& kernel : kernels()) {
-    const bool fits = kernel.pattern != "block" || (pattern == "block" && device == DeviceKind::kCpu);  // no blocks on GPUs yet
-    if (kernel.offered && fits && kernel.supports(entry)) names.emplace_back(kernel.name);
+    const bool fits = kernel.pattern != "block" || pattern == "block";
+    const bool here = device == DeviceKind::kCpu || entry.dtype != "int8" || kernel.layout == "dense";  // sparse int8: CPUs alone
+    if (kernel.offered && fits && here && kernel.supports(entry)) names.emplace_back(kernel.name);
   }
   return names;
 }

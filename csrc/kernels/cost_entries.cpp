@@ -54,6 +54,8 @@ constexpr double kBitmapMacs = 2.7, kBitmapMacsPerRow = 1.2, kQuadMacs = 9.5, kQ
 constexpr double kSmallQuadBits = 16;  // of index
 // Strips of 16 rows reach 94 / 80 % at 50 / 90 % zeros (one core of an AMD Zen 4); the low end, for the panels packed first.
 constexpr double kBlockShare = 0.8;
+// Assumed, as nothing of it was timed: blocks on a GPU reach what its sparse products reach (sparse_macs_s of the profile).
+constexpr double kGpuBlockShare = 1;
 
 double dense_share(const std::string& dtype) {
   if (dtype == "int8") return kDenseShareInt8;
@@ -232,9 +234,29 @@ int64_t block_height(const std::string& pattern) {
   return named ? height : 0;
 }
 
+/// Strips of 16 outputs and 128 batch rows, activations turned once (cuda/bsr/strip_product.h): per kept input of a strip one row of
+/// activations into shared memory. By multiply-adds: the share that a profile's sparse products have of its tensor cores is theirs, too.
+KernelCounts count_gpu_bsr(const Entry& entry) {
+  constexpr double kStrip = 16, kBatchRows = 128;
+  const double n = as_double(entry.n), nnz = as_double(entry.nnz);
+  const auto height = as_double(std::max<int64_t>(block_height(entry.pattern), 1));
+  KernelCounts counts;
+  counts.weight_value_bits = nnz * dtype_bits(entry.dtype);
+  counts.weight_index_bits = kIndexBits * nnz / height;  // at most one for each column of a block
+  counts.index_decodes = nnz / height;
+  counts.weight_passes = tiles(n, kBatchRows);
+  counts.macs_issued = nnz * n;
+  counts.activation_loads = nnz / std::min(height, kStrip) * n;
+  counts.output_updates = as_double(entry.rows) * n;
+  counts.extra_bits = as_double(entry.cols) * n * dtype_bits(entry.dtype);
+  counts.peak_share = kGpuBlockShare;
+  return counts;
+}
+
 /// Strips of output rows along the vector (64 bytes of sums): per kept input of a strip, one load of weights and one multiply-add per
 /// batch row, 24 of which keep their sums in registers while the weights pass. Blocks of other heights run as csr.
 KernelCounts count_bsr(const Entry& entry, DeviceKind device) {
+  if (device == DeviceKind::kGpu) return count_gpu_bsr(entry);
   constexpr double kBatchRows = 24;
   const int64_t strip = entry.dtype == "float64" ? 8 : 16;
   if (block_height(entry.pattern) % strip != 0) return count_csr(entry, device);

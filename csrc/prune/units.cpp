@@ -50,10 +50,11 @@ torch::nn::Module* dense_of(torch::nn::Module* module) {
 
 bool takes_blocks(torch::nn::Module& root, const at::Tensor& parameter) {
   const auto places = places_of(root, parameter);
-  if (places.size() != 1 || !holds_weight(places.front()) || parameter.is_cuda()) return false;
+  if (places.size() != 1 || !holds_weight(places.front())) return false;
   const Place place = unit_of(root, places.front()).place;
   const bool one_of_several = dynamic_cast<nn::Matrices*>(place.parent) != nullptr || switches_several(place.parent);
-  return is_conv2d(place.module) || (is_linear(place.module) && !one_of_several);
+  // A convolution runs blocks in int8 alone, which has kernels on the CPU alone.
+  return (is_conv2d(place.module) && !parameter.is_cuda()) || (is_linear(place.module) && !one_of_several);
 }
 
 Unit unit_of(torch::nn::Module& root, const Place& place) {

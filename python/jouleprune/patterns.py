@@ -76,7 +76,8 @@ def freedom_of(model: torch.nn.Module, weight: str, dtypes: Sequence[str], patte
     unit = unit_of(model, weight)
     parameter = model.get_parameter(weight)
     # A convolution runs blocks in int8 alone; no kernel offers to run them otherwise.
-    takes_blocks = unit is not None and isinstance(unit.module, torch.nn.Linear | torch.nn.Conv2d)
-    if not takes_blocks or parameter.device.type == "cuda" or why_not_convertible(model, weight):
+    on_cpu = parameter.device.type != "cuda"  # int8 has kernels there alone
+    able = (torch.nn.Linear, torch.nn.Conv2d) if on_cpu else (torch.nn.Linear,)
+    if unit is None or not isinstance(unit.module, able) or why_not_convertible(model, weight):
         return Freedom(pattern, ("csr",), ())
-    return Freedom(pattern, ("csr", "bsr"), tuple(dtypes) if parameter.dtype != torch.float64 else ())
+    return Freedom(pattern, ("csr", "bsr"), tuple(dtypes) if on_cpu and parameter.dtype != torch.float64 else ())

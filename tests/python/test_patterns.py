@@ -229,3 +229,31 @@ def test_floors_count_weights():
         plan = jp.plan(model, x, energy="100%", **options)
         plan = jp.plan(model, x, energy=plan.minimum_j * (1 + 1e-6), **options)
         assert min(layer.density for layer in plan.layers) >= 0.3
+
+
+@pytest.mark.parametrize("pattern", ["16x1", "16x16"])
+def test_plans_for_a_gpu_use_blocks(pattern):
+    """A profile of a GPU offers the kernels for blocks."""
+    model = nn.Sequential(nn.Linear(512, 256), nn.ReLU(), nn.Linear(256, 64))
+    x = torch.randn(32, 512)
+    plan = jp.plan(model, x, energy="100%", pattern=pattern, profile="generic-gpu-hbm")
+    least = plan.minimum_j + 0.05 * (plan.dense_j - plan.minimum_j)
+    plan = jp.plan(model, x, energy=f"{100 * least / plan.dense_j}%", pattern=pattern, profile="generic-gpu-hbm")
+    assert "bsr" in {layer.kernel for layer in plan.layers}
+    assert plan.energy_j <= plan.budget_j
+
+
+def test_layers_on_a_gpu_may_hold_blocks_but_no_int8():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    from jouleprune.patterns import freedom_of
+
+    with FakeTensorMode():
+        model = nn.Sequential(nn.Linear(16, 16), nn.Conv2d(4, 4, 3))
+        for layer in model:
+            layer.weight = nn.Parameter(torch.empty(layer.weight.shape, device="cuda:0"))
+    linear, conv = (freedom_of(model, f"{i}.weight", ["int8"]) for i in range(2))
+    assert (linear.layouts, linear.dtypes) == (("csr", "bsr"), ())
+    assert (conv.layouts, conv.dtypes) == (("csr",), ())
+    here = freedom_of(nn.Sequential(nn.Linear(16, 16)), "0.weight", ["int8"])
+    assert (here.layouts, here.dtypes) == (("csr", "bsr"), ("int8",))

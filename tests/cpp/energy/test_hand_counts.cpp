@@ -140,6 +140,18 @@ TEST(HandCounts, VendorCsrGathersLines) {
   expect_close(priced.bytes.at("L2"), weights + indices + gathered + outputs + 2 * inputs);  // and a transposed copy
 }
 
+/// Ten vectors of 16: an index each; 130 batch rows are two passes of 128; a row of activations for each vector.
+TEST(HandCounts, VectorsOnGpu) {
+  Entry entry = with_kernel(linear(32, 20, 130), "bsr", 160);
+  entry.pattern = "16x1";
+  const LayerEnergy priced = energy::price(entry, energy::load_profile("generic-gpu-hbm"), 1);
+  EXPECT_EQ(priced.macs_issued, 160 * 130);
+  const double values = 32 * 160, indices = 32 * 10, panel = 20 * 130 * 32;
+  expect_close(priced.bytes.at("HBM"), (values + indices) / 8);
+  expect_close(priced.bytes.at("L2"), (values + indices + 2 * panel) / 8);
+  expect_close(priced.bytes.at("L1"), (2 * (values + indices) + 32 * (10 * 130 + 32 * 130)) / 8);
+}
+
 /// Neither operand fits: squares of the product fill the cache, three at a time.
 TEST(HandCounts, LargeProductIsBlocked) {
   const Entry entry = linear(4096, 4096, 4096);

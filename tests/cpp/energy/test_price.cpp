@@ -56,6 +56,22 @@ TEST(Price, PartsSumToTotalAndIntervalHoldsIt) {
   }
 }
 
+TEST(Price, BlocksAreOfferedOnCpusAndGpusInt8OnCpusAlone) {
+  Entry entry = with_kernel(linear(64, 64, 8), "dense", 64 * 64);
+  const auto offers = [&](const char* profile, const std::string& kernel, std::string_view pattern) {
+    const auto names = energy::candidates(entry, energy::load_profile(profile), pattern);
+    return std::find(names.begin(), names.end(), kernel) != names.end();
+  };
+  for (const char* profile : {"generic-cpu", "generic-gpu-hbm"}) {
+    EXPECT_TRUE(offers(profile, "bsr", "block")) << profile;
+    EXPECT_FALSE(offers(profile, "bsr", "unstructured")) << profile;
+  }
+  entry.dtype = "int8";
+  EXPECT_TRUE(offers("generic-cpu", "bsr-int8", "block"));
+  EXPECT_FALSE(offers("generic-gpu-hbm", "bsr-int8", "block"));
+  EXPECT_TRUE(offers("generic-gpu-hbm", "dense", "block"));
+}
+
 TEST(Price, NonDecreasingInKeptWeights) {
   std::mt19937 random(2);
   for (const Profile& profile : built_in()) {
