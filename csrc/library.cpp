@@ -43,7 +43,7 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("linear_bsr_backward_input(Tensor grad_output, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, SymInt out_features, SymInt in_features) -> Tensor");
   m.def("linear_bsr_backward_values(Tensor grad_output, Tensor input, Tensor block_columns, Tensor block_row_offsets, Tensor key, SymInt[2] block_size, SymInt out_features, SymInt in_features) -> Tensor");
 
-  // Layout nm: n of each m neighbouring inputs are kept. values, indices [rows, kept] of the weight [rows, in_features]; packing on the CPU.
+  // Layout nm: n of each m neighbouring inputs are kept. values, indices [rows, kept] of the weight [rows, in_features].
   m.def("pack_nm(Tensor weight, Tensor? mask, int n, int m) -> (Tensor values, Tensor indices, Tensor key)");
   m.def("unpack_nm(Tensor values, Tensor indices, SymInt cols, int n, int m) -> Tensor");
   m.def("linear_nm(Tensor input, Tensor values, Tensor indices, Tensor key, Tensor? prepacked, Tensor? bias, SymInt in_features, int n, int m, str activation) -> Tensor");

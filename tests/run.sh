@@ -39,11 +39,13 @@ cpp_tests() {
   cpp_programs "$@" && ctest --test-dir "$1" --output-on-failure -j "$JOBS" --progress -E _NOT_BUILT | tail -n 40
 }
 # In the folder that the wheel was built in: only the tests are left to compile.
-tier_ctest() { cpp_tests "$(build_folder "$PY")" "core_tests torch_tests cuda_tests emulated_tests"; }
+tier_ctest() { cpp_tests "$(build_folder "$PY")" "core_tests torch_tests cuda_tests emulated_tests $(race_tests)"; }
+# The emulated kernels under ThreadSanitizer, where the compiler has it (tests/cpp/cuda/CMakeLists.txt).
+race_tests() { printf 'int main() {}' | "${CXX:-g++}" -x c++ -fsanitize=thread -o /dev/null - 2>/dev/null && echo cuda_race_tests; }
 tier_sanitize() {
   # The leak checker stays off: torch keeps its registries until the process ends. Fewer random cases: each takes ten times as long.
   JOULEPRUNE_RANDOM_CASES="${JOULEPRUNE_RANDOM_CASES:-0.2}" \
-    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 cpp_tests build/sanitize "core_tests torch_tests" \
+    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 cpp_tests build/sanitize "core_tests torch_tests cuda_tests" \
     -DJOULEPRUNE_SANITIZE=ON -DJOULEPRUNE_CUDA=OFF && thread_sanitizer
 }
 # Kernels on several threads, one element type of each. Torch is not built for this sanitizer: tests through it would raise
@@ -71,7 +73,7 @@ tier_cuda() {
   make_venv "$VENV_CUDA" "${JOULEPRUNE_TORCH_CUDA:-torch==2.14.1}" &&
     install_package "$python" dist-cuda test &&
     "$python" tests/check_cuda_build.py --with-nvcc &&
-    "$python" tests/check_cuda_kernels.py --arch 90 &&
+    "$python" tests/check_cuda_kernels.py --arch 75 90 &&
     "$python" -m pytest tests/python/test_contract.py tests/python/test_ops.py -m "not slow" &&
     say "the same without nvcc" &&
     "$python" tests/check_cuda_build.py --without-nvcc

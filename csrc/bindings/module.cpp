@@ -15,6 +15,7 @@
 #include "energy/price.h"
 #include "energy/profile_data.h"
 #include "errors.h"
+#include "gpu_choice.h"
 #include "kernels/isa.h"
 #include "kernels/bsr/tile_kernels.h"
 #include "kernels/jit/executable_memory.h"
@@ -174,7 +175,8 @@ PYBIND11_MODULE(_C, m) {
   m.def(
       "check_pattern", [](const std::string& pattern) { select::Pattern::parse(pattern); }, py::arg("pattern"));
   py::class_<plan::TuningTable>(m, "TuningTable")
-      .def(py::init([] { return plan::TuningTable(plan::this_machine()); }))
+      .def(py::init([](const std::string& machine) { return plan::TuningTable(machine.empty() ? plan::this_machine() : machine); }),
+           py::arg("machine") = "")
       .def("load", &plan::TuningTable::load, py::arg("path"))
       .def("save", &plan::TuningTable::save, py::arg("path"))
       .def("find", &bindings::find_time, py::arg("call_json"), py::arg("kernel"))
@@ -184,6 +186,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("tuning_path", &plan::tuning_path);
   m.def("measured_limits", &bindings::measured_limits, py::arg("workload_json"), py::arg("weights"), py::arg("profile"),
         py::arg("threads"));
+  bindings::bind_gpu_choice(m);
   bindings::bind_meters(m);
   bindings::bind_reports(m);
   m.def("alternatives", &bindings::alternatives, py::arg("calls_json"), py::arg("pattern"), py::arg("kept"), py::arg("in_blocks"),

@@ -16,6 +16,7 @@
 #include "csr/linear_csr_device.h"
 #include "masks/masks_device.h"
 #include "ops/cuda_machine.h"
+#include "pack/pack_device.h"
 
 #define JOULEPRUNE_CUDA_KEY CUDA
 
@@ -31,12 +32,15 @@ class CudaScope {
     C10_CUDA_CHECK(launched(params, c10::cuda::getCurrentCUDAStream().stream()));
   }
   void synchronize() const { c10::cuda::getCurrentCUDAStream().synchronize(); }
-  const cuda::csr::Machine& machine() const { return machine_of_device(guard_.current_device().index()); }
+  const cuda::csr::Machine& machine() const { return gpu_of_device(guard_.current_device().index()).machine; }
+  const std::string& identity() const { return gpu_of_device(guard_.current_device().index()).identity; }
+  int device() const { return guard_.current_device().index(); }
+  void* stream() const { return c10::cuda::getCurrentCUDAStream().stream(); }
 
  private:
   template <class Params>
   static cudaError_t launched(const Params& params, cudaStream_t stream) {
-    using cuda::bsr::run, cuda::conv::run, cuda::csr::run, cuda::masks::run;
+    using cuda::bsr::run, cuda::conv::run, cuda::csr::run, cuda::masks::run, cuda::pack::run;
     return run(params, stream);
   }
 

@@ -6,6 +6,8 @@
 #include <map>
 #include <mutex>
 
+#include "plan/gpu_choice.h"
+
 namespace jouleprune::ops {
 namespace {
 
@@ -17,9 +19,9 @@ int attribute(cudaDeviceAttr what, c10::DeviceIndex device) {
 
 }  // namespace
 
-const cuda::csr::Machine& machine_of_device(c10::DeviceIndex device) {
+const Gpu& gpu_of_device(c10::DeviceIndex device) {
   static std::mutex mutex;
-  static std::map<c10::DeviceIndex, cuda::csr::Machine> known;
+  static std::map<c10::DeviceIndex, Gpu> known;
   const std::lock_guard lock(mutex);
   if (const auto found = known.find(device); found != known.end()) {
     return found->second;
@@ -28,10 +30,13 @@ const cuda::csr::Machine& machine_of_device(c10::DeviceIndex device) {
   const double clock = 1e3 * attribute(cudaDevAttrClockRate, device),
                memory_clock = 1e3 * attribute(cudaDevAttrMemoryClockRate, device);
   const double dram = 2 * memory_clock * attribute(cudaDevAttrGlobalMemoryBusWidth, device) / 8;
+  const int major = attribute(cudaDevAttrComputeCapabilityMajor, device), minor = attribute(cudaDevAttrComputeCapabilityMinor, device),
+            multiprocessors = attribute(cudaDevAttrMultiProcessorCount, device);
+  cudaDeviceProp properties{};
+  C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
   return known
-      .emplace(device, cuda::csr::machine_of(attribute(cudaDevAttrComputeCapabilityMajor, device),
-                                             attribute(cudaDevAttrComputeCapabilityMinor, device),
-                                             attribute(cudaDevAttrMultiProcessorCount, device), clock, dram))
+      .emplace(device, Gpu{cuda::csr::machine_of(major, minor, multiprocessors, clock, dram),
+                           plan::gpu_identity(properties.name, major, minor, multiprocessors)})
       .first->second;
 }
 

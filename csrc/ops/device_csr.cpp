@@ -7,13 +7,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "csr/index.h"
 #include "csr/mask_tiles.h"
 #include "csr/tiles.h"
 #include "ops/cuda_adapters.h"
+#include "ops/cusparse_product.h"
 #include "ops/device_forms.h"
+#include "ops/gpu_times.h"
 
 namespace jouleprune::ops {
 namespace {
@@ -140,22 +141,21 @@ namespace {
 /// The kernel that JOULEPRUNE_CUDA_CSR names; nothing where it is not set.
 std::optional<cuda::csr::Kernel> forced_kernel() {
   using cuda::csr::Kernel;
-  constexpr std::pair<std::string_view, Kernel> kWords[] = {{"by-entries", Kernel::kByEntries},
-                                                            {"by-tokens", Kernel::kByTokens},
-                                                            {"tiles", Kernel::kTiles},
-                                                            {"dense", Kernel::kDense}};
   const char* const word = std::getenv("JOULEPRUNE_CUDA_CSR");
   if (word == nullptr || *word == '\0') return std::nullopt;
-  for (const auto& [name, kernel] : kWords) {
-    if (name == word) return kernel;
+  for (const auto kernel : {Kernel::kByEntries, Kernel::kByTokens, Kernel::kTiles, Kernel::kDense, Kernel::kCusparse}) {
+    if (std::string_view(name_of(kernel)) == word) return kernel;
   }
-  TORCH_CHECK_VALUE(false, "JOULEPRUNE_CUDA_CSR: expected by-entries, by-tokens, tiles or dense, got '", word, "'");
+  TORCH_CHECK_VALUE(false, "JOULEPRUNE_CUDA_CSR: expected by-entries, by-tokens, tiles, dense or cusparse, got '", word, "'");
 }
 }  // namespace
 
-cuda::csr::Kernel csr_kernel(const cuda::csr::Shape& shape, const cuda::csr::Machine& machine) {
+bool asks_for_cusparse() { return forced_kernel() == cuda::csr::Kernel::kCusparse; }
+
+cuda::csr::Kernel csr_kernel(const cuda::csr::Shape& shape, const CudaScope& scope) {
   const auto forced = forced_kernel();
-  return forced && !std::isinf(predicted_s(*forced, shape, machine)) ? *forced : choose(shape, machine);
+  if (forced && !std::isinf(predicted_s(*forced, shape, scope.machine()))) return *forced;
+  return choose_by_times(shape, scope.machine(), scope.identity(), [&] { return why_no_cusparse(shape.type); });
 }
 
 bool convolves_sparse(const cuda::csr::Shape& shape, int64_t input, int64_t padded, const cuda::csr::Machine& machine) {

@@ -8,6 +8,7 @@
 #include "csr/choice.h"
 #include "csr/linear_csr.h"
 #include "ops/csr_checks.h"
+#include "ops/cuda_backend.h"
 
 namespace jouleprune::ops {
 
@@ -35,9 +36,11 @@ struct DeviceMaskTiles {
 };
 std::shared_ptr<const DeviceMaskTiles> device_mask_tiles(const CsrWeight& weight);
 
-/// JOULEPRUNE_CUDA_CSR (by-entries, by-tokens, tiles, dense) where it is set and serves the type, else choose(). Throws
-/// c10::ValueError for other words.
-cuda::csr::Kernel csr_kernel(const cuda::csr::Shape& shape, const cuda::csr::Machine& machine);
+/// JOULEPRUNE_CUDA_CSR (by-entries, by-tokens, tiles, dense, cusparse) where it is set and serves the type, else by measured times of this
+/// GPU (gpu_times.h), else choose(). Throws c10::ValueError for other words, and where cusparse is asked for and cannot run.
+cuda::csr::Kernel csr_kernel(const cuda::csr::Shape& shape, const CudaScope& scope);
+/// Whether JOULEPRUNE_CUDA_CSR is cusparse.
+bool asks_for_cusparse();
 
 /// conv_runs_sparse() of cuda/csr/choice.h; JOULEPRUNE_CUDA_CSR=by-tokens and =dense force one or the other.
 bool convolves_sparse(const cuda::csr::Shape& shape, int64_t input, int64_t padded, const cuda::csr::Machine& machine);

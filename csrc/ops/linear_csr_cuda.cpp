@@ -10,6 +10,7 @@
 #include "ops/csr_dense.h"
 #include "ops/cuda_adapters.h"
 #include "ops/cuda_backend.h"
+#include "ops/cusparse_product.h"
 #include "ops/device_csr.h"
 #include "ops/packed_forms.h"
 #include "ops/signatures.h"
@@ -62,8 +63,38 @@ void run_product(csr::Kernel kernel, const CsrWeight& weight, bool transposed, c
 
 csr::Kernel kernel_for(const CsrWeight& weight, const Tensor& rows, const CudaScope& scope) {
   return csr_kernel(
-      {cuda_element_type(rows.scalar_type()), weight.csr.rows, weight.csr.cols, weight.csr.nnz, rows.size(0)},
-      scope.machine());
+      {cuda_element_type(rows.scalar_type()), weight.csr.rows, weight.csr.cols, weight.csr.nnz, rows.size(0)}, scope);
+}
+
+/// [n, rows], or [n, cols] by the transpose; undefined where the library refuses, which is an error only if it was asked for by name.
+Tensor cusparse_product(const char* op, const CsrWeight& weight, bool transposed, const Tensor& rows,
+                        const CudaScope& scope) {
+  const auto matrix = device_matrix(weight, transposed);
+  const auto values = transposed ? weight.values.index_select(0, matrix->sources) : weight.values;
+  auto output = at::empty({rows.size(0), matrix->rows}, rows.options());
+  const auto refused =
+      run_cusparse(cuda::vendor::SparseProduct{
+                       {cuda_element_type(rows.scalar_type()), matrix->rows, matrix->cols, weight.csr.nnz, 1, 1,
+                        matrix->offsets.const_data_ptr<int32_t>(), matrix->columns.const_data_ptr<int32_t>(),
+                        values.const_data_ptr()},
+                       rows.const_data_ptr(),
+                       rows.stride(0),
+                       rows.size(0),
+                       output.mutable_data_ptr()},
+                   rows, scope);
+  TORCH_CHECK(refused.empty() || !asks_for_cusparse(), op, ": JOULEPRUNE_CUDA_CSR=cusparse: ", refused);
+  return refused.empty() ? output : Tensor();
+}
+
+/// The product by torch or by cuSPARSE, without bias and activation; undefined where a kernel of ours was chosen (`kernel`).
+Tensor foreign_product(const char* op, const CsrWeight& weight, bool transposed, const Tensor& rows,
+                       const CudaScope& scope, csr::Kernel& kernel) {
+  kernel = kernel_for(weight, rows, scope);
+  if (kernel == csr::Kernel::kCusparse) {
+    if (auto product = cusparse_product(op, weight, transposed, rows, scope); product.defined()) return product;
+    kernel = kernel_for(weight, rows, scope);  // without it: what it refused is remembered
+  }
+  return kernel == csr::Kernel::kDense ? rows.matmul(dense_weight(weight, !transposed, scope)) : Tensor();
 }
 
 Tensor linear_csr_cuda(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
@@ -78,9 +109,8 @@ Tensor linear_csr_cuda(const Tensor& input, const Tensor& values, const Tensor& 
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
   auto output = at::empty(resized_last(input, weight.csr.rows), input.options());
   const auto added = check_residual(op, residual, output, input);
-  const auto kernel = kernel_for(weight, rows, scope);
-  if (kernel == csr::Kernel::kDense) {
-    auto product = rows.matmul(dense_weight(weight, true, scope));
+  csr::Kernel kernel{};
+  if (const auto product = foreign_product(op, weight, false, rows, scope, kernel); product.defined()) {
     return finish(act, (checked_bias.defined() ? product + checked_bias : product).view(output.sizes()), added);
   }
   const auto residual_rows = added.defined() ? added.contiguous() : added;
@@ -97,9 +127,9 @@ Tensor linear_csr_backward_input_cuda(const Tensor& grad_output, const Tensor& v
   const auto weight = check_weight(op, &values, col_indices, row_offsets, key, in_features, grad_output, "grad_output");
   const auto rows = as_rows(op, "grad_output", grad_output, weight.csr.rows);
   auto grad_input = at::empty(resized_last(grad_output, in_features), grad_output.options());
-  const auto kernel = kernel_for(weight, rows, scope);
-  if (kernel == csr::Kernel::kDense) {
-    return rows.matmul(dense_weight(weight, false, scope)).view(grad_input.sizes());
+  csr::Kernel kernel{};
+  if (const auto product = foreign_product(op, weight, true, rows, scope, kernel); product.defined()) {
+    return product.view(grad_input.sizes());
   }
   run_product(kernel, weight, true, rows, grad_input.view({rows.size(0), in_features}), {}, scope);
   return grad_input;
@@ -115,9 +145,23 @@ Tensor linear_csr_backward_values_cuda(const Tensor& grad_output, const Tensor& 
   check_same_rows(op, grad_output, input, grads, inputs);
   auto grad_values = at::empty({weight.csr.nnz}, grad_output.options());
   const int64_t n = grads.size(0);
+  const auto type = cuda_element_type(grad_output.scalar_type());
+  if (asks_for_cusparse()) {
+    const auto refused = run_cusparse(
+        cuda::vendor::SampledProduct{{type, weight.csr.rows, in_features, weight.csr.nnz, 1, 1, weight.csr.row_offsets,
+                                      weight.csr.col_indices, nullptr},
+                                     grads.const_data_ptr(),
+                                     grads.stride(0),
+                                     inputs.const_data_ptr(),
+                                     inputs.stride(0),
+                                     n,
+                                     grad_values.mutable_data_ptr()},
+        grads, scope);
+    TORCH_CHECK(refused.empty(), op, ": JOULEPRUNE_CUDA_CSR=cusparse: ", refused);
+    return grad_values;
+  }
   auto turned_grads = scratch_for(grad_output, turned_elements(weight.csr.rows, n));
   auto turned_inputs = scratch_for(grad_output, turned_elements(in_features, n));
-  const auto type = cuda_element_type(grad_output.scalar_type());
   // The tiles are only looked for where they can serve: half of the memory of a bitmap each.
   const csr::Shape shape{type, weight.csr.rows, in_features, weight.csr.nnz, n};
   const auto tiles = csr::gradient_by_tiles(shape, 1) ? device_mask_tiles(weight) : nullptr;

@@ -1,14 +1,17 @@
 // linear_nm and its backward ops on CUDA: 2:4 of 16-bit types on the sparse instructions of tensor cores for few batch
-// rows, else the ops of layout csr on the structure that is derived of the indices.
+// rows, by cuSPARSELt for many where there is one, else the ops of layout csr on the structure that is derived of the
+// indices.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
 #include "csr/pairs.h"
 #include "ops/compressed_product.h"
 #include "ops/csr_checks.h"
 #include "ops/cuda_backend.h"
+#include "ops/cusparselt_product.h"
 #include "ops/device_forms.h"
 #include "ops/nm_signatures.h"
 #include "ops/nm_structure.h"
@@ -67,6 +70,12 @@ Tensor flat_values(const char* op, const Tensor& values, const Tensor& like, con
   return flat;
 }
 
+/// [rows, cols]
+Tensor dense_of(const Tensor& flat, const CsrStructure& csr, const formats::NmShape& shape) {
+  const auto places = csr.col_indices.to(at::kLong).view({shape.rows, shape.kept()});
+  return at::zeros({shape.rows, shape.cols}, flat.options()).scatter_(1, places, flat.view({shape.rows, shape.kept()}));
+}
+
 Tensor linear_nm_cuda(const Tensor& input, const Tensor& values, const Tensor& indices, const Tensor& key,
                       const OptionalTensor& prepacked, const OptionalTensor& bias, int64_t in_features, int64_t n,
                       int64_t m, std::string_view activation) {
@@ -80,6 +89,15 @@ Tensor linear_nm_cuda(const Tensor& input, const Tensor& values, const Tensor& i
   const auto flat = flat_values(op, values, input, "input", shape);
   const auto structure_of = indices.contiguous();
   const auto csr = device_structure(op, structure_of, key, shape);
+  if (wants_cusparselt(shape, input.scalar_type(), rows.size(0))) {
+    const auto checked_bias = check_bias(op, bias, shape.rows, input);
+    const auto compressed = *kept_unless_fresh<Tensor>("nm cusparselt", {structure_of, flat}, {shape.rows, shape.cols, 0, 0}, scope, [&] {
+      return compressed_by_cusparselt([&] { return dense_of(flat, csr, shape); });
+    });
+    if (const auto product = cusparselt_product(compressed, rows, checked_bias); product.defined()) {
+      return finish(act, product.reshape(resized_last(input, shape.rows)), {});
+    }
+  }
   if (n != 2 || m != 4 || input.element_size() != 2 || rows.size(0) > kMostPairRows) {
     static const auto product = find_op<LinearCsr>("jouleprune::linear_csr");
     return product.call(input, flat, csr.col_indices, csr.row_offsets, csr.key, std::nullopt, bias, in_features,

@@ -2,6 +2,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <vector>
 
 namespace jouleprune::ops {
@@ -22,5 +23,7 @@ void apply_mask_by_fill(const at::Tensor& self, const at::Tensor& bits);
 at::ScalarType check_smallest(at::TensorList scores, at::TensorList left);
 /// mask_smallest on the host, wherever the tensors are.
 std::vector<at::Tensor> mask_smallest_by_host(at::TensorList scores, at::TensorList left, int64_t amount);
+/// mask_n_of_m on the host, wherever the tensors are.
+at::Tensor mask_n_of_m_by_host(const at::Tensor& scores, const std::optional<at::Tensor>& left, int64_t n, int64_t m, int64_t dim);
 
 }  // namespace jouleprune::ops

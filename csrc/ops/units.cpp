@@ -6,8 +6,6 @@
 #include <c10/core/ScalarType.h>
 #include <torch/library.h>
 
-#include <algorithm>
-#include <limits>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -16,14 +14,13 @@
 #include "ops/mask_checks.h"
 #include "ops/parallel.h"
 #include "ops/signatures.h"
+#include "ops/unit_checks.h"
 #include "select/blocks.h"
 #include "select/n_of_m.h"
 #include "select/smallest.h"
 
 namespace jouleprune::ops {
 namespace {
-
-constexpr int64_t kLargestDimension = std::numeric_limits<int32_t>::max();
 
 /// What the core throws names the argument; here the op is put before it.
 template <class Call>
@@ -33,24 +30,6 @@ void with_op_in_errors(const char* op, const Call& call) {
   } catch (const std::invalid_argument& error) {
     TORCH_CHECK_VALUE(false, op, ": ", error.what());
   }
-}
-
-void check_scores(const char* op, const std::string& name, const Tensor& scores) {
-  TORCH_CHECK_VALUE(scores.defined() && scores.layout() == at::kStrided, op, ": ", name,
-                    ": expected a dense (strided) tensor");
-  const bool known = at::isFloatingType(scores.scalar_type()) ||
-                     at::isIntegralType(scores.scalar_type(), /*includeBool=*/true);
-  TORCH_CHECK_TYPE(known, op, ": ", name, ": expected real numbers, got ", scores.scalar_type());
-}
-
-void check_left(const char* op, const std::string& name, const Tensor& left, const Tensor& scores) {
-  TORCH_CHECK_VALUE(left.defined() && left.layout() == at::kStrided, op, ": ", name,
-                    ": expected a dense (strided) tensor");
-  TORCH_CHECK_TYPE(left.scalar_type() == at::kBool, op, ": ", name, ": expected bool, got ", left.scalar_type());
-  TORCH_CHECK_VALUE(left.sizes() == scores.sizes(), op, ": ", name, ": expected the shape of the scores, ",
-                    scores.sizes(), ", got ", left.sizes());
-  TORCH_CHECK_VALUE(left.device() == scores.device(), op, ": ", name, ": expected the device of the scores, ",
-                    scores.device(), ", got ", left.device());
 }
 
 Tensor on_cpu(const Tensor& tensor, at::ScalarType type) {
@@ -123,25 +102,10 @@ std::vector<Tensor> mask_smallest_by_host(at::TensorList scores, at::TensorList 
 }
 
 namespace {
-select::Blocks checked_blocks(const char* op, at::IntArrayRef size, at::IntArrayRef block_size) {
-  TORCH_CHECK_VALUE(size.size() >= 2, op, ": expected [rows, cols] or more dimensions, got ", size);
-  TORCH_CHECK_VALUE(block_size.size() == 2 && block_size[0] >= 1 && block_size[1] >= 1, op,
-                    ": block_size: expected two sizes of at least 1, got ", block_size);
-  int64_t cols = 1;
-  for (const int64_t each : size.slice(1)) cols *= each;
-  TORCH_CHECK_VALUE(size[0] <= kLargestDimension && cols <= kLargestDimension, op, ": expected at most ",
-                    kLargestDimension, " rows and columns, got ", size);
-  // Beyond the weight a larger block is the same block; so the sizes below cannot overflow.
-  return {size[0], cols, std::min(block_size[0], std::max<int64_t>(size[0], 1)),
-          std::min(block_size[1], std::max<int64_t>(cols, 1))};
-}
-
 std::tuple<Tensor, Tensor> unit_norms(const Tensor& scores, const OptionalTensor& left, at::IntArrayRef block_size,
                                       double norm) {
   constexpr const char* kOp = "unit_norms";
-  check_scores(kOp, "scores", scores);
-  if (left.has_value()) check_left(kOp, "left", *left, scores);
-  const select::Blocks blocks = checked_blocks(kOp, scores.sizes(), block_size);
+  const select::Blocks blocks = check_unit_norms(scores, left, block_size);
   const bool in_double = scores.scalar_type() == at::kDouble || !at::isFloatingType(scores.scalar_type());
   const Tensor compared = on_cpu(scores, in_double ? at::kDouble : at::kFloat);
   const Tensor mask = left.has_value() ? on_cpu(*left, at::kBool) : Tensor();
@@ -160,21 +124,7 @@ std::tuple<Tensor, Tensor> unit_norms(const Tensor& scores, const OptionalTensor
 }
 
 Tensor spread_units(const Tensor& units, const OptionalTensor& left, at::IntArrayRef size, at::IntArrayRef block_size) {
-  constexpr const char* kOp = "spread_units";
-  checked_numel(kOp, size);
-  const select::Blocks blocks = checked_blocks(kOp, size, block_size);
-  TORCH_CHECK_VALUE(units.defined() && units.layout() == at::kStrided, kOp,
-                    ": units: expected a dense (strided) tensor");
-  TORCH_CHECK_TYPE(units.scalar_type() == at::kBool, kOp, ": units: expected bool, got ", units.scalar_type());
-  TORCH_CHECK_VALUE(units.dim() == 2 && units.size(0) == blocks.down() && units.size(1) == blocks.across(), kOp,
-                    ": units: expected [", blocks.down(), ", ", blocks.across(), "] for a weight of size ", size,
-                    ", got ", units.sizes());
-  if (left.has_value()) {
-    check_mask(kOp, *left);
-    TORCH_CHECK_VALUE(left->sizes() == size, kOp, ": left: expected size ", size, ", got ", left->sizes());
-    TORCH_CHECK_VALUE(left->device() == units.device(), kOp, ": left: expected the device of units, ", units.device(),
-                      ", got ", left->device());
-  }
+  const select::Blocks blocks = check_spread_units(units, left, size, block_size);
   const Tensor from = on_cpu(units, at::kBool), mask = left.has_value() ? on_cpu(*left, at::kBool) : Tensor();
   const Tensor kept = empty_mask(size);
   select::spread_units(from.const_data_ptr<bool>(), data_or_null(mask), blocks, kept.mutable_data_ptr<bool>(),
@@ -182,22 +132,11 @@ Tensor spread_units(const Tensor& units, const OptionalTensor& left, at::IntArra
   return kept.to(units.device());
 }
 
-/// A tensor as the groups of mask_n_of_m run through it.
-select::Lines lines_along(at::IntArrayRef size, int64_t dim) {
-  select::Lines lines{1, size[static_cast<size_t>(dim)], 1};
-  for (const int64_t each : size.slice(0, static_cast<size_t>(dim))) lines.outer *= each;
-  for (const int64_t each : size.slice(static_cast<size_t>(dim) + 1)) lines.inner *= each;
-  return lines;
-}
+}  // namespace
 
-Tensor mask_n_of_m(const Tensor& scores, const OptionalTensor& left, int64_t n, int64_t m, int64_t dim) {
+Tensor mask_n_of_m_by_host(const Tensor& scores, const OptionalTensor& left, int64_t n, int64_t m, int64_t dim) {
   constexpr const char* kOp = "mask_n_of_m";
-  check_scores(kOp, "scores", scores);
-  if (left.has_value()) check_left(kOp, "left", *left, scores);
-  const int64_t dims = scores.dim();
-  TORCH_CHECK_INDEX(dim >= -dims && dim < dims, kOp, ": dim: expected a dimension in [", -dims, ", ", dims - 1,
-                    "], got ", dim);
-  const select::Lines lines = lines_along(scores.sizes(), dim < 0 ? dim + dims : dim);
+  const select::Lines lines = check_n_of_m(scores, left, dim);
   at::ScalarType type = compared_type(scores.scalar_type());
   if (type != at::kLong && type != at::kDouble) type = at::kFloat;
   const Tensor compared = on_cpu(scores, type), mask = left.has_value() ? on_cpu(*left, at::kBool) : Tensor();
@@ -217,14 +156,13 @@ Tensor mask_n_of_m(const Tensor& scores, const OptionalTensor& left, int64_t n, 
   return kept.to(scores.device());
 }
 
-}  // namespace
 }  // namespace jouleprune::ops
 
 TORCH_LIBRARY_IMPL(jouleprune, CompositeExplicitAutograd, m) {
   m.impl("mask_smallest", TORCH_FN(jouleprune::ops::mask_smallest_by_host));
   m.impl("unit_norms", TORCH_FN(jouleprune::ops::unit_norms));
   m.impl("spread_units", TORCH_FN(jouleprune::ops::spread_units));
-  m.impl("mask_n_of_m", TORCH_FN(jouleprune::ops::mask_n_of_m));
+  m.impl("mask_n_of_m", TORCH_FN(jouleprune::ops::mask_n_of_m_by_host));
 }
 
 TORCH_LIBRARY_IMPL(jouleprune, Autograd, m) {

@@ -7,7 +7,7 @@ namespace {
 
 void refuse_cuda(const c10::OperatorHandle& op, torch::jit::Stack*) {
   TORCH_CHECK_NOT_IMPLEMENTED(false, op.schema().name(),
-                              ": has no CUDA kernel: int8 runs on the CPU, and weights of layout nm are packed there");
+                              ": has no CUDA kernel: int8 runs on the CPU");
 }
 
 }  // namespace
@@ -16,7 +16,7 @@ void refuse_cuda(const c10::OperatorHandle& op, torch::jit::Stack*) {
 TORCH_LIBRARY_IMPL(jouleprune, CUDA, m) {
   for (const char* op :
        {"pack_bsr_int8", "unpack_bsr_int8", "linear_bsr_int8", "quantize_bytes", "linear_bsr_int8_to_bytes",
-        "conv2d_bsr_int8_to_bytes", "pack_nm", "unpack_nm", "conv2d_bsr_int8"}) {
+        "conv2d_bsr_int8_to_bytes", "conv2d_bsr_int8"}) {
     m.impl(op, torch::CppFunction::makeFromBoxedFunction<&jouleprune::ops::refuse_cuda>());
   }
 }

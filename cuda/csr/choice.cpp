@@ -28,7 +28,32 @@ Machine machine_of(int major, int minor, int multiprocessors, double clock_hz, d
   const double fma_per_clock = major < 8 ? 512 : data_centre ? (major == 8 ? 1024 : 1228) : 512;
   const double rate = multiprocessors * clock_hz;
   const double lanes = major < 8 || (major == 8 && minor == 0) ? 64 : 128;
-  return {dram_bytes_per_s, 64.0 * rate, 2 * fma_per_clock * rate, 2 * lanes * rate, multiprocessors};
+  const double tensor_flops = 2 * fma_per_clock * rate;
+  const double dense_flops = major == 9 ? 2 * 2048 * rate : major == 10 ? 2 * 4096 * rate : tensor_flops;
+  const bool has_fp8 = major > 8 || (major == 8 && minor == 9);
+  return {dram_bytes_per_s, 64.0 * rate, tensor_flops,    2 * lanes * rate,
+          multiprocessors,  dense_flops, 2 * dense_flops, has_fp8 ? 2 * dense_flops : 0.0};
+}
+
+const char* name_of(Kernel kernel) {
+  switch (kernel) {
+    case Kernel::kByEntries: return "by-entries";
+    case Kernel::kByTokens: return "by-tokens";
+    case Kernel::kTiles: return "tiles";
+    case Kernel::kCusparse: return "cusparse";
+    case Kernel::kDense: break;
+  }
+  return "dense";
+}
+
+double predicted_dense_s(DenseType type, const Shape& s, const Machine& m) {
+  const auto rows = static_cast<double>(s.rows), cols = static_cast<double>(s.cols), n = static_cast<double>(s.n);
+  const double size = type == DenseType::k16Bit ? 2 : 1;
+  const double rate = type == DenseType::k16Bit ? m.dense_flops : type == DenseType::kInt8 ? m.int8_flops : m.fp8_flops;
+  if (rate == 0) return std::numeric_limits<double>::infinity();
+  // Activations are converted on the way in; results are 16 bits wide.
+  const double bytes = rows * cols * size + cols * n * size + rows * n * 2;
+  return kLaunch + std::max(bytes / (kReached * m.dram_bytes), 2 * rows * cols * std::max(8.0, n) / rate);
 }
 
 double predicted_s(Kernel kernel, const Shape& s, const Machine& m) {
@@ -50,6 +75,10 @@ double predicted_s(Kernel kernel, const Shape& s, const Machine& m) {
       return turn_in + turn_out + kLaunch +
              slowest(m, nnz * (size + 4) + activations, passes * nnz * (size + 4) + gathered, 0, 2 * nnz * n);
     }
+    case Kernel::kCusparse: {  // assumed: gathers as by entries, at half the rate, after a call that balances rows
+      const double passes = ceil_div(n, 8);
+      return 2 * kLaunch + slowest(m, nnz * (size + 4) + activations, passes * nnz * (size + 4) + nnz * n * kSector, 0, 4 * nnz * n);
+    }
     case Kernel::kTiles: {
       if (!is_16_bit) {
         return std::numeric_limits<double>::infinity();
@@ -62,8 +91,8 @@ double predicted_s(Kernel kernel, const Shape& s, const Machine& m) {
     }
     case Kernel::kDense: {
       const double flops = 2 * rows * cols * std::max(8.0, n);
-      return kLaunch +
-             slowest(m, rows * cols * size + activations, 0, is_16_bit ? flops : 0, is_16_bit ? 0 : flops * size / 4);
+      const double arithmetic = is_16_bit ? flops / m.dense_flops : flops * size / 4 / m.fma_flops;
+      return kLaunch + std::max(slowest(m, rows * cols * size + activations, 0, 0, 0), arithmetic);
     }
   }
   return std::numeric_limits<double>::infinity();
@@ -90,6 +119,19 @@ bool conv_runs_sparse(const Shape& s, int64_t input, int64_t padded, const Machi
   const double dense =
       kLaunch + slowest(m, (rows * cols + in + rows * n) * size, 0, tensor_flops, size == 8 ? 2 * flops : 0);
   return sparse < dense;
+}
+
+bool blocks_run_sparse(const Shape& s, int64_t r, bool on_tensor_cores, const Machine& m) {
+  const auto rows = static_cast<double>(s.rows), cols = static_cast<double>(s.cols), nnz = static_cast<double>(s.nnz);
+  const auto n = static_cast<double>(s.n), size = static_cast<double>(size_of(s.type));
+  const double flops = 2 * nnz * std::max(8.0, n), passes = ceil_div(n, 128);
+  const double turn = kLaunch + slowest(m, 2 * cols * n * size, 0, 0, 0);
+  // The outputs of a group share the rows of activations that their entries name (strips_for() of cuda/bsr/launch.h).
+  const double sharing = r % 64 == 0 ? 64 : r % 32 == 0 ? 32 : 16;
+  const double sparse = turn + kLaunch +
+                        slowest(m, nnz * size + (rows + cols) * n * size, passes * nnz * size + nnz / sharing * n * size,
+                                on_tensor_cores ? flops : 0, on_tensor_cores ? 0 : flops * std::max(1.0, size / 4));
+  return sparse < predicted_s(Kernel::kDense, s, m);
 }
 
 bool gradient_by_tiles(const Shape& s, int64_t tiles) {

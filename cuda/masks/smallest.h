@@ -3,10 +3,7 @@
 // and writes its bits. Additions are of whole numbers: the mask is the same in every run. Radix select as in Alabi et
 // al., "Fast K-selection Algorithms for Graphics Processing Units", ACM JEA 2012.
 #pragma once
-#include "simt/platform.h"
-#if !defined(__CUDACC__)
-#include <bit>
-#endif
+#include "masks/score_key.h"
 
 namespace jouleprune::cuda::masks {
 
@@ -29,16 +26,6 @@ struct SmallestParams {
 };
 
 JP_ANYWHERE int64_t blocks_of(const SmallestParams& p) { return simt::ceil_div<int64_t>(p.count, kPerBlock); }
-
-/// Unsigned numbers in the order of the scores: both zeros are one, every NaN is the largest.
-JP_BODY uint32_t key_of(float score) {
-#if defined(__CUDACC__)
-  const uint32_t bits = __float_as_uint(score == 0 ? 0.f : score);
-#else
-  const auto bits = std::bit_cast<uint32_t>(score == 0 ? 0.f : score);
-#endif
-  return score != score ? 0xffffffffu : bits >> 31 != 0 ? ~bits : bits | 0x80000000u;
-}
 
 /// Of the numbers that the threads before this one have put into shared memory, one each.
 template <class Ctx>

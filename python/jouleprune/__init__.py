@@ -9,6 +9,7 @@ from . import (
     _library,  # loads the compiled ops; must come first
     criteria,
     energy,
+    gpu_choice,
     nn,
     ops,
     prune,
@@ -117,6 +118,7 @@ __all__ = [
     "export_onnx",
     "get_include",
     "get_library",
+    "gpu_choice",
     "iterative",
     "load",
     "metrics",

@@ -12,6 +12,7 @@
 #include "csr/linear_csr.h"
 #include "masks/masks.h"
 #include "masks/smallest.h"
+#include "pack/pack.h"
 
 #define JOULEPRUNE_CUDA_KEY CPU
 
@@ -31,6 +32,12 @@ std::string run(const cuda::conv::ConvGradInput& params);
 std::string run(const cuda::conv::ConvGradValues& params);
 std::string run(const cuda::masks::Apply& params);
 std::string run(const cuda::masks::SmallestParams& params);
+std::string run(const cuda::masks::Norms& params);
+std::string run(const cuda::masks::SpreadUnitsParams& params);
+std::string run(const cuda::masks::NOfM& params);
+std::string run(const cuda::pack::CsrRowsParams& params);
+std::string run(const cuda::pack::CsrEntries& params);
+std::string run(const cuda::pack::NmGroups& params);
 
 /// How many launches were emulated so far: tests see that the ops came here.
 uint64_t runs();
@@ -54,6 +61,12 @@ class CudaScope {
     static const auto machine = cuda::csr::machine_of(8, 0, 108, 1.41e9, 1.9e12);
     return machine;
   }
+  const std::string& identity() const {
+    static const std::string identity = "emulated";
+    return identity;
+  }
+  int device() const { return 0; }
+  void* stream() const { return nullptr; }
 };
 
 }  // namespace jouleprune::ops

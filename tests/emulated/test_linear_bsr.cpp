@@ -6,6 +6,7 @@
 #include <jouleprune/ops.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <cstdlib>
 #include <tuple>
 
 #include "emulated_backend.h"
@@ -50,7 +51,14 @@ double rounding(at::ScalarType dtype) {
   return dtype == at::kDouble ? 1e-12 : dtype == at::kFloat ? 2e-5 : dtype == at::kHalf ? 2e-2 : 1.6e-1;
 }
 
-class EmulatedLinearBsr : public testing::TestWithParam<std::tuple<Case, at::ScalarType>> {};
+/// Sizes of tests are too small for any prediction in favour of blocks.
+class SparseBlocks {
+ public:
+  SparseBlocks() { setenv("JOULEPRUNE_CUDA_BSR", "sparse", 1); }
+  ~SparseBlocks() { unsetenv("JOULEPRUNE_CUDA_BSR"); }
+};
+
+class EmulatedLinearBsr : public testing::TestWithParam<std::tuple<Case, at::ScalarType>>, SparseBlocks {};
 
 TEST_P(EmulatedLinearBsr, ForwardAndGradientsAreThoseOfTheMaskedDenseLayer) {
   const auto& [k, dtype] = GetParam();
@@ -93,6 +101,7 @@ INSTANTIATE_TEST_SUITE_P(Layouts, EmulatedLinearBsr,
 
 // Derivatives against central differences in float64, as torch.autograd.gradcheck compares them.
 TEST(LinearBsrEmulated, GradientsAreDifferences) {
+  const SparseBlocks sparse;
   at::manual_seed(4);
   for (const auto& k : {Case{17, 20, 16, 1, 3}, Case{10, 9, 4, 3, 2}}) {
     const auto layer = layer_of(k, at::kDouble);

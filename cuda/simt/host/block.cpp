@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "simt/host/thread_sanitizer.h"
+
 namespace jouleprune::simt::host {
 
 Block::Block(int threads, size_t shared_bytes, int64_t x, int64_t y, int64_t blocks_y, const Options& options,
@@ -140,10 +142,14 @@ void Block::barrier(int t, const std::source_location& at) {
   }
   states_[static_cast<size_t>(t)].waits_for = "a barrier of the block";
   states_[static_cast<size_t>(t)].where = std::move(site);
+  const void* const order = &meeting_points_[epoch_ % 2];
+  sanitizer::release(order);
   if (++at_barrier_ < threads_) {
     block_until_released(t);
+    sanitizer::acquire(order);
     return;
   }
+  sanitizer::acquire(order);
   at_barrier_ = 0;
   ++epoch_;
   ++report_.counters.barriers;
@@ -184,9 +190,11 @@ void Block::release_warp(int warp) {
 
 void Block::warp_barrier(int t, const std::source_location& at) {
   if (!dropped(at)) {
-    meet<int, int>(
-        t, "a barrier of the warp", 0, [&](const auto&, auto&) { ++warps_[static_cast<size_t>(t / kLanes)].epoch; },
-        at);
+    auto& warp = warps_[static_cast<size_t>(t / kLanes)];
+    const void* const order = &warp.meeting_points[warp.epoch % 2];
+    sanitizer::release(order);
+    meet<int, int>(t, "a barrier of the warp", 0, [&](const auto&, auto&) { ++warp.epoch; }, at);
+    sanitizer::acquire(order);
   }
 }
 
@@ -230,6 +238,9 @@ void Block::land(int t, const std::vector<Copy>& group) {
       std::memcpy(&bytes, copy.from, sizeof(bytes));
     }
     shared_.land(copy.to, &bytes, sizeof(bytes), now(t));
+    if (const void* place = shared_.place(copy.to, sizeof(bytes)); place != nullptr) {
+      sanitizer::write(place, sizeof(bytes));
+    }
   }
 }
 
@@ -249,6 +260,7 @@ void Block::read_global(int t, const void* from, void* out, size_t bytes, const 
     error("read of " + span->name + ", which is an output", at);
   }
   std::memcpy(out, from, bytes);
+  sanitizer::read(from, bytes);
   report_.counters.bytes_read[span->name] += bytes;
   if (options_.collect_requests) {
     requests_.add(t, true, false, span->name, reinterpret_cast<uintptr_t>(from), bytes, at);
@@ -280,6 +292,7 @@ void Block::write_global(int t, void* to, const void* from, size_t bytes, const 
     }
   }
   std::memcpy(to, from, bytes);
+  sanitizer::write(to, bytes);
   report_.counters.bytes_written[span->name] += bytes;
   if (options_.collect_requests) {
     requests_.add(t, true, true, span->name, reinterpret_cast<uintptr_t>(to), bytes, at);
@@ -294,12 +307,16 @@ uint32_t Block::add_global(int, uint32_t* to, uint32_t value, const std::source_
   }
   const uint32_t before = *to;
   *to = before + value;
+  sanitizer::touch_atomic(to);
   return before;
 }
 
 void Block::read_shared(int t, uint32_t from, void* out, size_t bytes, const std::source_location& at) {
   if (auto wrong = shared_.read(from, out, bytes, now(t)); !wrong.empty()) {
     error(wrong, at);
+  }
+  if (const void* place = shared_.place(from, bytes); place != nullptr) {
+    sanitizer::read(place, bytes);
   }
   if (options_.collect_requests) {
     requests_.add(t, false, false, "load", from, bytes, at);
@@ -309,6 +326,9 @@ void Block::read_shared(int t, uint32_t from, void* out, size_t bytes, const std
 void Block::write_shared(int t, uint32_t to, const void* from, size_t bytes, const std::source_location& at) {
   if (auto wrong = shared_.write(to, from, bytes, now(t)); !wrong.empty()) {
     error(wrong, at);
+  }
+  if (const void* place = shared_.place(to, bytes); place != nullptr) {
+    sanitizer::write(place, bytes);
   }
   if (options_.collect_requests) {
     requests_.add(t, false, true, "store", to, bytes, at);
@@ -320,7 +340,16 @@ uint32_t Block::add_shared(int t, uint32_t at_byte, uint32_t value, const std::s
   if (auto wrong = shared_.add(at_byte, value, before, now(t)); !wrong.empty()) {
     error(wrong, at);
   }
+  if (const void* place = shared_.place(at_byte, sizeof(value)); place != nullptr) {
+    sanitizer::touch_atomic(place);
+  }
   return before;
+}
+
+void Block::tell_matrix_row(uint32_t at) const {
+  if (const void* place = shared_.place(at, sizeof(Chunk)); place != nullptr) {
+    sanitizer::read(place, sizeof(Chunk));
+  }
 }
 
 void Block::read_matrix_rows(const std::array<uint32_t, kLanes>& rows, void* out, int first_thread,

@@ -63,6 +63,9 @@ class Block {
   void read_matrix_rows(const std::array<uint32_t, kLanes>& rows, void* out, int first_thread,
                         const std::source_location& at);
 
+  /// A lane's row of the same, to ThreadSanitizer: the lanes' rows are read by the last of them to come.
+  void tell_matrix_row(uint32_t at) const;
+
   /// All 32 lanes of the warp of `t` bring an `In`; the last one to come computes every lane's `Out` of them.
   template <class In, class Out, class Compute>
   Out meet(int t, const char* what, const In& in, const Compute& compute, const std::source_location& at) {
@@ -116,6 +119,7 @@ class Block {
     const char* what = "";
     std::string where;
     uint32_t epoch = 0;
+    std::array<char, 2> meeting_points{};
   };
 
   bool dropped(const std::source_location& at);
@@ -143,6 +147,7 @@ class Block {
   int at_barrier_ = 0;
   std::string barrier_site_;
   uint32_t epoch_ = 0;
+  std::array<char, 2> meeting_points_{};  // by the parity of the epoch: who is late for one barrier is not early for the next
 };
 
 }  // namespace jouleprune::simt::host

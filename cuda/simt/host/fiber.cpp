@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <new>
 
+#include "simt/host/thread_sanitizer.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -51,6 +53,8 @@ struct Fiber::State {
   Function function = nullptr;
   void* argument = nullptr;
   bool done = true;
+  void* watched_inside = sanitizer::new_fiber();
+  void* watched_outside = nullptr;
 #if defined(JP_SWITCH_BY_HAND)
   void *inside = nullptr, *outside = nullptr;
 #else
@@ -68,9 +72,14 @@ struct Fiber::State {
       throw std::bad_alloc();
     }
   }
-  ~State() { munmap(stack, kStackBytes); }
+  ~State() {
+    sanitizer::delete_fiber(watched_inside);
+    munmap(stack, kStackBytes);
+  }
 
   void enter() {
+    watched_outside = sanitizer::current_fiber();
+    sanitizer::switch_to(watched_inside);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&fake_outside, stack, kStackBytes);
 #endif
@@ -82,8 +91,12 @@ struct Fiber::State {
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_finish_switch_fiber(fake_outside, nullptr, nullptr);
 #endif
+    if (done) {
+      sanitizer::acquire(this);
+    }
   }
   void leave() {
+    sanitizer::switch_to(watched_outside);
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(done ? nullptr : &fake_inside, outside_bottom, outside_bytes);
 #endif
@@ -101,7 +114,11 @@ struct Fiber::State {
   }
   void body() {
     entered();
+    sanitizer::acquire(this);
+    sanitizer::begin_thread();
     function(argument);
+    sanitizer::end_thread();
+    sanitizer::release(this);
     done = true;
     leave();
   }
@@ -124,6 +141,7 @@ void Fiber::begin(Function function, void* argument) {
   s.function = function;
   s.argument = argument;
   s.done = false;
+  sanitizer::release(&s);
 #if defined(__SANITIZE_ADDRESS__)
   s.fake_inside = nullptr;
 #endif

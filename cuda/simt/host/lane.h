@@ -101,6 +101,7 @@ class Lane {
 
   template <bool kTransposed>
   Fragment load_matrices(uint32_t row_at, const At& at = At::current()) const {
+    block_->tell_matrix_row(row_at);
     return block_->meet<uint32_t, Fragment>(
         thread_, "load_matrices", row_at,
         [&](const Lanes<uint32_t>& in, Lanes<Fragment>& out) {

@@ -21,6 +21,8 @@ class SharedMemory {
   explicit SharedMemory(size_t bytes);
 
   size_t size() const { return bytes_.size(); }
+  /// Where bytes within its bounds lie on the host; null for others.
+  const void* place(uint32_t at, size_t bytes) const { return at + bytes <= bytes_.size() ? &bytes_[at] : nullptr; }
   /// Each returns what is wrong, or an empty text; `out` is filled in any case.
   std::string read(uint32_t at, void* out, size_t bytes, const Moment& now);
   std::string write(uint32_t at, const void* from, size_t bytes, const Moment& now);

@@ -76,6 +76,29 @@ TEST(CsrChoice, ConvolutionsRunSparseOnlyWhenVerySparse) {
   EXPECT_TRUE(runs(ElementType::kFloat64, 0.1));
 }
 
+TEST(CsrChoice, BlocksRunSparseWhereTheyMoveOrMultiplyLess) {
+  const auto runs = [](const Machine& machine, double density, int64_t n, bool tensor_cores, int64_t r = 64) {
+    return blocks_run_sparse(shape(ElementType::kFloat16, density, n), r, tensor_cores, machine);
+  };
+  for (const auto& machine : {kA100, kH100, kAda}) {
+    EXPECT_TRUE(runs(machine, 0.5, 1, true));
+    EXPECT_TRUE(runs(machine, 0.1, 4096, true));
+    EXPECT_FALSE(runs(machine, 1.0, 4096, true));
+    EXPECT_FALSE(runs(machine, 0.5, 4096, false));  // multiply-adds against tensor cores
+  }
+  EXPECT_TRUE(runs(kA100, 0.8, 8192, true));
+  EXPECT_FALSE(runs(kA100, 0.8, 8192, true, 16));  // groups of 16 outputs read the activations four times as often
+  EXPECT_TRUE(runs(kA100, 0.3, 8192, true, 16));
+  EXPECT_FALSE(runs(kH100, 0.8, 8192, true));  // of which mma.sync reaches 0.6
+}
+
+TEST(CsrChoice, DenseProductsReachWhatTheDataSheetsSay) {
+  EXPECT_NEAR(kH100.dense_flops, 989e12, 2e12);
+  EXPECT_EQ(kA100.dense_flops, kA100.tensor_flops);
+  EXPECT_EQ(kA100.fp8_flops, 0);
+  EXPECT_NEAR(kAda.fp8_flops, 2 * kAda.dense_flops, 1);
+}
+
 TEST(CsrChoice, PrintsPredictions) {
   const char* const names[] = {"by entries", "by tokens", "tiles", "dense"};
   std::printf("| zeros | n |");
