@@ -23,7 +23,7 @@ remaining() { echo $((LIMIT_S - SECONDS > 10 ? LIMIT_S - SECONDS : 10)); }
 
 # The wrappers of the instructions (cuda/simt/device.h) against the emulator, bit for bit: g++ for the emulator, nvcc for the GPU.
 instructions() {
-  local program="$folder/instructions" flags=(-std=c++20 -O1 -I cuda -I tests/gpu) sources=(cuda/simt/host/{block,fiber,global_memory,requests,shared_memory,warp_math}.cpp)
+  local program="$folder/instructions" flags=(-std=c++20 -O1 -I cuda -I tests/gpu) sources=(cuda/simt/host/{block,block_memory,fiber,global_memory,requests,shared_memory,warp_math}.cpp)
   if [ "$dry" = 1 ]; then
     "${CXX:-g++}" "${flags[@]}" -DJOULEPRUNE_NO_GPU -o "$program" tests/gpu/instructions_main.cpp tests/gpu/instructions_emulated.cpp "${sources[@]}" && "$program"
   else
