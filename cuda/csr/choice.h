@@ -41,11 +41,6 @@ double predicted_dense_s(DenseType type, const Shape& shape, const Machine& mach
 /// measured.
 Kernel choose(const Shape& shape, const Machine& machine);
 
-/// Whether a convolution, or a gradient of one, should run on the kernels of cuda/conv rather than as torch's dense one. `shape`: the
-/// weight [out_channels, in_channels / groups * taps], n = output pixels of all images; `input`, `padded`: elements of the input as it
-/// comes and with its padding.
-bool conv_runs_sparse(const Shape& shape, int64_t input, int64_t padded, const Machine& machine);
-
 /// Whether a product with blocks of `r` outputs should run on the kernels of cuda/bsr rather than as torch's dense one. `shape.nnz`: entries
 /// of the kept blocks; `on_tensor_cores`: as fits_tensor_cores() of cuda/bsr/launch.h and a 16-bit type.
 bool blocks_run_sparse(const Shape& shape, int64_t r, bool on_tensor_cores, const Machine& machine);

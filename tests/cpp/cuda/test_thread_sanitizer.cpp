@@ -104,7 +104,7 @@ std::set<Site> masked_gradient(const Options& options) {
   memory.add("dy", problem.turned[1].data(), problem.turned[1].bytes(), Access::kRead);
   memory.add("gradient", gradient.data(), gradient.bytes(), Access::kWriteAll);
   Launcher launcher(memory, options);
-  csr::launch_kernel<csr::MaskedGradient<simt::Half>>(
+  launch_kernel<csr::MaskedGradient<simt::Half>>(
       launcher, {tiles.tiles.data(), reinterpret_cast<const uint32_t*>(tiles.masks.data()), tiles.firsts.data(),
                  static_cast<int64_t>(tiles.tiles.size() / 2), problem.s.rows, problem.s.cols, problem.turned[1].data(),
                  problem.turned[0].data(), problem.pitch(), problem.s.n, gradient.data()});
