@@ -12,6 +12,14 @@ cudaError_t launched_as(const Params& params, cudaStream_t stream) {
   return launcher.status;
 }
 
+/// Those whose launch looks at the type by itself, or at none.
+template <class Params>
+cudaError_t launched_whole(const Params& params, cudaStream_t stream) {
+  simt::DeviceLauncher launcher{stream};
+  launch(launcher, params);
+  return launcher.status;
+}
+
 /// Of the element type that they name.
 template <class Params>
 cudaError_t launched(const Params& params, cudaStream_t stream) {

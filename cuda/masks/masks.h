@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "element_type.h"
+#include "launch_kernel.h"
 #include "masks/apply_bits.h"
 #include "masks/n_of_m.h"
 #include "masks/units.h"
@@ -18,8 +19,7 @@ struct Apply {
 template <class Launcher>
 void launch(Launcher& launcher, const Apply& p) {
   const auto run = [&](auto element) {
-    using Kernel = ApplyBits<decltype(element)>;
-    launcher.template launch<Kernel>(Kernel::grid(p.params), Kernel::kShared, p.params);
+    launch_kernel<ApplyBits<decltype(element)>>(launcher, p.params);
   };
   switch (p.element_bytes) {
     case 1: return run(uint8_t{});
@@ -40,18 +40,18 @@ void launch(Launcher& launcher, const Norms& p) {
   constexpr int64_t kSmall = 64;  // entries: two for each lane of a warp
   with_type(p.type, [&](auto element) {
     using T = decltype(element);
-    const auto run = [&](auto kernel) {
-      using Kernel = decltype(kernel);
-      launcher.template launch<Kernel>(Kernel::grid(p.params), Kernel::kShared, p.params);
-    };
     const auto& units = p.params.units;
-    units.r <= kSmall && units.c <= kSmall / units.r ? run(SmallUnitNorms<T>{}) : run(UnitNorms<T>{});
+    if (units.r <= kSmall && units.c <= kSmall / units.r) {
+      launch_kernel<SmallUnitNorms<T>>(launcher, p.params);
+    } else {
+      launch_kernel<UnitNorms<T>>(launcher, p.params);
+    }
   });
 }
 
 template <class Launcher>
 void launch(Launcher& launcher, const SpreadUnitsParams& p) {
-  launcher.template launch<SpreadUnits>(SpreadUnits::grid(p), SpreadUnits::kShared, p);
+  launch_kernel<SpreadUnits>(launcher, p);
 }
 
 /// Scores of 16 or 32 bits.
@@ -65,7 +65,7 @@ void launch(Launcher& launcher, const NOfM& p) {
   with_type(p.type, [&](auto element) {
     using T = decltype(element);
     if constexpr (sizeof(T) <= sizeof(float)) {
-      launcher.template launch<KeepNOfM<T>>(KeepNOfM<T>::grid(p.params), KeepNOfM<T>::kShared, p.params);
+      launch_kernel<KeepNOfM<T>>(launcher, p.params);
     }
   });
 }

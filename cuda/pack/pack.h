@@ -1,5 +1,6 @@
 // Packing of dense weights, as launchers take it. Pointers are of the device; knows neither torch nor CUDA.
 #pragma once
+#include "launch_kernel.h"
 #include "pack/csr_entries.h"
 #include "pack/nm_groups.h"
 
@@ -17,8 +18,8 @@ void with_width(int bytes, const Body& body) {
 
 template <class Launcher>
 void launch(Launcher& launcher, const CsrRowsParams& p) {
-  launcher.template launch<CountRows>(CountRows::grid(p), CountRows::kShared, p);
-  launcher.template launch<AddUpRows>(AddUpRows::grid(p), AddUpRows::kShared, p);
+  launch_kernel<CountRows>(launcher, p);
+  launch_kernel<AddUpRows>(launcher, p);
 }
 
 struct CsrEntries {
@@ -29,8 +30,7 @@ struct CsrEntries {
 template <class Launcher>
 void launch(Launcher& launcher, const CsrEntries& p) {
   with_width(p.element_bytes, [&](auto element) {
-    using Kernel = WriteEntries<decltype(element)>;
-    launcher.template launch<Kernel>(Kernel::grid(p.params), Kernel::kShared, p.params);
+    launch_kernel<WriteEntries<decltype(element)>>(launcher, p.params);
   });
 }
 
@@ -42,8 +42,7 @@ struct NmGroups {
 template <class Launcher>
 void launch(Launcher& launcher, const NmGroups& p) {
   with_width(p.element_bytes, [&](auto element) {
-    using Kernel = ChooseEntries<decltype(element)>;
-    launcher.template launch<Kernel>(Kernel::grid(p.params), Kernel::kShared, p.params);
+    launch_kernel<ChooseEntries<decltype(element)>>(launcher, p.params);
   });
 }
 
