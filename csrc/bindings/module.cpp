@@ -10,6 +10,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "energy/price.h"
@@ -157,7 +158,7 @@ PYBIND11_MODULE(_C, m) {
       "count",
       [](const std::string& case_json, const std::string& origin) {
         energy::CaseCounts counts = energy::count_case(case_json, origin);
-        return std::pair(std::move(counts.json), std::move(counts.deviations));
+        return std::tuple(std::move(counts.json), std::move(counts.deviations), std::move(counts.assumptions));
       },
       py::arg("case_json"), py::arg("origin"), py::call_guard<py::gil_scoped_release>());
   m.def("price_entries", &bindings::price_entries, py::arg("entries_json"), py::arg("profile"), py::arg("count") = 1);
