@@ -32,7 +32,9 @@ def test_a_case_holds(capsys, path):
     assert json.loads(out).keys() == json.loads(path.read_text())["expected"].keys()
 
 
-@pytest.mark.parametrize("path", sorted([*DATA.glob("more/*.json"), *DATA.glob("own/*.json")]), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted([*DATA.glob("more/*.json"), *DATA.glob("own/*.json")]), ids=lambda path: path.stem
+)
 def test_more_cases_hold(path):
     assert jp.energy.count(path).deviations == ()
 
