@@ -43,6 +43,11 @@ def si(value: float, unit: str) -> str:
     return f"{value / 1e-12:.3g} p{unit}"
 
 
+def count_text(value: float) -> str:
+    """All digits before the point of large counts, six digits of others."""
+    return f"{value:,.0f}" if value >= 1e5 else f"{value:.6g}"
+
+
 def table(header: list[str], rows: Iterable[list[str]], *, left: int = 1) -> str:
     """A plain-text table; the first ``left`` columns are aligned to the left, the others to the right."""
     lines = [header, *rows]
@@ -66,7 +71,7 @@ def energy_table(report: EnergyReport) -> str:
     grid = Table(box=None, pad_edge=False, header_style="")
     for column in ("layer", "op", "shape", "kernel"):
         grid.add_column(column, no_wrap=True)
-    for column in ("density", "MACs", "energy", "compute", "memory", "metadata", "static", "share"):
+    for column in ("density", "MACs/pass", "energy", "compute", "memory", "metadata", "static", "share"):
         grid.add_column(column, justify="right", no_wrap=True)
 
     def joules(energy_j: float, parts: Parts) -> list[str]:
@@ -167,7 +172,7 @@ def prune_table(report: PruneReport) -> str:
         "layer",
         "op",
         "shape",
-        "MACs",
+        "MACs/pass",
         "density",
         "kernel",
         "before",
