@@ -105,7 +105,8 @@ def _comparison(comparison: Comparison) -> str:
             _share(outer.bandwidth_share),
         ]
 
-    return _table(header, [line(row) for row in comparison.rows], left=2)
+    notes = "".join(f"<p>{escape(sentence)}</p>" for sentence in comparison.assumptions)
+    return _table(header, [line(row) for row in comparison.rows], left=2) + notes
 
 
 def _measurements(report: NetworkReport) -> str:

@@ -216,7 +216,7 @@ def comparison_table(comparison: Comparison) -> str:
     pers = dict.fromkeys(row.report.per for row in comparison.rows)
     labels = ", ".join(dict.fromkeys(row.label for row in comparison.rows))
     head = f"{labels}: energy per {' or '.join(pers)}; time, traffic and use of multipliers and buffer per forward pass"
-    return head + "\n" + table(columns, [line(row) for row in comparison.rows], left=2)
+    return "\n".join([head, table(columns, [line(row) for row in comparison.rows], left=2), *comparison.assumptions])
 
 
 def network_text(report: NetworkReport) -> str:
