@@ -17,6 +17,7 @@ from networks import mlp
 from torch import Tensor, nn
 
 import jouleprune as jp
+from jouleprune._ranks import Ranks
 
 P = "eyeriss-65nm"
 SCHEDULE = jp.PolynomialDecay(end_step=4, frequency=2)
@@ -213,6 +214,25 @@ def regrown_by_hand(rank: int) -> object:
     return {name: float((a == b).double().mean()) for name, (a, b) in bits.items()}
 
 
+def any_of(rank: int) -> object:
+    ranks = Ranks()
+    return [ranks.any_of(rank == 1), ranks.any_of(False), ranks.any_of(True)]
+
+
+def overflow_of_one(rank: int) -> object:
+    """Gradients that overflow on rank 1 alone make both wait a step, so that they go on selecting together."""
+    ddp, pruner = replicated(rank, importance="gradient")
+    found = []
+    for overflows in (True, False):
+        ddp.zero_grad()
+        nn.functional.cross_entropy(ddp(torch.randn(16, 1, 28, 28)), torch.randint(10, (16,))).backward()
+        if overflows and rank == 1:
+            ddp.module[1].weight.grad[0, 0] = torch.inf
+        pruner.step()
+        found.append((pruner.state_dict()["owed"], pruner.state_dict()["plan"] is not None))
+    return found, kept(pruner)
+
+
 WORKS: dict[str, Callable[[int], object]] = {
     "replicas": of_replicas(),
     "replicas_taylor": of_replicas(importance="taylor"),
@@ -228,6 +248,8 @@ WORKS: dict[str, Callable[[int], object]] = {
     "regrown_by_hand": regrown_by_hand,
     "regrow_forgets": partial(regrown, forgets=True),
     "regrow_seeds": lambda rank: regrown(rank, grow="random", seed=rank),
+    "any_of": any_of,
+    "overflow_of_one": overflow_of_one,
     "masked": gradients_stay_masked,
     "fails": one_fails,
     "inputs": other_inputs,
@@ -262,6 +284,16 @@ def test_masks_and_weights_are_equal_on_all_ranks(found, work):
     for name, mask in masks0.items():
         removed = ~jp.ops.unpack_mask(mask, weights0[name].shape)
         assert removed.any() and not weights0[name][removed].any()
+
+
+@pytest.mark.slow
+def test_what_one_process_sees_counts_in_all(found):
+    assert [rank.get("result", rank.get("trace")) for rank in found["any_of"]] == [[True, False, True]] * 2
+    for rank in found["overflow_of_one"]:
+        assert "error" not in rank, rank.get("trace")
+        assert rank["result"][0] == [(True, False), (False, True)]
+    (_, masks0), (_, masks1) = (rank["result"] for rank in found["overflow_of_one"])
+    assert masks0 and all(torch.equal(masks0[name], masks1[name]) for name in masks0)
 
 
 @pytest.mark.slow
