@@ -14,6 +14,7 @@ from ._already_sparse import refuse_sparse, sentences
 from ._layer_options import floors_of, ignored_weights
 from ._ranks import Ranks, unsharded, whole_weights
 from .criteria import Context, Loss
+from .currency import PruneFor, Reach, bytes_beside, checked_prune_for, copies_of
 from .energy import Profile
 from .errors import BudgetError, PatternError, ProfileError
 from .estimate import ActivationDensity
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Selector", "check_plan", "computed_weights", "plain_module"]
 
-_PRUNABLE_OPS = ("linear", "conv1d", "conv2d", "lstm", "gru")
+_SPARSE_OPS = ("linear", "conv1d", "conv2d", "lstm", "gru")
+#: Nothing runs them sparse: they are pruned where zeros save by themselves.
+_MASKED_OPS = ("conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "rnn")
 #: Of an entry of a workload: what a plan decides. All else tells which network it is, on which inputs.
 _PLANNED = ("pattern", "layout", "kernel", "nnz", "input_density")
 #: Of several differences the one that tells people most.
@@ -56,6 +59,11 @@ class Selector:
     """The last three are for criteria that look at more than weights."""
     ranks: Ranks | None = field(default=None, repr=False)
     """Of a network that several processes train: they select together."""
+    prune_for: PruneFor = "joules"
+    copies: tuple[int, ...] = ()
+    """Names that each weight is stored under."""
+    other_bytes: int = 0
+    """Of the network's state beside these weights."""
 
     @classmethod
     def record(
@@ -72,6 +80,7 @@ class Selector:
         min_density: float | Mapping[str, float],
         activation_density: ActivationDensity,
         dtype: str | Sequence[str] | None = None,
+        prune_for: PruneFor = "joules",
         batch: int | None,
         per: str,
         count: int | None,
@@ -79,6 +88,7 @@ class Selector:
     ) -> Selector:
         """Runs the model once, without a trace, and finds what can be pruned in it."""
         _check_eager(model)
+        checked_prune_for(prune_for)
         check_pattern(pattern)
         dtypes = checked_dtypes(dtype, profile)
         check_given(importance, data, loss)
@@ -87,15 +97,16 @@ class Selector:
             ranks, model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count
         )
         workload = json.loads(recorded)
-        weights, unable = _prunable_weights(model, workload, profile, ignored)
+        weights, unable = _prunable_weights(model, workload, profile, ignored, prune_for)
         freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
         floors = floors_of(weights, min_density)
         measured = measured_limits(recorded, weights, profile)
         if ranks is not None:  # their machines may have measured other times
             measured = ranks.of_the_first(measured)
+        copies = copies_of(model, weights)
         return cls(
             workload, profile, pattern, importance, weights, floors, freedoms, measured, unable,
-            example_inputs, data, loss, ranks,
+            example_inputs, data, loss, ranks, prune_for, tuple(copies.values()), bytes_beside(model, copies),
         )  # fmt: skip
 
     @classmethod
@@ -150,9 +161,11 @@ class Selector:
         own = {entry["weight"]: entry["dtype"] for entry in workload["entries"]}
         dtypes = sorted({layer.dtype for layer in plan.layers if layer.dtype != own.get(layer.weight)})
         freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
+        copies = copies_of(model, weights)
         selector = cls(
             workload, profile, plan.pattern, importance, weights, floors, freedoms, plan.measured, (),
             example_inputs, data, loss, ranks,
+            checked_prune_for(plan.prune_for), tuple(copies.values()), bytes_beside(model, copies),
         )  # fmt: skip
         return selector.settled(plan)
 
@@ -166,11 +179,14 @@ class Selector:
         )
         return replace(self, freedoms=freedoms)
 
-    def probe(self, energy: str | float) -> tuple[float, float, float]:
-        """(dense, minimum, budget) in joules per count. Raises BudgetError when the budget cannot be met."""
+    def probe(self, energy: str | float) -> Reach:
+        """How far the network can go. Raises BudgetError when the budget cannot be met."""
         _, text = self._ask([], {"probe": True, **_budget(energy)})
         data = json.loads(text)
-        return data["dense_j"], data["minimum_j"], data["budget_j"]
+        amounts = data["amounts"]
+        if amounts is not None:
+            return Reach(amounts["dense"], amounts["minimum"], amounts["budget"], data["dense_j"])
+        return Reach(data["dense_j"], data["minimum_j"], data["budget_j"], data["dense_j"])
 
     def select(
         self,
@@ -229,9 +245,18 @@ class Selector:
             "pattern": self.pattern,
             "importance": importance_name(self.importance),
             "measured": json.loads(self.measured),
+            "prune_for": self.prune_for,
+            "other_bytes": self.other_bytes,
             "weights": [
-                {"name": name, "min_density": floor, **{key: value for key, value in vars(freedom).items() if value}}
-                for name, floor, freedom in zip(self.weights, self.floors, self.freedoms, strict=True)
+                {
+                    "name": name,
+                    "min_density": floor,
+                    "copies": copies,
+                    **{key: value for key, value in vars(freedom).items() if value},
+                }
+                for name, floor, copies, freedom in zip(
+                    self.weights, self.floors, self.copies, self.freedoms, strict=True
+                )
             ],
         }
         masks, text = torch.ops.jouleprune.select_masks(scores, json.dumps(request))
@@ -303,24 +328,28 @@ def _raise_named(text: str, unable: str) -> None:
 
 
 def _prunable_weights(
-    model: torch.nn.Module, workload: Mapping[str, Any], profile: Profile, ignored: set[str]
+    model: torch.nn.Module, workload: Mapping[str, Any], profile: Profile, ignored: set[str], prune_for: PruneFor
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Weights in call order that are parameters, not ignored, only used by prunable ops, and runnable once pruned; and
     sentences about those that are not runnable."""
+    # Where hardware skips zeros they save energy whatever the host runs, bytes and multiply-adds everywhere; else only
+    # a sparse module saves.
+    zeros_save = profile.kind == "asic" or prune_for != "joules"
+    prunable_ops = {*_SPARSE_OPS, *(_MASKED_OPS if zeros_save else ())}
     parameters = dict(model.named_parameters())
     used_by: dict[str, set[str]] = {}
     for entry in workload["entries"]:
         if entry["weight"]:
             used_by.setdefault(entry["weight"], set()).add(entry["op"] if entry["layout"] == "dense" else "sparse")
-    prunable, unable = [], [*computed_weights(model), *_unknown_kinds(model), *sentences(model)]
+    unknown = [] if zeros_save else _unknown_kinds(model)
+    prunable, unable = [], [*computed_weights(model), *unknown, *sentences(model)]
     for name, ops in used_by.items():
-        if name in ignored or name not in parameters or not ops <= set(_PRUNABLE_OPS):
+        if name in ignored or name not in parameters or not ops <= prunable_ops:
             continue
         if parameters[name].dtype not in SPARSE_DTYPES:
             unable.append(f"{layer_of(name)}: no sparse kernel takes {parameters[name].dtype}")
             continue
-        # Where hardware skips zeros they save energy whatever the host runs; on CPU and GPU only a sparse module saves.
-        obstacle = why_not_convertible(model, name) if profile.kind != "asic" else ""
+        obstacle = "" if zeros_save else why_not_convertible(model, name)
         if obstacle:
             unable.append(f"{layer_of(name)}: {obstacle}")
         else:
