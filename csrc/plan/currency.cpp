@@ -55,7 +55,7 @@ std::string amount_text(Currency currency, double amount) {
   return prefixed(amount) + (currency == Currency::kBytes ? "B" : (amount < 1e3 ? "multiply-adds" : " multiply-adds"));
 }
 
-Held held_by(const select::Units& units, const select::KeptSizes& sizes, int64_t kept) {
+Held held_by(const select::KeptSizes& sizes, int64_t kept) {
   return {sizes.at(kept, select::Measure::kWeights), kept, ceil_div(sizes.padded(kept, select::Measure::kQuads), kQuadEntries)};
 }
 

@@ -29,7 +29,7 @@ struct Held {
 };
 
 /// Of the `kept` first units.
-Held held_by(const select::Units& units, const select::KeptSizes& sizes, int64_t kept);
+Held held_by(const select::KeptSizes& sizes, int64_t kept);
 /// Of a weight with nothing removed.
 Held whole_of(const MatrixSize& matrix, int64_t weights);
 

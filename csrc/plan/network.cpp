@@ -200,7 +200,7 @@ void Network::sample(size_t index) {
 Choice Network::choice(size_t index, int64_t kept, const select::KeptSizes& sizes) const {
   const PrunableLayer& layer = layers_[index];
   const std::string pattern = layer.units.pattern().text();
-  const Held held = held_by(layer.units, sizes, kept);
+  const Held held = held_by(sizes, kept);
   const double density = static_cast<double>(held.weights) / static_cast<double>(std::max<int64_t>(1, layer.units.weights()));
   Choice best;
   for (const Form& form : layer.forms) {

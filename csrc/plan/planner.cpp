@@ -27,7 +27,8 @@ struct Ranked {
   std::vector<select::Layer> layers;
 };
 
-Ranked ranked_layers(const Network& network, std::span<const std::span<const float>> importance, bool relaxed) {
+Ranked ranked_layers(const Network& network, std::span<const std::span<const float>> importance, bool relaxed,
+                     const select::Together* together) {
   if (importance.size() != network.groups()) {
     throw std::invalid_argument("importance: expected scores of " + std::to_string(network.groups()) + " weights, got " +
                                 std::to_string(importance.size()));
@@ -36,15 +37,20 @@ Ranked ranked_layers(const Network& network, std::span<const std::span<const flo
   ranked.scores.reserve(network.layers().size());  // rankings point into it
   for (const PrunableLayer& layer : network.layers()) {
     const std::span<const float> weights = importance[layer.group];
-    if (static_cast<int64_t>(weights.size()) != layer.units.weights()) {
-      throw std::invalid_argument("importance of " + layer.weight + ": expected " +
-                                  std::to_string(layer.units.weights()) + " scores, got " +
-                                  std::to_string(weights.size()));
+    const auto check = [&](int64_t given) {
+      if (given == layer.units.weights()) return;
+      throw std::invalid_argument("importance of " + layer.weight + ": expected " + std::to_string(layer.units.weights()) +
+                                  " scores, got " + std::to_string(given));
+    };
+    if (together == nullptr) check(static_cast<int64_t>(weights.size()));
+    if (together != nullptr && layer.units.pattern().kind != select::Pattern::Kind::kUnstructured) {
+      throw std::invalid_argument("together: expected pattern unstructured, got " + layer.units.pattern().text() + " of " + layer.weight);
     }
     const select::UnitScores& units = ranked.scores.emplace_back(layer.units.scores(weights, layer.weight));
     ranked.sizes.emplace_back(layer.units, units.scores);
-    ranked.layers.push_back({select::Ranking(units.scores, layer.weight), relaxed ? layer.relaxed : layer.hull, layer.floor,
+    ranked.layers.push_back({select::Ranking(units.scores, layer.weight, together), relaxed ? layer.relaxed : layer.hull, layer.floor,
                              layer.group, units.forced});
+    check(ranked.layers.back().ranking.units());
   }
   return ranked;
 }
@@ -110,7 +116,7 @@ double write_layer(const Network& network, NetworkJoules& joules, size_t group, 
   Choice choice;
   Held held = whole_of(layer.matrix, layer.units.weights());
   if (pruned != kNone) {
-    held = held_by(layer.units, joules.sizes(index), counts[index]);
+    held = held_by(joules.sizes(index), counts[index]);
     line = pruned_line(network, joules, index, counts[index], relaxed, choice);
   } else {
     choice = network.whole(index);
@@ -275,10 +281,10 @@ void Planner::check_budget(double budget, const std::vector<bool>* frozen) const
 }
 
 Result Planner::select(std::span<const std::span<const float>> importance, double budget,
-                       const std::vector<bool>* frozen) const {
+                       const std::vector<bool>* frozen, const select::Together* together) const {
   const Network& network = impl_->network;
   check_budget(budget, frozen);
-  Ranked ranked = ranked_layers(network, importance, false);
+  Ranked ranked = ranked_layers(network, importance, false, together);
   NetworkJoules joules(network, std::move(ranked.sizes));
   select::Problem problem{std::move(ranked.layers), &joules, budget};
   std::vector<bool> may_prune(network.layers().size());
@@ -297,7 +303,7 @@ Result Planner::select(std::span<const std::span<const float>> importance, doubl
 }
 
 Result Planner::select_relaxed(std::span<const std::span<const float>> importance, double target,
-                               const std::vector<bool>& frozen) const {
+                               const std::vector<bool>& frozen, const select::Together* together) const {
   const Network& network = impl_->network;
   check_frozen(network, frozen);
   if (!std::isfinite(target)) Budget::joules(target);
@@ -307,7 +313,7 @@ Result Planner::select_relaxed(std::span<const std::span<const float>> importanc
   // Where zeros save by themselves every step can meet its target in true joules.
   const bool hull = !network.pricer().zeros_save() && network.currency() == Currency::kJoules;
   RelaxedJoules relaxed(network);
-  Ranked ranked = ranked_layers(network, importance, hull);
+  Ranked ranked = ranked_layers(network, importance, hull, together);
   NetworkJoules joules(network, std::move(ranked.sizes));
   select::Joules& compared = hull ? static_cast<select::Joules&>(relaxed) : joules;
   select::Problem problem{std::move(ranked.layers), &compared, target};

@@ -10,6 +10,10 @@
 #include <string>
 #include <vector>
 
+namespace jouleprune::select {
+struct Together;
+}
+
 namespace jouleprune::plan {
 
 class Pricer;
@@ -68,8 +72,10 @@ class Planner {
   /// `frozen`: when given, only the weights it marks true may be pruned (the decision of an earlier round of a
   /// schedule). Throws core::BudgetError when budget < minimum_j(); std::invalid_argument when a score is NaN, infinite
   /// or negative (names the weight and the index). Pure: same input, same masks.
+  /// `together`: `importance` is the part of this process (pattern "unstructured" alone), all processes call alike, and masks are of the
+  /// part; the plan is of the whole, with the bits that one process would find.
   Result select(std::span<const std::span<const float>> importance, double budget,
-                const std::vector<bool>* frozen = nullptr) const;
+                const std::vector<bool>* frozen = nullptr, const select::Together* together = nullptr) const;
 
   /// As select, for a step on the way of a schedule: masks whose energy on the convex hull between dense and sparse is
   /// at most `target`, pruning only what `frozen` marks (a kernel that wins only below a break-even density has no
@@ -78,7 +84,7 @@ class Planner {
   /// dense kernel. Where zeros save by themselves, and of bytes and multiply-adds, there is no break-even to wait for, and no more than
   /// `target` is spent. At the final budget use select.
   Result select_relaxed(std::span<const std::span<const float>> importance, double target,
-                        const std::vector<bool>& frozen) const;
+                        const std::vector<bool>& frozen, const select::Together* together = nullptr) const;
 
  private:
   struct Impl;

@@ -57,15 +57,21 @@ SelectRequest parse_select_request(std::string_view text) {
   const Json document = energy::parse_json(text, kRequestDocument);
   const Node in(document, kRequestDocument);
   in.expect_keys({"schema", "workload", "profile", "pattern", "importance", "weights", "measured", "budget", "budget_j",
-                  "relaxed_j", "frozen", "probe", "prune_for", "other_bytes"});
+                  "relaxed_j", "frozen", "probe", "prune_for", "other_bytes", "together"});
   if (in.at("schema").number() != 1) in.at("schema").fail("1");
   SelectRequest out{Request{Workload::parse(in.at("workload").json().dump()),
                             energy::parse_profile(in.at("profile").json().dump(), "request: /profile"),
                             in.at("pattern").text(), in.at("importance").text(), weights_from(in.at("weights"))},
-                    budget_from(in), std::nullopt, std::nullopt, in.has("probe") && in.at("probe").boolean()};
+                    budget_from(in), std::nullopt, std::nullopt, std::nullopt, in.has("probe") && in.at("probe").boolean()};
   if (in.has("measured")) out.request.measured = limits_from(in.at("measured"));
   if (in.has("prune_for")) out.request.prune_for = in.at("prune_for").text();
   if (in.has("other_bytes")) out.request.other_bytes = in.at("other_bytes").count();
+  if (in.has("together")) {
+    const Node sharing = in.at("together");
+    sharing.expect_keys({"group", "rank", "size"});
+    out.sharing = Sharing{sharing.at("group").text(), sharing.at("rank").count(), sharing.at("size").count()};
+    if (out.sharing->rank >= out.sharing->size) sharing.at("rank").fail("a number below size");
+  }
   if (in.has("relaxed_j")) out.relaxed_j = in.at("relaxed_j").number();
   if (in.has("frozen")) {
     const Node frozen = in.at("frozen");
@@ -77,7 +83,7 @@ SelectRequest parse_select_request(std::string_view text) {
   return out;
 }
 
-Result answer(const SelectRequest& asked, std::span<const std::span<const float>> importance) {
+Result answer(const SelectRequest& asked, std::span<const std::span<const float>> importance, const select::Together* together) {
   const Planner planner(asked.request);
   const std::string_view unit = unit_of(parse_currency(asked.request.prune_for));
   const double budget_j = asked.budget ? asked.budget->resolve(planner.dense(), unit) : planner.dense();
@@ -86,9 +92,9 @@ Result answer(const SelectRequest& asked, std::span<const std::span<const float>
     planner.check_budget(budget_j);
     result.plan = planner.dense_plan();
   } else if (asked.relaxed_j) {
-    result = planner.select_relaxed(importance, *asked.relaxed_j, *asked.frozen);
+    result = planner.select_relaxed(importance, *asked.relaxed_j, *asked.frozen, together);
   } else {
-    result = planner.select(importance, budget_j, asked.frozen ? &*asked.frozen : nullptr);
+    result = planner.select(importance, budget_j, asked.frozen ? &*asked.frozen : nullptr, together);
   }
   // Whatever the step, the plan names the budget that was asked for.
   set_budget(result.plan, budget_j, asked.budget ? asked.budget->to_string() : "100%");

@@ -13,6 +13,7 @@ import torch
 from ._already_sparse import refuse_sparse, sentences
 from ._layer_options import floors_of, ignored_weights
 from ._ranks import Ranks, unsharded, whole_weights
+from ._shard_scores import Shards
 from .criteria import Context, Loss
 from .currency import PruneFor, Reach, bytes_beside, checked_prune_for, copies_of
 from .energy import Profile
@@ -210,7 +211,11 @@ class Selector:
         scores = self._scores_now(model)
         return lambda energy: self._planned(scores, _budget(energy))
 
-    def _scores_now(self, model: torch.nn.Module) -> list[torch.Tensor]:
+    def _scores_now(self, model: torch.nn.Module) -> _Scored:
+        if self.ranks is not None:
+            shards = Shards.of(model, self.weights, self.importance, self.pattern, self.data)
+            if shards is not None:
+                return _Scored(self.ranks.together("importance", lambda: shards.scores(self.importance)), shards)
         patterns = {
             name: freedom.pattern or self.pattern for name, freedom in zip(self.weights, self.freedoms, strict=True)
         }
@@ -218,12 +223,15 @@ class Selector:
         context = Context(
             model, self.weights, patterns, self.workload, self.example_inputs, self.data, self.loss, whole
         )
-        return self._scores(context)
+        return _Scored(self._scores(context), None)
 
-    def _planned(self, scores: list[torch.Tensor], request: dict[str, Any]) -> Plan:
+    def _planned(self, scored: _Scored, request: dict[str, Any]) -> Plan:
         from .plan import Plan
 
-        masks, text = self._ask(scores, request)
+        together = {} if scored.shards is None else {"together": scored.shards.request()}
+        masks, text = self._ask(scored.scores, request | together)
+        if scored.shards is not None:
+            masks = scored.shards.joined(masks, json.loads(text)["decided"])
         kept = {name: mask for name, mask in zip(self.weights, masks, strict=True) if mask.numel() > 0}
         if self.ranks is not None:
             self.ranks.check_equal("masks", b"".join(bytes(mask.numpy()) for mask in masks) + text.encode())
@@ -262,6 +270,14 @@ class Selector:
         masks, text = torch.ops.jouleprune.select_masks(scores, json.dumps(request))
         _raise_named(text, "".join(f"; not prunable: {sentence}" for sentence in self.unable))
         return masks, text
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Scores of whole weights, or of the shards of them that lie here."""
+
+    scores: list[torch.Tensor]
+    shards: Shards | None
 
 
 def _recorded(ranks: Ranks | None, model: torch.nn.Module, example_inputs: Any, **options: Any) -> str:
