@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Unpack
 
+from .._prunable import computed_weights
 from .._pruner_checks import dense_workload
 from ..criteria import Context
 from ..energy import EnergyReport, Profile, price_workload
@@ -20,7 +21,7 @@ from ..errors import BudgetError
 from ..estimate import as_profile, estimate
 from ..importance import check_given, importance_name
 from ..record import record
-from ..selection import computed_weights, plain_module
+from ..selection import plain_module
 from ..untouched import has_no_data
 from .choice import Choice
 from .options import StructureKeywords, StructureOptions
