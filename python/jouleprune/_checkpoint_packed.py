@@ -11,7 +11,7 @@ import torch
 from . import ops
 from ._checkpoint_file import json_of
 from ._fields import checked, object_of
-from .layers import SPARSE
+from .layers import SPARSE, SPARSE_DTYPES
 
 __all__ = ["BITS", "KEPT", "pack_zeros", "unpack_zeros", "weights_of"]
 
@@ -42,11 +42,11 @@ def pack_zeros(
     made: dict[str, torch.Tensor] = {}
     shapes: dict[str, list[int]] = {}
     for name, tensor in tensors.items():
-        kept = tensor != 0
-        size = tensor.element_size()
-        bits = -(-tensor.numel() // 8)
-        packs = name in weights and tensor.is_floating_point()
-        if not packs or int(kept.sum()) * size + bits >= tensor.numel() * size:
+        if name not in weights or tensor.dtype not in SPARSE_DTYPES:
+            made[name] = tensor
+            continue
+        kept, size = tensor != 0, tensor.element_size()
+        if int(kept.sum()) * size + -(-tensor.numel() // 8) >= tensor.numel() * size:
             made[name] = tensor
             continue
         made[KEPT + name], made[BITS + name] = tensor[kept], ops.pack_mask(kept)
