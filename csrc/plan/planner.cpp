@@ -50,7 +50,7 @@ Ranked ranked_layers(const Network& network, std::span<const std::span<const flo
     ranked.sizes.emplace_back(layer.units, units.scores);
     ranked.layers.push_back({select::Ranking(units.scores, layer.weight, together), relaxed ? layer.relaxed : layer.hull, layer.floor,
                              layer.group, units.forced});
-    check(ranked.layers.back().ranking.units());
+    if (together != nullptr) check(ranked.layers.back().ranking.units());  // single weights: those of all processes
   }
   return ranked;
 }
