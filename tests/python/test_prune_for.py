@@ -95,6 +95,20 @@ def test_the_rule_holds_and_the_numbers_are_those_of_the_network(network, patter
     assert jp.estimate(converted, x, profile=profile).energy_j == plan.energy_j
 
 
+@pytest.mark.parametrize("profile", [ASIC, "systolic-12x14"])
+@pytest.mark.parametrize("pattern", ["unstructured", "4x4", "16x1", "2:4"])
+def test_where_hardware_skips_zeros_joules_too_need_no_kernel(pattern, profile, monkeypatch):
+    monkeypatch.setenv("JOULEPRUNE_TUNE", "off")
+    model, x = mixed()
+    options = {"profile": profile, "pattern": pattern}
+    dense = jp.plan(model, x, energy="100%", **options)
+    pruner = jp.Pruner(model, x, energy=(dense.minimum_j + dense.dense_j) / 2, **options)
+    plan = pruner.prune_now()
+    assert plan.energy_j <= plan.budget_j and (plan.energy_j > 0.99 * plan.budget_j or plan.maximal)
+    assert {"volume.weight", "up.weight"} <= {layer.weight for layer in plan.layers}
+    assert jp.estimate(jp.convert(model, x, plan=plan), x, profile=profile).energy_j == plan.energy_j
+
+
 def test_the_file_has_the_bytes_that_were_planned_and_gives_the_network_back(tmp_path):
     model, x = mixed()
     model = model.eval()
