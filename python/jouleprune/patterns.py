@@ -77,6 +77,8 @@ def freedom_of(model: torch.nn.Module, weight: str, dtypes: Sequence[str], patte
     parameter = model.get_parameter(weight)
     # A convolution runs blocks in int8 alone; no kernel offers to run them otherwise.
     takes_blocks = unit is not None and isinstance(unit.module, torch.nn.Linear | torch.nn.Conv2d)
-    if not takes_blocks or parameter.device.type == "cuda" or why_not_convertible(model, weight):
+    if unit is None or why_not_convertible(model, weight):
+        return Freedom(pattern, ("dense",), ())  # masked: no sparse module takes its place
+    if not takes_blocks or parameter.device.type == "cuda":
         return Freedom(pattern, ("csr",), ())
     return Freedom(pattern, ("csr", "bsr"), tuple(dtypes) if parameter.dtype != torch.float64 else ())

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .currency import UNITS
+
 if TYPE_CHECKING:
     from .compare import Comparison, ComparisonRow
     from .energy import EnergyReport, Parts
@@ -129,11 +131,16 @@ def plan_table(plan: Plan) -> str:
         ]
         for layer in plan.layers
     ]
-    tight = "maximal" if plan.maximal else f"{100 * plan.energy_j / plan.budget_j:.2f} % of the budget"
+    limits, unit = plan.limits, UNITS[plan.prune_for].strip()
+    tight = "maximal" if plan.maximal else f"{100 * limits.used / limits.budget:.2f} % of the budget"
+    per = f" per {plan.per}" if plan.prune_for == "joules" else ""
     head = (
-        f"{si(plan.energy_j, 'J')} of {si(plan.budget_j, 'J')} per {plan.per} ({tight}; dense {si(plan.dense_j, 'J')}, "
-        f"least {si(plan.minimum_j, 'J')}) on {plan.profile}, modelled"
+        f"{si(limits.used, unit)} of {si(limits.budget, unit)}{per} ({tight}; dense {si(limits.dense, unit)}, "
+        f"least {si(limits.minimum, unit)})"
     )
+    if plan.prune_for != "joules":
+        head += f"; {si(plan.energy_j, 'J')} per {plan.per}, dense {si(plan.dense_j, 'J')}"
+    head += f" on {plan.profile}, modelled"
     notes = []
     if plan.emptied:
         notes.append(f"emptied, so that nothing passes through: {', '.join(plan.emptied)}")
