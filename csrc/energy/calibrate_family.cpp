@@ -65,25 +65,16 @@ Weighted weighted(const std::vector<TimedShape>& calls, const std::vector<size_t
   return made;
 }
 
-/// Columns that are not 0 throughout and that can be told apart: of those that rise and fall together the one that is most nearly a sum
-/// of the others goes first.
+/// Columns that are not 0 throughout and that can be told from those before them, in their order: of two that rise and fall together the
+/// first stays.
 std::vector<size_t> distinct(const std::vector<TimedShape>& calls, size_t columns) {
+  const std::vector<double> even(calls.size(), 1.0);
   std::vector<size_t> kept;
   for (size_t j = 0; j < columns; ++j) {
-    if (std::any_of(calls.begin(), calls.end(), [j](const TimedShape& call) { return call.counts[j] > 0; })) kept.push_back(j);
-  }
-  const std::vector<double> even(calls.size(), 1.0);
-  while (kept.size() > 1) {
-    const Matrix products = gram(weighted(calls, kept, even).rows, kept.size());
-    const Matrix inverted = inverse(products);
-    size_t worst = kept.size() - 1;  // where they are exactly dependent: from the last on, until they are not
-    if (!inverted.empty()) {
-      for (size_t j = 0; j < kept.size(); ++j) {
-        if (inverted[j][j] > inverted[worst][worst]) worst = j;
-      }
-      if (inverted[worst][worst] <= kMostInflation) break;
-    }
-    kept.erase(kept.begin() + static_cast<std::ptrdiff_t>(worst));
+    if (std::none_of(calls.begin(), calls.end(), [j](const TimedShape& call) { return call.counts[j] > 0; })) continue;
+    kept.push_back(j);
+    const Matrix inverted = inverse(gram(weighted(calls, kept, even).rows, kept.size()));
+    if (inverted.empty() || !(inverted.back().back() <= kMostInflation)) kept.pop_back();
   }
   return kept;
 }
@@ -152,7 +143,7 @@ double left_out_error(const FamilyModel& model, double reach, double pull) {
 void choose_reach(const FamilyModel& model, FamilyFit& fit) {
   double least = std::numeric_limits<double>::infinity();
   for (const double reach : {0.5, 0.7, 1.0, 1.4, 2.0, 2.8}) {
-    for (const double pull : {0.03, 0.1, 0.3, 1.0, 10.0}) {
+    for (const double pull : {0.3, 1.0, 3.0, 10.0}) {  // never led by one shape that is far away
       const double error = left_out_error(model, reach, pull);
       if (error >= least) continue;
       least = error;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "energy/json_reader.h"
 
@@ -18,8 +19,6 @@ constexpr int64_t kSmallBatchRows = 8;
 // Convolutions: vectors of output channels that a kernel works on side by side, pixels times vectors whose sums are under way at a time
 // (registers that are left, and what hides the latency of a multiply-add).
 constexpr double kVectorLanes = 16, kMostVectors = 4, kMostSums = 16;
-// Of a cache that holds a recurrent layer's weights from step to step, what else is in it: a third of them.
-constexpr double kRoom = 4.0 / 3;
 // Rows of outputs that a product works on side by side.
 constexpr double kMostRows = 64;
 
@@ -118,7 +117,7 @@ std::optional<TimeView> convolution(const Entry& entry, const ProfileData& profi
   const bool small = is_small(entry, windows);
   const double groups = count_of(entry.groups), macs = count_of(entry.macs), n = windows.width * windows.height;
   counter[Timed::kImage] = windows.batch;
-  const std::string kind = kind_of(windows, groups);
+  const std::string kind = small && windows.taps > 1 ? "convolution" : kind_of(windows, groups);
   if (small) {
     counter[Timed::kNarrowMac] = macs / std::clamp(n, 1.0, kMostSums);
     if (windows.taps > 1) {
@@ -155,7 +154,7 @@ TimeView recurrent(const Entry& entry, const ProfileData& profile) {
     counter[Timed::kStep] = steps;
     counter[Timed::kStepMac] = count_of(entry.macs);
     counter[Timed::kStepWeight] = weights * steps;
-    counter[Timed::kFar] = far(weights * kRoom, profile) / kRoom * steps;
+    counter[Timed::kFar] = far(weights, profile) * steps;
     counter[Timed::kOperation] = count_of(entry.ops);
   }
   return {entry.op + " " + entry.dtype, "", counter.counts, {octaves(count_of(entry.rows)), octaves(n), octaves(steps)}};
@@ -190,11 +189,15 @@ TimeView traffic(const Entry& entry, const ProfileData& profile) {
   Counter counter;
   count_operands(entry, profile, counter);
   counter[Timed::kOperation] = count_of(entry.ops);
+  const double outputs = count_of(entry.output_elements);
+  std::vector<double> at = {octaves(count_of(entry.input_elements)), octaves(outputs)};
+  if (entry.op != "elementwise" && !entry.shape.empty()) {  // the others run along the last axis
+    const double row = std::max(count_of(entry.shape.back()), 1.0);
+    counter[Timed::kRow] = outputs / row;
+    at.push_back(octaves(row));
+  }
   const std::string family = entry.call.empty() ? entry.op : entry.op + " " + entry.call;
-  return {family,
-          entry.op,
-          counter.counts,
-          {octaves(count_of(entry.input_elements)), octaves(count_of(entry.output_elements))}};
+  return {family, entry.op, counter.counts, std::move(at)};
 }
 
 const TimeFamily* family_of(const ProfileData& profile, const TimeView& view) {

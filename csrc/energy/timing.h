@@ -22,17 +22,17 @@ namespace jouleprune::energy {
 
 class Node;
 
-/// What a family's formula counts. "narrow_mac": MACs over the columns that share a load of a weight, up to 16; "lone_mac": MACs over the
+/// What a family's formula counts. "row": of results, along their last axis; "narrow_mac": MACs over the columns that share a load of a weight, up to 16; "lone_mac": MACs over the
 /// sums that can be under way at a time; "step": of a recurrent layer, per step in time; "unfolded": values of the unfolded image, and
 /// rows of it that are copied as one. "far": of operands that fill more than the second innermost cache; "large", "fresh": of results
 /// that the allocator gives back to the system at times, or always.
 enum class Timed : size_t {
-  kCall, kImage, kStep, kMac, kNarrowMac, kLoneMac, kStepMac, kWeight, kStepWeight, kStream, kInput, kOutput, kUnfolded, kUnfoldedRow, kLoad,
+  kCall, kImage, kRow, kStep, kMac, kNarrowMac, kLoneMac, kStepMac, kWeight, kStepWeight, kStream, kInput, kOutput, kUnfolded, kUnfoldedRow, kLoad,
   kOperation, kFar, kLarge, kFresh
 };
 /// Their names in profiles, in the order of Timed.
-inline constexpr std::array<std::string_view, 19> kTimedNames = {
-    "call", "image", "step", "mac", "narrow_mac", "lone_mac", "step_mac", "weight_byte", "step_weight_byte", "stream_byte",
+inline constexpr std::array<std::string_view, 20> kTimedNames = {
+    "call", "image", "row", "step", "mac", "narrow_mac", "lone_mac", "step_mac", "weight_byte", "step_weight_byte", "stream_byte",
     "input_byte", "output_byte", "unfolded", "unfolded_row", "loaded_value", "operation", "far_byte", "large_byte", "fresh_byte"};
 using TimedCounts = std::array<double, kTimedNames.size()>;
 

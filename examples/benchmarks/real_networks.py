@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import importlib
 import os
+import statistics
 import sys
+import time
 import types
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from jouleprune.bench.machine import MALLOC
 
@@ -71,3 +76,37 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], Tensor]]] = {
     "torchcrepe full": (lambda: torchcrepe("full"), lambda batch: torch.rand(batch, 1024)),
     "torchcrepe tiny": (lambda: torchcrepe("tiny"), lambda batch: torch.rand(batch, 1024)),
 }
+
+#: Functions of torch -> op of an entry.
+OPS = {
+    "conv2d": "conv2d", "linear": "linear", "lstm": "lstm", "batch_norm": "norm", "pad": "copy", "max_pool2d": "pool",
+    "adaptive_avg_pool2d": "pool", "hardtanh": "elementwise", "relu": "elementwise", "add": "elementwise",
+    "sigmoid": "elementwise",
+}  # fmt: skip
+
+
+class Parts(TorchFunctionMode):
+    """Seconds of each function of torch that a network calls, by op."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: Counter[str] = Counter()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        begin = time.process_time()
+        result = func(*args, **(kwargs or {}))
+        self.seconds[OPS.get(getattr(func, "__name__", ""), "other")] += time.process_time() - begin
+        return result
+
+
+def parts_of(model: torch.nn.Module, x: torch.Tensor, rounds: int) -> dict[str, float]:
+    runs = []
+    for _ in range(rounds):
+        with Parts() as parts:
+            model(x)
+        runs.append(parts.seconds)
+    return {op: statistics.median(run[op] for run in runs) for op in runs[0]}
+
+
+def table(head: list[str], rows: list[list[str]]) -> None:
+    print("\n" + "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]))

@@ -3,8 +3,9 @@
     python examples/benchmarks/time_prediction.py mine.json              # calibrates first without the file
     python examples/benchmarks/time_prediction.py mine.json --batches 1 4 16 --rounds 7
 
-One core, one thread. Networks and batches take turns; the median of the rounds counts, of the process's CPU time: on an
-idle machine the time that passes, on a busy one without the others' share. ``roofline``: the same profile without its
+One core, one thread. Networks, batches and the calibration take turns, so that a drift of the machine hits all alike;
+the median of the rounds counts, of the process's CPU time: on an idle machine the time that passes, on a busy one
+without the others' share. ``roofline``: the same profile without its
 ``timing``.
 """
 
@@ -20,34 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from real_networks import NETWORKS, hold_still
-from torch.overrides import TorchFunctionMode
+from real_networks import NETWORKS, OPS, hold_still, parts_of, table
 
 import jouleprune as jp
 from jouleprune.bench.machine import describe
 from jouleprune.estimate import price_entry
 from jouleprune.record import record
-
-#: Functions of torch -> op of an entry.
-_OPS = {
-    "conv2d": "conv2d", "linear": "linear", "lstm": "lstm", "batch_norm": "norm", "pad": "copy", "max_pool2d": "pool",
-    "adaptive_avg_pool2d": "pool", "hardtanh": "elementwise", "relu": "elementwise", "add": "elementwise",
-    "sigmoid": "elementwise",
-}  # fmt: skip
-
-
-class Parts(TorchFunctionMode):
-    """Seconds of each function of torch that a network calls, by op."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds: Counter[str] = Counter()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        begin = time.process_time()
-        result = func(*args, **(kwargs or {}))
-        self.seconds[_OPS.get(getattr(func, "__name__", ""), "other")] += time.process_time() - begin
-        return result
 
 
 def seconds_of(model: torch.nn.Module, x: torch.Tensor, repeats: int) -> float:
@@ -57,22 +36,21 @@ def seconds_of(model: torch.nn.Module, x: torch.Tensor, repeats: int) -> float:
     return (time.process_time() - begin) / repeats
 
 
-def parts_of(model: torch.nn.Module, x: torch.Tensor, rounds: int) -> dict[str, float]:
-    runs = []
-    for _ in range(rounds):
-        with Parts() as parts:
-            model(x)
-        runs.append(parts.seconds)
-    return {op: statistics.median(run[op] for run in runs) for op in runs[0]}
-
-
 def predicted(entries: list[dict[str, Any]], profile: jp.energy.Profile) -> Counter[str]:
     """Seconds by op."""
     seconds: Counter[str] = Counter()
     for entry in entries:
-        op = entry["op"] if entry["op"] in _OPS.values() else "other"
+        op = entry["op"] if entry["op"] in OPS.values() else "other"
         seconds[op] += price_entry(entry, profile, 1).latency_s
     return seconds
+
+
+def with_and_without_timing(path: Path) -> tuple[jp.energy.Profile, jp.energy.Profile]:
+    profile = jp.energy.load_profile(path)
+    document = json.loads(profile.to_json())
+    for family in document.pop("timing"):
+        del document["provenance"][f"/timing/{family}"]
+    return profile, jp.energy.load_profile(document)
 
 
 def main() -> None:
@@ -80,15 +58,9 @@ def main() -> None:
     parser.add_argument("profile", type=Path)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--time-budget", type=float, default=240.0)
     options = parser.parse_args()
     hold_still()
-    if not options.profile.exists():
-        print(jp.energy.calibrate(options.profile))
-    profile = jp.energy.load_profile(options.profile)
-    document = json.loads(profile.to_json())
-    for family in document.pop("timing"):
-        del document["provenance"][f"/timing/{family}"]
-    roofline = jp.energy.load_profile(document)
     print(describe(1, {}, "not measured here").line)
     with torch.inference_mode():
         made = [(name, make(), inputs) for name, (make, inputs) in NETWORKS.items()]
@@ -97,9 +69,20 @@ def main() -> None:
             model(x)
         repeats = [max(1, math.ceil(0.03 / seconds_of(model, x, 1))) for _, _, model, x in cases]
         times: list[list[float]] = [[] for _ in cases]
-        for _ in range(options.rounds):
+
+        def round_of_all() -> None:
             for place, (_, _, model, x) in enumerate(cases):
                 times[place].append(seconds_of(model, x, repeats[place]))
+
+        def in_turn(done: int, calls: int, _: str) -> None:
+            if done * options.rounds // calls > len(times[0]):
+                round_of_all()
+
+        if not options.profile.exists():
+            print(jp.energy.calibrate(options.profile, progress=in_turn, time_budget_s=options.time_budget))
+        while len(times[0]) < options.rounds:
+            round_of_all()
+        profile, roofline = with_and_without_timing(options.profile)
         rows, kinds = [], []
         for (name, batch, model, x), rounds in zip(cases, times, strict=True):
             entries = json.loads(record(model, x))["entries"]
@@ -114,10 +97,6 @@ def main() -> None:
                     kinds.append([name, str(batch), op, *shares, f"{100 * (model_s[op] / measured_s - 1):+.0f} %"])
     table(["network", "batch", "measured, ms", "least", "most", "predicted, ms", "error", "roofline's error"], rows)
     table(["network", "batch", "op", "measured, ms", "predicted, ms", "roofline, ms", "error"], kinds)
-
-
-def table(head: list[str], rows: list[list[str]]) -> None:
-    print("\n" + "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]))
 
 
 if __name__ == "__main__":

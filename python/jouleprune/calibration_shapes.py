@@ -20,12 +20,17 @@ __all__ = ["Shape", "shapes"]
 #: Images in a batch, as often as networks see them.
 _BATCHES = (1, 1, 1, 2, 4, 8, 16, 16, 32)
 _DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05)
+#: How many of each kind; "small" ones are single images that torch unfolds, "line" has windows along one axis.
+_CONVOLUTIONS = {"convolution": 140, "small": 70, "line": 260, "pointwise": 200, "depthwise": 180, "grouped": 80}
+#: Elements of the largest image that torch unfolds.
+_UNFOLDED = 20_480
 #: Of the largest tensor, of a weight, in elements; multiply-accumulates of most calls, and of some.
 _LARGEST, _LARGEST_WEIGHT, _MOST_MACS, _SOME_MACS = 22_000_000, 10_000_000, 4e8, 2e9
 
 _SIMPLE: dict[str, Callable[..., Tensor]] = {
-    "relu": F.relu, "clamp": F.relu6, "add": lambda x: x + x, "mul": lambda x: x * x, "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh, "gelu": F.gelu, "silu": F.silu, "hardswish": F.hardswish, "exp": torch.exp,
+    "relu": F.relu, "relu6": F.relu6, "hardtanh": F.hardtanh, "add": lambda x: x + x, "mul": lambda x: x * x,
+    "sigmoid": torch.sigmoid, "tanh": torch.tanh, "gelu": F.gelu, "silu": F.silu, "hardswish": F.hardswish,
+    "exp": torch.exp,
 }  # fmt: skip
 
 
@@ -70,15 +75,15 @@ class _Draw(random.Random):
 
 
 def shapes(seed: int = 0) -> Iterator[Shape]:
-    """About 1100 calls, family by family."""
+    """About 2400 calls, family by family."""
     draw = _Draw(seed)
-    for count, dtype in ((110, torch.float32), (40, torch.bfloat16)):
+    for count, dtype in ((140, torch.float32), (60, torch.bfloat16)):
         for _ in range(count):
             yield _linear(draw, dtype)
-    for kind, count in (("convolution", 120), ("line", 150), ("pointwise", 160), ("depthwise", 150), ("grouped", 40)):
+    for kind, count in _CONVOLUTIONS.items():
         for _ in range(count):
             yield _convolution(draw, kind)
-    for kind, count in (("convolution", 20), ("pointwise", 16), ("depthwise", 12)):
+    for kind, count in (("convolution", 30), ("pointwise", 30), ("depthwise", 20)):
         for _ in range(count):
             yield _convolution(draw, kind, torch.bfloat16)
     yield from _recurrent(draw)
@@ -119,11 +124,11 @@ def _convolution(
     draw: _Draw, kind: str, dtype: torch.dtype = torch.float32, density: float = 0.0, quantised: str | None = None
 ) -> Shape:
     while True:
-        batch, groups = draw.choice(_BATCHES), 1
-        kernel, image = _kernel_and_image(draw, kind)
+        batch, groups = 1 if kind == "small" else draw.choice(_BATCHES), 1
+        kernel, image = _kernel_and_image(draw, draw.choice(("convolution", "line")) if kind == "small" else kind)
         step = draw.choice((2, 4)) if max(kernel) >= 7 and draw.random() < 0.3 else draw.choice((1, 1, 1, 2))
         ins, outs = draw.channels(8, 1024), draw.channels(8, 1024)
-        if kind in ("convolution", "line") and not density and draw.random() < 0.12:
+        if kind in ("convolution", "line", "small") and not density and draw.random() < 0.12:
             ins = draw.choice((1, 2, 3, 4))
         if kind == "depthwise":
             outs = groups = ins
@@ -140,6 +145,8 @@ def _convolution(
         weights, n = outs * (ins // groups) * math.prod(kernel), batch * math.prod(output)
         most = _SOME_MACS if draw.random() < 0.15 and not density else _MOST_MACS
         largest = max(batch * ins * math.prod(image), outs * n)
+        if kind == "small" and ins * math.prod(image) > _UNFOLDED:
+            continue
         fits = min(output) > 0 and weights <= (2.4e6 if density else _LARGEST_WEIGHT) and max(kernel) <= 2 * max(image)
         if fits and 1e4 <= weights * n <= most and largest <= _LARGEST:
             make = partial(nn.Conv2d, ins, outs, kernel, stride, padding, groups=groups, bias=draw.random() < 0.5)
@@ -148,11 +155,11 @@ def _convolution(
 
 
 def _recurrent(draw: _Draw) -> Iterator[Shape]:
-    for kind, count in ((nn.LSTM, 90), (nn.GRU, 40)):
+    for kind, count in ((nn.LSTM, 150), (nn.GRU, 60)):
         found = 0
         while found < count:
             inputs, hidden = draw.channels(16, 512), draw.channels(32, 768)
-            batch, steps = draw.choice((1, 1, 2, 4, 8, 16, 32)), draw.size(8, 200)
+            batch, steps = draw.choice((1, 1, 2, 4, 8, 16, 32)), draw.size(8, 320)
             if 4 * hidden * (hidden + inputs) * batch * steps < _MOST_MACS:
                 found += 1
                 make = partial(kind, inputs, hidden, batch_first=True)
@@ -161,11 +168,11 @@ def _recurrent(draw: _Draw) -> Iterator[Shape]:
 
 def _simple(draw: _Draw) -> Iterator[Shape]:
     for name, function in _SIMPLE.items():
-        for place in range(10):
+        for place in range(22):
             most = 4_000_000 if name in ("exp", "gelu", "silu", "tanh", "hardswish") else _LARGEST
             size = draw.size(200 if place % 2 else 20_000, most)
             yield Shape(name, partial(_Function, function), ((size,),))
-    for _ in range(12):
+    for _ in range(20):
         size = draw.size(200, 4_000_000)
         yield Shape("cat", partial(_Function, lambda x: torch.cat([x, x])), ((size,),))
 
@@ -180,14 +187,14 @@ def _image(draw: _Draw) -> tuple[int, ...]:
 
 
 def _of_images(draw: _Draw) -> Iterator[Shape]:
-    for _ in range(30):
+    for _ in range(50):
         sizes = _image(draw)
         yield Shape("batch norm", partial(nn.BatchNorm2d, sizes[1]), (sizes,))
-    for _ in range(24):
+    for _ in range(50):
         sizes = _image(draw)
         pad = draw.choice(((1, 1, 1, 1), (0, 1, 0, 1), (2, 2, 2, 2))) if sizes[3] > 1 else (0, 0, 7, 8)
         yield Shape(f"pad {pad}", partial(_Function, partial(F.pad, pad=pad)), (sizes,))
-    for kind, count in (("max", 30), ("average", 16), ("global", 14)):
+    for kind, count in (("max", 44), ("average", 24), ("global", 24)):
         for _ in range(count):
             sizes, window, step = _image(draw), draw.choice((2, 2, 3)), draw.choice((1, 2))
             step = 2 if window == 2 else step
@@ -209,9 +216,9 @@ def _of_rows(draw: _Draw) -> Iterator[Shape]:
         "mean of columns": lambda x: x.mean(0),
     }
     for name, function in functions.items():
-        for _ in range(12):
-            yield Shape(name, partial(_Function, function), ((draw.size(1, 2048), draw.size(8, 1024)),))
-    for _ in range(14):
+        for _ in range(24):
+            yield Shape(name, partial(_Function, function), ((draw.size(2, 2048), draw.size(8, 1024)),))
+    for _ in range(24):
         rows, cols = draw.size(1, 512), draw.channels(64, 2048)
         yield Shape("layer norm", partial(nn.LayerNorm, cols), ((rows, cols),))
     for _ in range(24):

@@ -31,7 +31,7 @@ _BATCH_1 = [(128, 128), (512, 512), (1024, 1024), (2048, 1024), (2048, 4096)]
 _CONV = [(16, 3, 28), (64, 3, 28), (128, 3, 14), (256, 3, 14)]
 _POINTWISE = [(64, 1, 56), (128, 1, 28), (256, 1, 14), (512, 1, 7)]
 _DENSITIES = (0.5, 0.2, 0.05)
-#: Bytes of weights, and of results, that take turns: more than two second-level caches hold. Copies of a layer at most.
+#: Bytes of weights, and of results, that take turns: more than second-level caches hold. Copies of a layer at most.
 _WEIGHTS, _RESULTS, _MOST_COPIES = 8_000_000, 4_000_000, 16
 
 
@@ -160,7 +160,7 @@ class _Turns:
         dense = weights > 0 and not isinstance(module, SparseLinear | SparseConv2d)
         copies = min(_MOST_COPIES, math.ceil(_WEIGHTS / weights)) if dense else 1
         self._modules = [module, *(copy.deepcopy(module) for _ in range(copies - 1))]
-        self._results: list[object] = [None] * max(2, min(4096, math.ceil(_RESULTS / max(result.nbytes, 1))))
+        self._results: list[object] = [None] * max(1, min(4096, math.ceil(_RESULTS / max(result.nbytes, 1))))
         self._turn = 0
 
     def __call__(self) -> None:

@@ -85,10 +85,13 @@ TEST(Timing, ColumnsThatCannotBeToldApartAreDroppedByName) {
   for (TimedShape& call : calls) {
     call.counts.push_back(3 * call.counts[1]);
     call.counts.push_back(0);
+    call.counts.push_back(5000 * std::abs(std::sin(call.at[0] * 7)));  // one behind them that counts
+    call.seconds += 1e-7 * call.counts.back();
   }
-  const FamilyFit fit = energy::fit_family({"call", "mac", "weight_byte", "copy", "nothing"}, calls);
+  const FamilyFit fit = energy::fit_family({"call", "mac", "weight_byte", "copy", "nothing", "late"}, calls);
   EXPECT_EQ(fit.dropped, (std::vector<std::string>{"copy", "nothing"}));
   EXPECT_EQ(fit.coefficients[3], 0);
+  EXPECT_NEAR(fit.coefficients[5], 1e-7, 3e-8);
   EXPECT_LT(fit.mape, 0.1);
 }
 
