@@ -22,6 +22,7 @@
 #include "kernels/peak/peak.h"
 #include "meters.h"
 #include "reports.h"
+#include "timing.h"
 #include "plan/alternatives.h"
 #include "plan/emptied.h"
 #include "plan/limits.h"
@@ -187,6 +188,7 @@ PYBIND11_MODULE(_C, m) {
         py::arg("threads"));
   bindings::bind_meters(m);
   bindings::bind_reports(m);
+  bindings::bind_timing(m);
   m.def("alternatives", &bindings::alternatives, py::arg("calls_json"), py::arg("pattern"), py::arg("kept"), py::arg("in_blocks"),
         py::arg("in_quads"), py::arg("profile"), py::arg("times").none(true), py::arg("threads"));
   m.def("version", [] { return std::string(version()); });
