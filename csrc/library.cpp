@@ -42,6 +42,10 @@ TORCH_LIBRARY(jouleprune, m) {
   m.def("linear_bsr(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor? prepacked, Tensor? bias, SymInt out_features, SymInt in_features, str activation) -> Tensor");
   m.def("linear_bsr_backward_input(Tensor grad_output, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, SymInt out_features, SymInt in_features) -> Tensor");
   m.def("linear_bsr_backward_values(Tensor grad_output, Tensor input, Tensor block_columns, Tensor block_row_offsets, Tensor key, SymInt[2] block_size, SymInt out_features, SymInt in_features) -> Tensor");
+  // A convolution: the weight as [out_channels, taps x (in_channels / groups, rounded up to whole blocks)].
+  m.def("conv2d_bsr(Tensor input, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, Tensor? prepacked, Tensor? bias, SymInt out_channels, SymInt in_channels, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups, str activation, Tensor? residual=None) -> Tensor");
+  m.def("conv2d_bsr_backward_input(Tensor grad_output, Tensor blocks, Tensor block_columns, Tensor block_row_offsets, Tensor key, SymInt[] input_size, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
+  m.def("conv2d_bsr_backward_values(Tensor grad_output, Tensor input, Tensor block_columns, Tensor block_row_offsets, Tensor key, SymInt[2] block_size, int[2] kernel_size, int[2] stride, int[2] padding, int[2] dilation, int groups) -> Tensor");
 
   // Layout nm: n of each m neighbouring inputs are kept. values, indices [rows, kept] of the weight [rows, in_features]; packing on the CPU.
   m.def("pack_nm(Tensor weight, Tensor? mask, int n, int m) -> (Tensor values, Tensor indices, Tensor key)");

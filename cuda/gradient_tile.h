@@ -2,12 +2,15 @@
 // 16-bit, sums in float32. A block of threads has kRows outputs and 64 inputs, which may be any rows of the two; it
 // walks along the batch.
 #pragma once
+#include "pipeline.h"
+#include "rows.h"
 #include "simt/elements.h"
 #include "swizzle.h"
 
 namespace jouleprune::cuda {
 
-template <class T, int kStrips>
+/// Source: where the operands lie (rows.h).
+template <class T, int kStrips, class Source = Rows>
 struct GradientTile {
   static constexpr int kWarps = 4, kThreads = kWarps * simt::kLanes, kStages = 3;
   static constexpr int kRows = 16 * kStrips, kInputs = 64, kDepth = 64;  // kDepth batch rows per step
@@ -17,34 +20,19 @@ struct GradientTile {
   static constexpr int kTiles = kInputs / kWarps / 8;  // of 8 inputs, per warp
   static_assert(kShared <= 48 * 1024, "beyond 48 KB a launch must ask");
 
-  struct Operands {
-    const void *dy, *x;  // [features, pitch], zero beyond n
-    int64_t pitch, n;
-  };
-
   simt::Sums sums[kStrips][kTiles];
 
-  /// dy_row(line), x_row(line): which row of the operands a line of the tile is; -1: zeros. Ends behind a barrier:
-  /// shared memory is free.
-  template <class Ctx, class DyRow, class XRow>
-  JP_BODY void accumulate(const Ctx& ctx, const Operands& operands, const DyRow& dy_row, const XRow& x_row) {
+  /// dy_line(row), x_line(input): which line of the operands a line of the tile is. Ends behind a barrier: shared memory
+  /// is free.
+  template <class Ctx, class DyLine, class XLine>
+  JP_BODY void accumulate(const Ctx& ctx, const Source& dy, const Source& x, const DyLine& dy_line, const XLine& x_line) {
     JP_UNROLL for (int s = 0; s < kStrips; ++s) {
       JP_UNROLL for (int t = 0; t < kTiles; ++t) { sums[s][t] = {}; }
     }
-    const int64_t steps = simt::ceil_div<int64_t>(operands.n, kDepth);
-    for (int64_t step = 0; step < kStages - 1; ++step) {
-      fetch(ctx, operands, dy_row, x_row, step, steps);
-      ctx.copy_commit();
-    }
-    for (int64_t step = 0; step < steps; ++step) {
-      ctx.template copy_wait<kStages - 2>();
-      ctx.sync();
-      fetch(ctx, operands, dy_row, x_row, step + kStages - 1, steps);
-      ctx.copy_commit();
-      multiply(ctx, static_cast<uint32_t>(step % kStages) * kStageBytes);
-    }
-    ctx.template copy_wait<0>();
-    ctx.sync();
+    pipelined<kStages>(
+        ctx, simt::ceil_div<int64_t>(dy.tokens(), kDepth),
+        [&](int64_t step, uint32_t stage) { fetch(ctx, dy, x, dy_line, x_line, step * kDepth, stage * kStageBytes); },
+        [&](int64_t, uint32_t stage) { multiply(ctx, stage * kStageBytes); });
   }
 
   /// put(row, input, sum) for each of a lane's sums.
@@ -61,21 +49,19 @@ struct GradientTile {
   }
 
  private:
-  template <class Ctx, class DyRow, class XRow>
-  static JP_BODY void fetch(const Ctx& ctx, const Operands& o, const DyRow& dy_row, const XRow& x_row, int64_t step,
-                            int64_t steps) {
-    if (step >= steps) {
-      return;
-    }
-    const uint32_t stage = static_cast<uint32_t>(step % kStages) * kStageBytes;
+  template <class Ctx, class DyLine, class XLine>
+  static JP_BODY void fetch(const Ctx& ctx, const Source& dy, const Source& x, const DyLine& dy_line,
+                            const XLine& x_line, int64_t token, uint32_t stage) {
+    static_assert(kThreads % kChunks == 0, "a thread copies the same batch rows of every line");
+    const int64_t mine = token + ctx.thread() % kChunks * kChunkElements;
+    const auto dy_cursor = dy.cursor(mine), x_cursor = x.cursor(mine);
     for (int i = ctx.thread(); i < (kRows + kInputs) * kChunks; i += kThreads) {
       const int line = i / kChunks, along = i % kChunks;
       const bool is_dy = line < kRows;
-      const int64_t from = step * kDepth + along * kChunkElements, row = is_dy ? dy_row(line) : x_row(line - kRows);
-      const bool present = row >= 0 && from < o.pitch;
+      const int64_t from = is_dy ? dy.at(dy_line(line), dy_cursor) : x.at(x_line(line - kRows), x_cursor);
       const uint32_t to =
           is_dy ? stage + swizzled<kChunks>(line, along) : stage + kABytes + swizzled<kChunks>(line - kRows, along);
-      ctx.copy_async(to, static_cast<const T*>(is_dy ? o.dy : o.x) + (present ? row * o.pitch + from : 0), present);
+      ctx.copy_async(to, static_cast<const T*>(is_dy ? dy.data : x.data) + (from >= 0 ? from : 0), from >= 0);
     }
   }
 

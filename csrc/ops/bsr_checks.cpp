@@ -59,7 +59,7 @@ BsrWeight check_bsr_weight(const char* op, const BsrArguments& a, const at::Tens
   check_element_type(op, like_name, like);
   check_list(op, "block_columns", a.block_columns, like, like_name);
   check_list(op, "block_row_offsets", a.block_row_offsets, like, like_name);
-  for (const auto& [name, size] : {std::pair{"out_features", a.rows}, std::pair{"in_features", a.cols}}) {
+  for (const auto& [name, size] : {std::pair{a.rows_name, a.rows}, std::pair{a.cols_name, a.cols}}) {
     TORCH_CHECK_VALUE(size >= 0 && size <= kLimit, op, ": ", name, ": expected 0 to ", kLimit, ", got ", size);
   }
   if (a.blocks != nullptr) {

@@ -28,6 +28,7 @@ struct BsrArguments {
   const at::Tensor* key;  ///< null: the structure is checked on each call
   int64_t rows, cols;
   Compare compare = Compare::kSample;  ///< kWhole for ops that read the indices themselves
+  const char *rows_name = "out_features", *cols_name = "in_features";  ///< what the op calls the sizes
 };
 
 /// Checks dtypes, shapes, devices and the structure. `like`: the dense argument, named `like_name`, whose device (and dtype, for

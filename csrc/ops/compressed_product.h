@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "csr/linear_csr.h"
+#include "ops/csr_checks.h"
 #include "ops/cuda_adapters.h"
 #include "ops/cuda_backend.h"
 #include "ops/device_forms.h"
@@ -29,6 +30,14 @@ std::shared_ptr<const Form> kept_unless_fresh(std::string_view name, std::initia
     scope.synchronize();  // other streams may use it next
     return form;
   });
+}
+
+/// The same of a csr weight.
+template <class Form, class Make>
+std::shared_ptr<const Form> form_of_values(std::string_view name, const CsrWeight& weight, bool transposed,
+                                           const CudaScope& scope, const Make& make) {
+  return kept_unless_fresh<Form>(name, {weight.col_indices, weight.row_offsets, weight.values},
+                                 {weight.csr.rows, weight.csr.cols, transposed ? 1 : 0, 0}, scope, make);
 }
 
 /// Values in another order, zero where it says -1.

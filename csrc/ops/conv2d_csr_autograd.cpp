@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "ops/conv_autograd.h"
 #include "ops/csr_autograd.h"
 #include "ops/csr_checks.h"
 #include "ops/packed_forms.h"
@@ -36,12 +37,7 @@ struct Conv2dCsrFunction : torch::autograd::Function<Conv2dCsrFunction> {
     context->set_materialize_grads(false);
     context->save_for_backward({values.requires_grad() ? input : Tensor(), input.requires_grad() ? values : Tensor(), col_indices,
                                 row_offsets, key});
-    context->saved_data["input_size"] = c10::SymIntArrayRef(input.sym_sizes()).vec();
-    context->saved_data["kernel_size"] = kernel_size.vec();
-    context->saved_data["stride"] = stride.vec();
-    context->saved_data["padding"] = padding.vec();
-    context->saved_data["dilation"] = dilation.vec();
-    context->saved_data["groups"] = groups;
+    SavedConv{input.sym_sizes().vec(), kernel_size.vec(), stride.vec(), padding.vec(), dilation.vec(), groups}.save(*context);
     context->saved_data["has_bias"] = bias.has_value() && bias->defined();
     const FreshValues fresh;
     return conv2d_below(input, values, col_indices, row_offsets, key, std::nullopt, bias, std::move(in_channels), kernel_size,
@@ -56,20 +52,16 @@ struct Conv2dCsrFunction : torch::autograd::Function<Conv2dCsrFunction> {
     }
     const auto saved = context->get_saved_variables();
     const Tensor &input = saved[0], &values = saved[1], &col_indices = saved[2], &row_offsets = saved[3], &key = saved[4];
-    const auto kernel_size = context->saved_data["kernel_size"].toIntVector();
-    const auto stride = context->saved_data["stride"].toIntVector();
-    const auto padding = context->saved_data["padding"].toIntVector();
-    const auto dilation = context->saved_data["dilation"].toIntVector();
-    const auto groups = context->saved_data["groups"].toInt();
+    const auto conv = SavedConv::of(*context);
     if (context->needs_input_grad(kInput) && values.defined()) {
       static const auto op = find_op<Conv2dCsrBackwardInput>("jouleprune::conv2d_csr_backward_input");
-      const auto input_size = context->saved_data["input_size"].toSymIntVector();
-      result[0] = op.call(grad_output, values, col_indices, row_offsets, key, input_size, kernel_size, stride, padding, dilation,
-                          groups);
+      result[0] = op.call(grad_output, values, col_indices, row_offsets, key, conv.input_size, conv.kernel_size, conv.stride,
+                          conv.padding, conv.dilation, conv.groups);
     }
     if (context->needs_input_grad(kValues) && input.defined()) {
       static const auto op = find_op<Conv2dCsrBackwardValues>("jouleprune::conv2d_csr_backward_values");
-      result[1] = op.call(grad_output, input, col_indices, row_offsets, key, kernel_size, stride, padding, dilation, groups);
+      result[1] = op.call(grad_output, input, col_indices, row_offsets, key, conv.kernel_size, conv.stride, conv.padding,
+                          conv.dilation, conv.groups);
     }
     if (context->saved_data["has_bias"].toBool() && context->needs_input_grad(kBias)) {
       result[5] = grad_output.sum({0, 2, 3});

@@ -3,11 +3,11 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/constant_pad_nd.h>
-#include <ATen/ops/conv2d.h>
-#include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include "ops/compressed_product.h"
+#include "ops/conv_cuda.h"
 #include "ops/csr_checks.h"
 #include "ops/csr_dense.h"
 #include "ops/cuda_adapters.h"
@@ -22,18 +22,8 @@ namespace conv = cuda::conv;
 using Sizes = at::IntArrayRef;
 using Shape = kernels::csr::ConvShape;
 
-conv::ConvShape launch_shape(const Shape& s) {
-  const auto i32 = [](int64_t size) { return static_cast<int32_t>(size); };
-  return {s.batch, i32(s.in_channels), i32(s.height), i32(s.width), i32(s.out_channels), i32(s.out_height()), i32(s.out_width()),
-          i32(s.kernel_h), i32(s.kernel_w), i32(s.stride_h), i32(s.stride_w), i32(s.padding_h), i32(s.padding_w), i32(s.dilation_h),
-          i32(s.dilation_w)};
-}
-
 bool runs_sparse(const Shape& s, int64_t nnz, at::ScalarType dtype, const CudaScope& scope) {
-  const int64_t channels = s.batch * s.in_channels;
-  return conv::fits(launch_shape(s)) &&
-         convolves_sparse({cuda_element_type(dtype), s.out_channels, s.cols(), nnz, s.pixels()}, channels * s.height * s.width,
-                          channels * (s.height + 2 * s.padding_h) * (s.width + 2 * s.padding_w), scope.machine());
+  return conv::fits(launch_shape(s)) && convolves_sparse(conv_work(s, nnz, dtype), scope.machine());
 }
 
 /// Contiguous, with the convolution's zeros around it.
@@ -44,8 +34,9 @@ Tensor padded(const Tensor& input, const Shape& s) {
 }
 
 /// The dense weight as a convolution's.
-Tensor dense_weight(const CsrWeight& weight, const Shape& s) {
-  return dense_of(weight).view({s.out_channels, s.in_channels / s.groups, s.kernel_h, s.kernel_w});
+Tensor dense_weight(const CsrWeight& weight, const Shape& s, const CudaScope& scope) {
+  const auto dense = *form_of_values<Tensor>("csr dense", weight, false, scope, [&] { return dense_of(weight); });
+  return dense.view({s.out_channels, s.in_channels / s.groups, s.kernel_h, s.kernel_w});
 }
 
 Tensor conv2d_csr_cuda(const Tensor& input, const Tensor& values, const Tensor& col_indices, const Tensor& row_offsets,
@@ -61,9 +52,7 @@ Tensor conv2d_csr_cuda(const Tensor& input, const Tensor& values, const Tensor& 
   check_prepacked(op, prepacked);
   const auto checked_bias = check_bias(op, bias, weight.csr.rows, input);
   if (!runs_sparse(shape, weight.csr.nnz, input.scalar_type(), scope)) {
-    const auto product = at::conv2d(input, dense_weight(weight, shape),
-                                    checked_bias.defined() ? OptionalTensor(checked_bias) : std::nullopt, stride, padding, dilation,
-                                    groups);
+    const auto product = dense_conv(input, dense_weight(weight, shape, scope), checked_bias, {kernel_size, stride, padding, dilation, groups});
     return finish(act, product, check_residual(op, residual, product, input));
   }
   auto output = at::empty({shape.batch, shape.out_channels, shape.out_height(), shape.out_width()}, input.options());
@@ -83,15 +72,15 @@ Tensor conv2d_csr_backward_input_cuda(const Tensor& grad_output, const Tensor& v
   constexpr const char* op = "conv2d_csr_backward_input";
   const auto cols = check_conv_grad(op, grad_output, input_size, kernel_size, groups);
   const CudaScope scope(grad_output);
+  const FreshValues fresh;
   const auto weight = check_weight(op, &values, col_indices, row_offsets, key, cols, grad_output, "grad_output");
   const Shape shape = check_conv(op, input_size, weight.csr.rows, kernel_size, stride, padding, dilation, groups);
   check_grad_output(op, grad_output, shape);
-  auto grad_input = at::empty(input_size, grad_output.options());
   if (!runs_sparse(shape, weight.csr.nnz, grad_output.scalar_type(), scope)) {
-    return std::get<0>(at::convolution_backward(grad_output, grad_input, dense_weight(weight, shape), std::nullopt, stride, padding,
-                                                dilation, /*transposed=*/false, {0, 0}, groups, {true, false, false}))
-        .contiguous();
+    return dense_conv_grad_input(grad_output, input_size, dense_weight(weight, shape, scope),
+                                 {kernel_size, stride, padding, dilation, groups});
   }
+  auto grad_input = at::empty(input_size, grad_output.options());
   const auto matrix = device_conv_matrix(weight, groups, true);
   const auto grads = grad_output.contiguous();
   scope.run(conv::ConvGradInput{cuda_element_type(grad_output.scalar_type()), weight.csr.nnz,
@@ -111,10 +100,9 @@ Tensor conv2d_csr_backward_values_cuda(const Tensor& grad_output, const Tensor& 
   const Shape shape = check_conv(op, input.sizes(), weight.csr.rows, kernel_size, stride, padding, dilation, groups);
   check_grad_output(op, grad_output, shape);
   if (!runs_sparse(shape, weight.csr.nnz, grad_output.scalar_type(), scope)) {
-    const auto like_weight = at::empty({shape.out_channels, shape.in_channels / groups, shape.kernel_h, shape.kernel_w}, input.options());
-    const auto grad_weight = std::get<1>(at::convolution_backward(grad_output, input, like_weight, std::nullopt, stride, padding,
-                                                                  dilation, /*transposed=*/false, {0, 0}, groups,
-                                                                  {false, true, false}));
+    const int64_t sizes[] = {shape.out_channels, shape.in_channels / groups, shape.kernel_h, shape.kernel_w};
+    const auto grad_weight =
+        dense_conv_grad_weight(grad_output, input, sizes, {kernel_size, stride, padding, dilation, groups});
     return grad_weight.reshape({weight.csr.rows * cols}).index_select(0, places_of(weight));
   }
   auto grad_values = at::empty({weight.csr.nnz}, grad_output.options());

@@ -54,6 +54,16 @@ struct Autocast {
     return op.call(cast(input), cast(values), col_indices, row_offsets, key, prepacked, cast(bias), std::move(in_channels),
                    kernel_size, stride, padding, dilation, groups, activation, cast(residual));
   }
+
+  static Tensor conv2d_bsr(const Tensor& input, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
+                           const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
+                           c10::SymInt out_channels, c10::SymInt in_channels, Sizes kernel_size, Sizes stride, Sizes padding,
+                           Sizes dilation, int64_t groups, std::string_view activation, const OptionalTensor& residual) {
+    const c10::impl::ExcludeDispatchKeyGuard no_autocast(key_);
+    static const auto op = find_op<Conv2dBsr>("jouleprune::conv2d_bsr");
+    return op.call(cast(input), cast(blocks), block_columns, block_row_offsets, key, prepacked, cast(bias), std::move(out_channels),
+                   std::move(in_channels), kernel_size, stride, padding, dilation, groups, activation, cast(residual));
+  }
 };
 
 using AutocastCpu = Autocast<c10::DispatchKey::AutocastCPU, c10::DeviceType::CPU>;
@@ -66,6 +76,7 @@ TORCH_LIBRARY_IMPL(jouleprune, AutocastCPU, m) {
   m.impl("linear_csr", TORCH_FN(jouleprune::ops::AutocastCpu::linear_csr));
   m.impl("conv2d_csr", TORCH_FN(jouleprune::ops::AutocastCpu::conv2d_csr));
   m.impl("linear_bsr", TORCH_FN(jouleprune::ops::AutocastCpu::linear_bsr));
+  m.impl("conv2d_bsr", TORCH_FN(jouleprune::ops::AutocastCpu::conv2d_bsr));
   m.impl("linear_nm", TORCH_FN(jouleprune::ops::AutocastCpu::linear_nm));
 }
 
@@ -73,5 +84,6 @@ TORCH_LIBRARY_IMPL(jouleprune, AutocastCUDA, m) {
   m.impl("linear_csr", TORCH_FN(jouleprune::ops::AutocastCuda::linear_csr));
   m.impl("conv2d_csr", TORCH_FN(jouleprune::ops::AutocastCuda::conv2d_csr));
   m.impl("linear_bsr", TORCH_FN(jouleprune::ops::AutocastCuda::linear_bsr));
+  m.impl("conv2d_bsr", TORCH_FN(jouleprune::ops::AutocastCuda::conv2d_bsr));
   m.impl("linear_nm", TORCH_FN(jouleprune::ops::AutocastCuda::linear_nm));
 }

@@ -11,6 +11,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "bsr/linear_bsr_device.h"
+#include "conv/conv_bsr_device.h"
 #include "conv/conv_csr_device.h"
 #include "csr/choice.h"
 #include "csr/linear_csr_device.h"

@@ -158,10 +158,10 @@ cuda::csr::Kernel csr_kernel(const cuda::csr::Shape& shape, const cuda::csr::Mac
   return forced && !std::isinf(predicted_s(*forced, shape, machine)) ? *forced : choose(shape, machine);
 }
 
-bool convolves_sparse(const cuda::csr::Shape& shape, int64_t input, int64_t padded, const cuda::csr::Machine& machine) {
+bool convolves_sparse(const cuda::conv::ConvWork& work, const cuda::csr::Machine& machine) {
   const auto forced = forced_kernel();
   if (forced == cuda::csr::Kernel::kDense) return false;
-  return forced == cuda::csr::Kernel::kByTokens || cuda::csr::conv_runs_sparse(shape, input, padded, machine);
+  return forced == cuda::csr::Kernel::kByTokens || cuda::conv::runs_sparse(cuda::conv::ConvKernel::kEntries, work, machine);
 }
 
 }  // namespace jouleprune::ops

@@ -5,6 +5,7 @@
 
 #include <memory>
 
+#include "conv/choice.h"
 #include "csr/choice.h"
 #include "csr/linear_csr.h"
 #include "ops/csr_checks.h"
@@ -39,8 +40,8 @@ std::shared_ptr<const DeviceMaskTiles> device_mask_tiles(const CsrWeight& weight
 /// c10::ValueError for other words.
 cuda::csr::Kernel csr_kernel(const cuda::csr::Shape& shape, const cuda::csr::Machine& machine);
 
-/// conv_runs_sparse() of cuda/csr/choice.h; JOULEPRUNE_CUDA_CSR=by-tokens and =dense force one or the other.
-bool convolves_sparse(const cuda::csr::Shape& shape, int64_t input, int64_t padded, const cuda::csr::Machine& machine);
+/// runs_sparse() of cuda/conv/choice.h; JOULEPRUNE_CUDA_CSR=by-tokens and =dense force one or the other.
+bool convolves_sparse(const cuda::conv::ConvWork& work, const cuda::csr::Machine& machine);
 
 /// The structure of a convolution's weight as a matrix whose columns count over all groups, or its transpose.
 std::shared_ptr<const DeviceMatrix> device_conv_matrix(const CsrWeight& weight, int64_t groups, bool transposed);

@@ -27,6 +27,10 @@ std::shared_ptr<const DeviceIndex> device_index(const BsrWeight& weight) {
 }
 
 cuda::bsr::Weight launch_weight(const BsrWeight& weight, const DeviceIndex& index, const at::Tensor& like) {
+  return launch_weight(weight, index.longest, like);
+}
+
+cuda::bsr::Weight launch_weight(const BsrWeight& weight, int64_t longest, const at::Tensor& like) {
   const auto& bsr = weight.bsr;
   return {cuda_element_type(like.scalar_type()),
           bsr.rows,
@@ -34,7 +38,7 @@ cuda::bsr::Weight launch_weight(const BsrWeight& weight, const DeviceIndex& inde
           static_cast<int32_t>(bsr.r),
           static_cast<int32_t>(bsr.c),
           bsr.blocks,
-          index.longest,
+          longest,
           pointer_or_null(weight.blocks),
           bsr.block_columns,
           bsr.block_row_offsets};

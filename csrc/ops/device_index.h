@@ -23,5 +23,7 @@ std::shared_ptr<const DeviceIndex> device_index(const BsrWeight& weight);
 
 /// The weight as launchers take it; borrows from its arguments.
 cuda::bsr::Weight launch_weight(const BsrWeight& weight, const DeviceIndex& index, const at::Tensor& like);
+/// `longest`: most blocks of a block row; used by gradients of the blocks alone.
+cuda::bsr::Weight launch_weight(const BsrWeight& weight, int64_t longest, const at::Tensor& like);
 
 }  // namespace jouleprune::ops

@@ -105,6 +105,33 @@ Tensor linear_bsr_backward_values(const Tensor& grad_output, const Tensor& input
                  std::move(in_features));
 }
 
+Tensor conv2d_bsr(const Tensor& input, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
+                  const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias, c10::SymInt out_channels,
+                  c10::SymInt in_channels, at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding,
+                  at::IntArrayRef dilation, int64_t groups, std::string_view activation, const OptionalTensor& residual) {
+  static const auto op = find_op<Conv2dBsr>("jouleprune::conv2d_bsr");
+  return op.call(input, blocks, block_columns, block_row_offsets, key, prepacked, bias, std::move(out_channels),
+                 std::move(in_channels), kernel_size, stride, padding, dilation, groups, activation, residual);
+}
+
+Tensor conv2d_bsr_backward_input(const Tensor& grad_output, const Tensor& blocks, const Tensor& block_columns,
+                                 const Tensor& block_row_offsets, const Tensor& key, c10::SymIntArrayRef input_size,
+                                 at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding,
+                                 at::IntArrayRef dilation, int64_t groups) {
+  static const auto op = find_op<Conv2dBsrBackwardInput>("jouleprune::conv2d_bsr_backward_input");
+  return op.call(grad_output, blocks, block_columns, block_row_offsets, key, input_size, kernel_size, stride, padding, dilation,
+                 groups);
+}
+
+Tensor conv2d_bsr_backward_values(const Tensor& grad_output, const Tensor& input, const Tensor& block_columns,
+                                  const Tensor& block_row_offsets, const Tensor& key, c10::SymIntArrayRef block_size,
+                                  at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding,
+                                  at::IntArrayRef dilation, int64_t groups) {
+  static const auto op = find_op<Conv2dBsrBackwardValues>("jouleprune::conv2d_bsr_backward_values");
+  return op.call(grad_output, input, block_columns, block_row_offsets, key, block_size, kernel_size, stride, padding, dilation,
+                 groups);
+}
+
 Tensor pack_mask(const Tensor& mask) {
   static const auto op = find_op<PackMask>("jouleprune::pack_mask");
   return op.call(mask);

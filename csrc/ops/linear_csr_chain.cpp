@@ -32,7 +32,7 @@
 namespace jouleprune::ops {
 namespace {
 
-constexpr const char* kOp = "linear_csr_chain";
+constexpr const char* kChain = "linear_csr_chain";
 namespace csr = kernels::csr;
 
 struct Layer {
@@ -53,14 +53,14 @@ std::vector<std::string> split(std::string_view names) {
 }
 
 std::vector<Layer> read_layers(at::TensorList weights, at::IntArrayRef counts, const std::vector<std::string>& activations) {
-  TORCH_CHECK_VALUE(!counts.empty() && counts.size() == activations.size(), kOp, ": activations: expected one for each of the ",
+  TORCH_CHECK_VALUE(!counts.empty() && counts.size() == activations.size(), kChain, ": activations: expected one for each of the ",
                     counts.size(), " layers in counts, of which there is at least one, got ", activations.size());
   int64_t tensors = 0;
   for (const int64_t count : counts) {
-    TORCH_CHECK_VALUE(count == 4 || count == 5, kOp, ": counts: expected 4 tensors for a layer, or 5 with a bias, got ", count);
+    TORCH_CHECK_VALUE(count == 4 || count == 5, kChain, ": counts: expected 4 tensors for a layer, or 5 with a bias, got ", count);
     tensors += count;
   }
-  TORCH_CHECK_VALUE(tensors == static_cast<int64_t>(weights.size()), kOp, ": weights: expected ", tensors,
+  TORCH_CHECK_VALUE(tensors == static_cast<int64_t>(weights.size()), kChain, ": weights: expected ", tensors,
                     " tensors by counts, got ", weights.size());
   std::vector<Layer> layers;
   size_t at = 0;
@@ -93,15 +93,15 @@ bool fills_threads(int64_t n, kernels::Isa isa) {
 
 /// Nothing where a layer alone would run by another kernel.
 std::optional<Tensor> fused(const Tensor& input, int64_t in_features, const std::vector<Layer>& layers, kernels::Isa isa) {
-  const auto rows = as_rows(kOp, "input", input, in_features);
+  const auto rows = as_rows(kChain, "input", input, in_features);
   std::vector<CsrWeight> weights;
   std::vector<Tensor> biases;
   int64_t features = in_features;
   for (const Layer& layer : layers) {
-    weights.push_back(check_weight(kOp, &layer.values, layer.col_indices, layer.row_offsets, layer.key, features, input, "input",
+    weights.push_back(check_weight(kChain, &layer.values, layer.col_indices, layer.row_offsets, layer.key, features, input, "input",
                                    forward_compare(isa)));
     features = weights.back().csr.rows;
-    biases.push_back(check_bias(kOp, layer.bias, features, input));
+    biases.push_back(check_bias(kChain, layer.bias, features, input));
     if (!csr::linear_code_pays(weights.back().csr, rows.size(0), kernels::second_level_cache())) return std::nullopt;
   }
   auto output = at::empty(resized_last(input, features), input.options());
@@ -110,7 +110,7 @@ std::optional<Tensor> fused(const Tensor& input, int64_t in_features, const std:
   for (size_t i = 0; i < layers.size(); ++i) {
     forms.emplace_back(new WeightForms(weights[i].forms()));
     params.push_back({weights[i].csr, data_of<float>(weights[i].values), data_of<float>(biases[i]),
-                      parse_activation(kOp, layers[i].activation), rows.size(0), data_of<float>(rows), rows.stride(0),
+                      parse_activation(kChain, layers[i].activation), rows.size(0), data_of<float>(rows), rows.stride(0),
                       mutable_data_of<float>(output), forms.back().get()});
   }
   csr::linear_chain(params, torch_threads(), isa);
@@ -120,7 +120,7 @@ std::optional<Tensor> fused(const Tensor& input, int64_t in_features, const std:
 Tensor linear_csr_chain(const Tensor& input, at::TensorList weights, at::IntArrayRef counts, c10::SymInt in_features,
                         std::string_view activations) {
   const auto layers = read_layers(weights, counts, split(activations));
-  TORCH_CHECK_VALUE(input.dim() >= 1, kOp, ": input: expected [..., in_features], got no dimensions");
+  TORCH_CHECK_VALUE(input.dim() >= 1, kChain, ": input: expected [..., in_features], got no dimensions");
   if (runs_plainly(input, weights) && input.size(-1) > 0) {
     const auto isa = active_isa();
     if (csr::has_linear_code<float>(isa) && fills_threads(input.numel() / input.size(-1), isa)) {

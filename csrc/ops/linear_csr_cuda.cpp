@@ -19,13 +19,6 @@ namespace {
 
 namespace csr = cuda::csr;
 
-template <class Form, class Make>
-std::shared_ptr<const Form> form_of_values(std::string_view name, const CsrWeight& weight, bool transposed,
-                                           const CudaScope& scope, const Make& make) {
-  return kept_unless_fresh<Form>(name, {weight.col_indices, weight.row_offsets, weight.values},
-                                 {weight.csr.rows, weight.csr.cols, transposed ? 1 : 0, 0}, scope, make);
-}
-
 /// [rows, cols], or its transpose as a view.
 Tensor dense_weight(const CsrWeight& weight, bool transposed, const CudaScope& scope) {
   const auto dense = *form_of_values<Tensor>("csr dense", weight, false, scope, [&] { return dense_of(weight); });

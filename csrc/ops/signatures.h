@@ -48,6 +48,19 @@ using LinearBsrBackwardInput = Tensor(const Tensor& grad_output, const Tensor& b
 using LinearBsrBackwardValues = Tensor(const Tensor& grad_output, const Tensor& input, const Tensor& block_columns,
                                        const Tensor& block_row_offsets, const Tensor& key, c10::SymIntArrayRef block_size,
                                        c10::SymInt out_features, c10::SymInt in_features);
+using Conv2dBsr = Tensor(const Tensor& input, const Tensor& blocks, const Tensor& block_columns, const Tensor& block_row_offsets,
+                         const Tensor& key, const OptionalTensor& prepacked, const OptionalTensor& bias,
+                         c10::SymInt out_channels, c10::SymInt in_channels, at::IntArrayRef kernel_size, at::IntArrayRef stride,
+                         at::IntArrayRef padding, at::IntArrayRef dilation, int64_t groups, std::string_view activation,
+                         const OptionalTensor& residual);
+using Conv2dBsrBackwardInput = Tensor(const Tensor& grad_output, const Tensor& blocks, const Tensor& block_columns,
+                                      const Tensor& block_row_offsets, const Tensor& key, c10::SymIntArrayRef input_size,
+                                      at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding,
+                                      at::IntArrayRef dilation, int64_t groups);
+using Conv2dBsrBackwardValues = Tensor(const Tensor& grad_output, const Tensor& input, const Tensor& block_columns,
+                                       const Tensor& block_row_offsets, const Tensor& key, c10::SymIntArrayRef block_size,
+                                       at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding,
+                                       at::IntArrayRef dilation, int64_t groups);
 using PackMask = Tensor(const Tensor& mask);
 using UnpackMask = Tensor(const Tensor& bits, c10::SymIntArrayRef size);
 using ApplyMask = void(const Tensor& self, const Tensor& bits);

@@ -61,6 +61,7 @@ void elementwise_of(Recording& recording, const std::vector<at::Tensor>& inputs,
 
 // sparse.cpp
 void linear_csr(const Call& call, Recording& recording);
+void conv2d_bsr(const Call& call, Recording& recording);
 void conv2d_csr(const Call& call, Recording& recording);
 /// `sizes`: those of the dense weight of which `values` are kept.
 void mark_csr(Entry& entry, const at::Tensor& values, std::vector<int64_t> sizes);

@@ -34,6 +34,7 @@ void layers(Table& table) {
                   "aten::_scaled_dot_product_efficient_attention", "aten::_scaled_dot_product_cudnn_attention",
                   "aten::_scaled_dot_product_fused_attention_overrideable"});
   add(linear_csr, {"jouleprune::linear_csr"});
+  add(conv2d_bsr, {"jouleprune::conv2d_bsr"});
   add(conv2d_csr, {"jouleprune::conv2d_csr"});
   add(lstm_csr, {"jouleprune::lstm_csr"});
   add(gru_csr, {"jouleprune::gru_csr"});

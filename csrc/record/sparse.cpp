@@ -43,6 +43,27 @@ void add_blocks(const Call& call, Recording& recording, const at::Tensor& blocks
   recording.add(std::move(entry));
 }
 
+std::string block_pattern(const at::Tensor& blocks) {
+  return std::to_string(blocks.size(1)) + "x" + std::to_string(blocks.size(2));
+}
+
+/// A convolution in layout bsr; in_channels and what follows it are the arguments from `place` on.
+Entry conv_of_blocks(const Call& call, Recording& recording, int64_t rows, size_t place) {
+  const at::Tensor input = call.tensor(0), blocks = call.tensor(1), output = call.output();
+  const int64_t groups = call.integer(place + 5);
+  const std::vector<int64_t> kernel = call.integers(place + 1);
+  const int64_t channels = quotient(call.integer(place), groups), height = kernel.front(), width = kernel.back();
+  const Product product{quotient(rows, groups), channels * height * width, quotient(output.numel(), rows), groups};
+  Entry entry = recording.weighted("conv2d", product, blocks, input, output);
+  entry.shape = {rows, channels, height, width};
+  set_windows(entry, output, call.integers(place + 2), call.integers(place + 4));
+  entry.weight_elements = rows * channels * height * width;
+  entry.nnz = std::min(blocks.numel(), entry.weight_elements);  // the last blocks may reach beyond the outputs and the channels
+  if (call.inputs.at(place + 6).toStringView() != "none") entry.ops = output.numel();  // fused
+  entry.layout = "bsr";
+  return entry;
+}
+
 }  // namespace
 
 void mark_csr(Entry& entry, const at::Tensor& values, std::vector<int64_t> sizes) {
@@ -78,7 +99,7 @@ void linear_bsr(const Call& call, Recording& recording) {
   const at::Tensor blocks = call.tensor(1);
   const int64_t rows = call.integer(7), cols = call.integer(8);
   add_blocks(call, recording, blocks, rows, cols, std::string(call.inputs.at(9).toStringView()), [&](Entry& entry) {
-    entry.pattern = std::to_string(blocks.size(1)) + "x" + std::to_string(blocks.size(2));
+    entry.pattern = block_pattern(blocks);
     entry.kernel = "bsr";
   });
 }
@@ -93,22 +114,20 @@ void linear_bsr_int8(const Call& call, Recording& recording) {
 }
 
 void conv2d_bsr_int8(const Call& call, Recording& recording) {
-  const at::Tensor input = call.tensor(0), blocks = call.tensor(1), output = call.output();
-  const int64_t rows = call.tensor(5).numel(), groups = call.integer(14);
-  const std::vector<int64_t> kernel = call.integers(10);
-  const int64_t channels = quotient(call.integer(9), groups), height = kernel.front(), width = kernel.back();
-  const Product product{quotient(rows, groups), channels * height * width, quotient(output.numel(), rows), groups};
-  Entry entry = recording.weighted("conv2d", product, blocks, input, output);
-  entry.shape = {rows, channels, height, width};
-  set_windows(entry, output, call.integers(11), call.integers(13));
-  entry.weight_elements = rows * channels * height * width;
-  entry.nnz = std::min(blocks.numel(), entry.weight_elements);  // the last quad of a tap may reach beyond the channels
-  if (call.inputs.at(15).toStringView() != "none") entry.ops = output.numel();  // fused
-  entry.layout = "bsr";
+  Entry entry = conv_of_blocks(call, recording, call.tensor(5).numel(), 9);
   entry.dtype = "int8";
   entry.pattern = "unstructured";
   entry.kernel = "bsr-int8";
   recording.add(std::move(entry));
+}
+
+void conv2d_bsr(const Call& call, Recording& recording) {
+  const at::Tensor blocks = call.tensor(1);
+  Entry entry = conv_of_blocks(call, recording, call.integer(7), 8);
+  entry.pattern = block_pattern(blocks);
+  entry.kernel = "bsr";
+  recording.add(std::move(entry));
+  add_residual(call, recording, 15);
 }
 
 void conv2d_csr(const Call& call, Recording& recording) {

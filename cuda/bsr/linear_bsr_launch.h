@@ -24,10 +24,12 @@ template <class T, class Launcher>
 void launch(Launcher& launcher, const Linear& p) {
   const auto& w = p.weight;
   turn<T>(launcher, p.input, p.input_stride, p.n, w.cols, p.turned_input);
-  const StripParams strips{walk_of(w), p.turned_input, feature_major_pitch(p.n),          p.output,
-                           p.n,        w.rows,         whole_chunks<T>(p.output, w.rows), p.epilogue};
-  const bool vectors = kIs16Bit<T> && w.c == 1 && fits_tensor_cores(w.r, w.c);
-  vectors ? launch_product<T, Walk::kVectors>(launcher, strips) : launch_product<T, Walk::kBlocks>(launcher, strips);
+  const StripParams<Rows> strips{walk_of(w),
+                                 {p.turned_input, feature_major_pitch(p.n), p.n, w.rows},
+                                 p.output,
+                                 whole_chunks<T>(p.output, w.rows),
+                                 p.epilogue};
+  launch_forward<T>(launcher, strips);
 }
 
 template <class T, class Launcher>
@@ -36,16 +38,12 @@ void launch(Launcher& launcher, const LinearInput& p) {
   turn<T>(launcher, p.grad_output, p.grad_output_stride, p.n, w.rows, p.turned_grad_output);
   const WalkParams walk{
       w.values, w.r, w.c, p.transposed.offsets, p.transposed.places, p.transposed.sources, p.transposed.groups, w.rows};
-  const StripParams strips{walk,
-                           p.turned_grad_output,
-                           feature_major_pitch(p.n),
-                           p.grad_input,
-                           p.n,
-                           w.cols,
-                           whole_chunks<T>(p.grad_input, w.cols),
-                           {}};
-  w.c == 1 ? launch_product<T, Walk::kVectorsTransposed>(launcher, strips)
-           : launch_product<T, Walk::kBlocksTransposed>(launcher, strips);
+  const StripParams<Rows> strips{walk,
+                                 {p.turned_grad_output, feature_major_pitch(p.n), p.n, w.cols},
+                                 p.grad_input,
+                                 whole_chunks<T>(p.grad_input, w.cols),
+                                 {}};
+  launch_transposed<T>(launcher, strips);
 }
 
 template <class T, class Launcher>
@@ -53,8 +51,12 @@ void launch(Launcher& launcher, const LinearBlocks& p) {
   const auto& w = p.weight;
   turn<T>(launcher, p.grad_output, p.grad_output_stride, p.n, w.rows, p.turned_grad_output);
   turn<T>(launcher, p.input, p.input_stride, p.n, w.cols, p.turned_input);
-  launch_gradient<T>(launcher, {walk_of(w), p.turned_input, p.turned_grad_output, feature_major_pitch(p.n), p.n, w.rows,
-                                w.longest * w.c, p.grad_blocks});
+  const int64_t pitch = feature_major_pitch(p.n);
+  launch_gradient<T>(launcher, GradientParams<Rows>{walk_of(w),
+                                                    {p.turned_input, pitch, p.n, w.cols},
+                                                    {p.turned_grad_output, pitch, p.n, w.rows},
+                                                    w.longest * w.c,
+                                                    p.grad_blocks});
 }
 
 }  // namespace jouleprune::cuda::bsr

@@ -9,18 +9,18 @@
 #pragma once
 #include "bsr/walks.h"
 #include "epilogue.h"
-#include "output_tile.h"
+#include "pipeline.h"
 #include "simt/elements.h"
 #include "swizzle.h"
 
 namespace jouleprune::cuda::bsr {
 
+/// Source: Rows (rows.h) of a Linear, Images (conv/images.h) of a convolution.
+template <class Source>
 struct StripParams {
   WalkParams walk;
-  const void* x;  // [walk.inner, pitch], feature-major
-  int64_t pitch;  // a multiple of 8
-  void* y;        // [n, outputs]
-  int64_t n, outputs;
+  Source x;           // walk.inner lines
+  void* y;            // as the source lays results out
   bool whole_chunks;  // rows of y begin at multiples of 16 bytes
   Epilogue epilogue;
 };
@@ -28,10 +28,10 @@ struct StripParams {
 /// kStrips: strips of 16 outputs per block; 16 kStrips divides the outputs of a group. kTiles: tiles of 8 batch rows
 /// per warp. kWarpsN: warps side by side along the batch; the others share the positions of a step, and their sums are
 /// added in order.
-template <class T_, Walk kWalk, int kStrips, int kTiles, int kWarpsN>
+template <class T_, Walk kWalk, int kStrips, int kTiles, int kWarpsN, class Source = Rows>
 struct StripProduct {
   using T = T_;
-  using Params = StripParams;
+  using Params = StripParams<Source>;
   static constexpr int kWarps = 4, kThreads = kWarps * simt::kLanes, kStages = 3;
   static constexpr int kWarpsK = kWarps / kWarpsN;
   static constexpr int kRows = 16 * kStrips, kTokens = 8 * kTiles * kWarpsN;
@@ -42,7 +42,7 @@ struct StripProduct {
   static constexpr int kAChunks = (kByRows ? kDepth : kRows) / kChunkElements, kXChunks = kTokens / kChunkElements;
   static constexpr uint32_t kABytes = kRows * kDepth * 2, kXBytes = kDepth * kTokens * 2;
   static constexpr uint32_t kStageBytes = kABytes + kXBytes;
-  using Output = OutputTile<T, kRows, kTokens>;
+  using Output = typename Source::template Output<T, kRows, kTokens>;
   static constexpr uint32_t kOutBytes = Output::kBytes, kSumBytes = (kWarpsK - 1) * kTokens * kRows * 4;
   static constexpr uint32_t kShared =
       kStages * kStageBytes > kOutBytes + kSumBytes ? kStages* kStageBytes : kOutBytes + kSumBytes;
@@ -52,12 +52,12 @@ struct StripProduct {
 
   static simt::Grid grid(const Params& p) {
     const int64_t strips = simt::ceil_div(group_outputs<kWalk>(p.walk), kRows);
-    return {p.walk.groups * strips, simt::ceil_div<int64_t>(p.n, kTokens)};
+    return {p.walk.groups * strips, simt::ceil_div<int64_t>(p.x.tokens(), kTokens)};
   }
 
   template <class Ctx>
   static JP_BODY void run(const Ctx& ctx, const Params& p) {
-    StripProduct<T, kWalk, kStrips, kTiles, kWarpsN> self;
+    StripProduct self;
     self.product(ctx, p);
   }
 
@@ -65,43 +65,34 @@ struct StripProduct {
   static constexpr int kXRowsPerThread = kDepth * kXChunks >= kThreads ? kDepth * kXChunks / kThreads : 1;
   static constexpr int kAPerThread = simt::ceil_div(kRows * kDepth / kChunkElements, kThreads);
 
-  int64_t group, first, count, positions, token;
-  int output;  // first one of this block within the group
+  static_assert(kThreads % kXChunks == 0, "a thread copies the same batch rows at every position");
+
+  List list;
+  int64_t positions;
+  typename Source::Cursor cursor;  // of the batch rows that this thread copies
+  int output;                      // first one of this block within the group
   simt::Sums sums[kStrips][kTiles];
 
   template <class Ctx>
   JP_BODY void product(const Ctx& ctx, const Params& p) {
     const auto& w = p.walk;
     const int64_t strips = simt::ceil_div(group_outputs<kWalk>(w), kRows);
-    group = ctx.block_x() / strips;
+    const int64_t group = ctx.block_x() / strips, token = ctx.block_y() * kTokens;
     output = static_cast<int>(ctx.block_x() - group * strips) * kRows;
-    token = ctx.block_y() * kTokens;
-    first = ctx.load(w.offsets + group);
-    count = ctx.load(w.offsets + group + 1) - first;
-    positions = count * positions_per_entry<kWalk>(w);
+    list = list_of(ctx, w, p.x, group);
+    cursor = p.x.cursor(token + ctx.thread() % kXChunks * kChunkElements);
+    positions = list.count * positions_per_entry<kWalk>(w);
     const int64_t steps = simt::ceil_div<int64_t>(positions, kDepth);
     JP_UNROLL for (int s = 0; s < kStrips; ++s) {
       JP_UNROLL for (int t = 0; t < kTiles; ++t) { sums[s][t] = {}; }
     }
-    // Phase 1: steps on their way.
-    for (int64_t step = 0; step < kStages - 1; ++step) {
-      fetch(ctx, p, step, steps);
-      ctx.copy_commit();
-    }
-    // Phase 2: one barrier per step. It shows the copies of all threads, and that all are done with the stage that is
-    // filled next.
-    for (int64_t step = 0; step < steps; ++step) {
-      ctx.template copy_wait<kStages - 2>();
-      ctx.sync();
-      fetch(ctx, p, step + kStages - 1, steps);
-      ctx.copy_commit();
-      multiply(ctx, static_cast<uint32_t>(step % kStages) * kStageBytes);
-    }
-    ctx.template copy_wait<0>();
-    ctx.sync();
-    // Phase 3: sums to the output.
+    // Phase 1: products.
+    pipelined<kStages>(
+        ctx, steps, [&](int64_t step, uint32_t stage) { fetch(ctx, p, step, stage * kStageBytes); },
+        [&](int64_t, uint32_t stage) { multiply(ctx, stage * kStageBytes); });
+    // Phase 2: sums to the output.
     add_sums_of_warps(ctx);
-    const OutputPlace place{group * group_outputs<kWalk>(w) + output, token, p.outputs, p.n};
+    const auto place = p.x.place(p.x.outputs_of(group, group_outputs<kWalk>(w)), output, token);
     if (ctx.warp() / kWarpsN == 0) {
       JP_UNROLL for (int s = 0; s < kStrips; ++s) {
         JP_UNROLL for (int t = 0; t < kTiles; ++t) {
@@ -114,41 +105,38 @@ struct StripProduct {
   }
 
   template <class Ctx>
-  JP_BODY void fetch(const Ctx& ctx, const Params& p, int64_t step, int64_t steps) const {
-    if (step >= steps) {
-      return;
-    }
-    const uint32_t stage = static_cast<uint32_t>(step % kStages) * kStageBytes;
+  JP_BODY void fetch(const Ctx& ctx, const Params& p, int64_t step, uint32_t stage) const {
     JP_UNROLL for (int i = 0; i < kXRowsPerThread; ++i) {
       const int chunk = ctx.thread() + i * kThreads, row = chunk / kXChunks, along = chunk % kXChunks;
       if (row < kDepth) {
-        const auto at = position_of<kWalk>(ctx, p.walk, first, count, step * kDepth + row);
-        const int64_t from = token + along * kChunkElements;
-        const bool present = at.row >= 0 && from < p.pitch;
+        const auto at = position_of<kWalk>(ctx, p.walk, p.x, list, step * kDepth + row);
+        const int64_t from = p.x.at(at.line, cursor);
         ctx.copy_async(stage + kABytes + swizzled<kXChunks>(row, along),
-                       static_cast<const T*>(p.x) + (present ? at.row * p.pitch + from : 0), present);
+                       static_cast<const T*>(p.x.data) + (from >= 0 ? from : 0), from >= 0);
       }
     }
     JP_UNROLL for (int i = 0; i < kAPerThread; ++i) {
       const int chunk = ctx.thread() + i * kThreads;
       if (chunk < kRows * kDepth / kChunkElements) {
-        fetch_values(ctx, p.walk, step * kDepth, chunk / kAChunks, chunk % kAChunks, stage);
+        fetch_values(ctx, p, step * kDepth, chunk / kAChunks, chunk % kAChunks, stage);
       }
     }
   }
 
   // A chunk of values: eight positions of one output, or eight outputs at one position.
   template <class Ctx>
-  JP_BODY void fetch_values(const Ctx& ctx, const WalkParams& w, int64_t p0, int row, int along, uint32_t stage) const {
+  JP_BODY void fetch_values(const Ctx& ctx, const Params& p, int64_t p0, int row, int along, uint32_t stage) const {
+    const auto& w = p.walk;
     const uint32_t to = stage + swizzled<kAChunks>(row, along);
     const auto* values = static_cast<const T*>(w.values);
-    const auto at = position_of<kWalk>(ctx, w, first, count, p0 + (kByRows ? along * kChunkElements : row));
+    const auto at = position_of<kWalk>(ctx, w, p.x, list, p0 + (kByRows ? along * kChunkElements : row));
     const int64_t from = value_at<kWalk>(ctx, w, at, output + (kByRows ? row : along * kChunkElements));
     if constexpr (kByRows) {
-      if (from >= 0 && at.row + kChunkElements > w.inner) {  // the last positions are padding, which is not looked at
+      if (from >= 0 && at.left < kChunkElements) {  // the last positions are padding, which is not looked at
         simt::Chunk chunk{};
-        for (int i = 0; i < kChunkElements && at.row + i < w.inner; ++i) {
-          chunk.words[i / 2] |= static_cast<uint32_t>(ctx.load(values + from + i).bits) << (16 * (i & 1));
+        JP_UNROLL for (int i = 0; i < kChunkElements; ++i) {
+          const uint32_t bits = i < at.left ? ctx.load(values + from + i).bits : 0u;
+          chunk.words[i / 2] |= bits << (16 * (i & 1));
         }
         ctx.store_shared(to, chunk);
         return;

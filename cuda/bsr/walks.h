@@ -9,6 +9,7 @@
 //   kBlocksTransposed    c inputs                 r rows of a block             block, in the order of block columns
 //   kVectorsTransposed   16 inputs                r rows                        block row that keeps one of them
 #pragma once
+#include "rows.h"
 #include "simt/platform.h"
 
 namespace jouleprune::cuda::bsr {
@@ -42,36 +43,44 @@ JP_ANYWHERE int positions_per_entry(const WalkParams& w) {
   return transposed(kWalk) ? w.r : kWalk == Walk::kVectors ? 1 : w.c;
 }
 
-/// A position: list entry, place within it, row of the activations (-1: padding, or beyond the list).
+/// The list entries of a group. `base`: of the source of the activations.
+struct List {
+  int64_t first, count, base;
+};
+
+template <class Source, class Ctx>
+JP_BODY List list_of(const Ctx& ctx, const WalkParams& w, const Source& source, int64_t group) {
+  const int64_t first = ctx.load(w.offsets + group);
+  return {first, ctx.load(w.offsets + group + 1) - first, source.list_base(group)};
+}
+
+/// A position: list entry, place within it, its line of the activations (row -1: padding, or beyond the list), and the
+/// positions from it on before padding begins.
 struct Position {
   int64_t entry;
   int within;
-  int64_t row;
+  Line line;
+  int64_t left;
 };
 
-template <Walk kWalk, class Ctx>
-JP_BODY Position position_of(const Ctx& ctx, const WalkParams& w, int64_t first, int64_t count, int64_t p) {
-  if constexpr (kWalk == Walk::kVectors) {
-    if (p >= count) {
-      return {0, 0, -1};
-    }
-    return {first + p, 0, ctx.load(w.places + first + p)};
-  } else {
-    const int per = positions_per_entry<kWalk>(w);
-    const auto entry = static_cast<int64_t>(static_cast<uint32_t>(p) / static_cast<uint32_t>(per));
-    if (entry >= count) {
-      return {0, 0, -1};
-    }
-    const int within = static_cast<int>(p - entry * per);
-    const int64_t row = static_cast<int64_t>(ctx.load(w.places + first + entry)) * per + within;
-    return {first + entry, within, row < w.inner ? row : -1};
+template <Walk kWalk, class Source, class Ctx>
+JP_BODY Position position_of(const Ctx& ctx, const WalkParams& w, const Source& source, const List& list, int64_t p) {
+  const int per = kWalk == Walk::kVectors ? 1 : positions_per_entry<kWalk>(w);
+  const int64_t entry =
+      kWalk == Walk::kVectors ? p : static_cast<int64_t>(static_cast<uint32_t>(p) / static_cast<uint32_t>(per));
+  if (entry >= list.count) {
+    return {0, 0, {-1}, 0};
   }
+  const int within = kWalk == Walk::kVectors ? 0 : static_cast<int>(p - entry * per);
+  const auto found =
+      source.locate(ctx, w.inner, list.base, ctx.load(w.places + list.first + entry), per, within);
+  return {list.first + entry, within, found.line, found.left};
 }
 
 /// Where in the values the weight of output `out` of the group at a position stands, or -1.
 template <Walk kWalk, class Ctx>
 JP_BODY int64_t value_at(const Ctx& ctx, const WalkParams& w, const Position& at, int out) {
-  if (at.row < 0) {
+  if (at.line.row < 0) {
     return -1;
   }
   if constexpr (kWalk == Walk::kBlocks) {

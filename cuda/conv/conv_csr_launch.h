@@ -4,13 +4,9 @@
 #include "conv/conv_input.h"
 #include "conv/conv_product.h"
 #include "conv/conv_values.h"
+#include "launch_kernel.h"
 
 namespace jouleprune::cuda::conv {
-
-template <class Kernel, class Launcher>
-void launch_kernel(Launcher& launcher, const typename Kernel::Params& p) {
-  launcher.template launch<Kernel>(Kernel::grid(p), Kernel::kShared, p);
-}
 
 template <class T, class Launcher>
 void launch(Launcher& launcher, const Conv& p) {

@@ -77,21 +77,6 @@ Kernel choose(const Shape& shape, const Machine& machine) {
   return best;
 }
 
-bool conv_runs_sparse(const Shape& s, int64_t input, int64_t padded, const Machine& m) {
-  const auto rows = static_cast<double>(s.rows), cols = static_cast<double>(s.cols), nnz = static_cast<double>(s.nnz);
-  const auto n = static_cast<double>(s.n), size = static_cast<double>(size_of(s.type)), in = static_cast<double>(input);
-  const auto raster = static_cast<double>(padded);
-  const double pad = padded == input ? 0 : kLaunch + slowest(m, (in + raster) * size, 0, 0, 0);
-  const double passes = ceil_div(n, 128);
-  const double sparse = pad + kLaunch + slowest(m, nnz * (size + 4) + (raster + rows * n) * size,
-                                                passes * nnz * (size + 4) + nnz * n * size, 0, 2 * nnz * n);
-  // Of float32 torch's convolutions round to TF32, at half the rate of 16-bit types.
-  const double flops = 2 * rows * cols * n, tensor_flops = size == 2 ? flops : size == 4 ? 2 * flops : 0;
-  const double dense =
-      kLaunch + slowest(m, (rows * cols + in + rows * n) * size, 0, tensor_flops, size == 8 ? 2 * flops : 0);
-  return sparse < dense;
-}
-
 bool gradient_by_tiles(const Shape& s, int64_t tiles) {
   constexpr int64_t kEntriesPerTile =
       64;  // each reads two rows of the batch; a tile reads 128, and multiplies 64 times as much

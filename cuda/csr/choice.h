@@ -31,11 +31,6 @@ double predicted_s(Kernel kernel, const Shape& shape, const Machine& machine);
 /// The quickest by prediction; a sparse one only where it beats dense.
 Kernel choose(const Shape& shape, const Machine& machine);
 
-/// Whether a convolution, or a gradient of one, should run on the kernels of cuda/conv rather than as torch's dense one. `shape`: the
-/// weight [out_channels, in_channels / groups * taps], n = output pixels of all images; `input`, `padded`: elements of the input as it
-/// comes and with its padding.
-bool conv_runs_sparse(const Shape& shape, int64_t input, int64_t padded, const Machine& machine);
-
 /// Whether the gradient of the values should be multiplied by tiles of 64 x 64 (`tiles` of which keep something) rather
 /// than entry by entry: 16-bit types, where a tile's products, at the rate of tensor cores, cost less than gathering
 /// for its entries.

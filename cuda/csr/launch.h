@@ -10,16 +10,12 @@
 #include "csr/sampled_dots.h"
 #include "csr/tile_product.h"
 #include "feature_major.h"
+#include "launch_kernel.h"
 
 namespace jouleprune::cuda::csr {
 
 /// From this many batch rows on, lanes go along the batch: below, most of them would have none.
 inline constexpr int64_t kManyTokens = 32;
-
-template <class Kernel, class Launcher>
-void launch_kernel(Launcher& launcher, const typename Kernel::Params& p) {
-  launcher.template launch<Kernel>(Kernel::grid(p), Kernel::kShared, p);
-}
 
 /// y = epilogue(W x), x and y batch-major, few batch rows.
 template <class T, class Launcher>

@@ -26,8 +26,9 @@ struct MaskedGradient {
     const auto column = static_cast<int64_t>(ctx.load(p.tiles + 2 * at + 1)) * kMaskTile;
     Tile tile;
     tile.accumulate(
-        ctx, {p.dy, p.x, p.pitch, p.n}, [&](int line) { return row + line < p.rows ? row + line : int64_t{-1}; },
-        [&](int line) { return column + line < p.cols ? column + line : int64_t{-1}; });
+        ctx, {p.dy, p.pitch, p.n, 0}, {p.x, p.pitch, p.n, 0},
+        [&](int line) { return Line{row + line < p.rows ? row + line : int64_t{-1}}; },
+        [&](int line) { return Line{column + line < p.cols ? column + line : int64_t{-1}}; });
     tile.each_sum(ctx,
                   [&](int r, int c, float sum) { ctx.store_shared(static_cast<uint32_t>(r * kPitch + c) * 4, sum); });
     ctx.sync();

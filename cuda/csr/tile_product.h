@@ -7,6 +7,7 @@
 #include "csr/tile_params.h"
 #include "csr/tiles.h"
 #include "output_tile.h"
+#include "pipeline.h"
 #include "swizzle.h"
 
 namespace jouleprune::cuda::csr {
@@ -53,23 +54,15 @@ struct TileProduct {
     end = first + each < groups ? first + each : groups;
     const int64_t steps = simt::ceil_div<int64_t>(end - first, kWarpsK);
     JP_UNROLL for (int t = 0; t < kTiles; ++t) { sums[t] = {}; }
-    for (int64_t step = 0; step < kStages - 1; ++step) {
-      fetch(ctx, p, step, steps);
-      ctx.copy_commit();
-    }
-    for (int64_t step = 0; step < steps; ++step) {
-      ctx.template copy_wait<kStages - 2>();
-      ctx.sync();
-      fetch(ctx, p, step + kStages - 1, steps);
-      ctx.copy_commit();
-      if (strip < strips_of(p.rows) && first + step * kWarpsK + warp_k(ctx) < end) {  // a whole warp
-        const uint32_t stage = static_cast<uint32_t>(step % kStages) * kStageBytes;
-        Format::template multiply<T, kTiles>(ctx, stage + static_cast<uint32_t>(ctx.warp()) * kWarpBytes,
-                                             x_at(ctx, stage), sums);
-      }
-    }
-    ctx.template copy_wait<0>();
-    ctx.sync();
+    pipelined<kStages>(
+        ctx, steps, [&](int64_t step, uint32_t stage) { fetch(ctx, p, step, stage * kStageBytes); },
+        [&](int64_t step, uint32_t stage) {
+          if (strip < strips_of(p.rows) && first + step * kWarpsK + warp_k(ctx) < end) {  // a whole warp
+            const uint32_t from = stage * kStageBytes;
+            Format::template multiply<T, kTiles>(ctx, from + static_cast<uint32_t>(ctx.warp()) * kWarpBytes,
+                                                 x_at(ctx, from), sums);
+          }
+        });
     add_sums_of_warps(ctx);
     finish(ctx, p);
   }
@@ -80,12 +73,11 @@ struct TileProduct {
   }
 
   template <class Ctx>
-  JP_BODY void fetch(const Ctx& ctx, const Params& p, int64_t step, int64_t steps) const {
+  JP_BODY void fetch(const Ctx& ctx, const Params& p, int64_t step, uint32_t stage) const {
     const int64_t group = first + step * kWarpsK + warp_k(ctx);
-    if (step >= steps || group >= end) {
+    if (group >= end) {
       return;
     }
-    const uint32_t stage = static_cast<uint32_t>(step % kStages) * kStageBytes;
     // Activations, by the warps that share them.
     const int among = ctx.warp() % kWarpsM * simt::kLanes + ctx.lane();
     for (int i = among; i < kGroupColumns * kXChunks; i += kWarpsM * simt::kLanes) {

@@ -29,6 +29,7 @@ from ._fake_checks import (
     check_weight,
     conv_output_size,
 )
+from ._fakes_conv_bsr import conv2d_bsr, conv2d_bsr_backward_input, conv2d_bsr_backward_values
 from ._fakes_int8 import (
     conv2d_bsr_int8,
     conv2d_bsr_int8_to_bytes,
@@ -360,6 +361,9 @@ FAKES: dict[str, Callable[..., Any]] = (
             linear_bsr,
             linear_bsr_backward_input,
             linear_bsr_backward_values,
+            conv2d_bsr,
+            conv2d_bsr_backward_input,
+            conv2d_bsr_backward_values,
             pack_bsr_int8,
             unpack_bsr_int8,
             quantize_bytes,
@@ -383,5 +387,13 @@ FAKES: dict[str, Callable[..., Any]] = (
 )
 VMAPS: dict[str, Callable[..., Any]] = {
     name: _map_the_input(name)
-    for name in ("linear_csr", "conv2d_csr", "linear_bsr", "linear_bsr_int8", "conv2d_bsr_int8", "linear_nm")
+    for name in (
+        "linear_csr",
+        "conv2d_csr",
+        "linear_bsr",
+        "conv2d_bsr",
+        "linear_bsr_int8",
+        "conv2d_bsr_int8",
+        "linear_nm",
+    )
 }

@@ -74,6 +74,7 @@ from ._criteria_ops import (
 from ._fakes import FAKES, VMAPS
 from ._ops_bytes import conv2d_bsr_int8_to_bytes, linear_bsr_int8_to_bytes, quantize_bytes
 from ._ops_chain import linear_csr_chain
+from ._ops_conv_bsr import conv2d_bsr
 from ._ops_nm import linear_nm, pack_nm, unpack_nm
 from ._unit_ops import mask_n_of_m, mask_smallest, spread_units, unit_norms
 
@@ -82,6 +83,7 @@ __all__ = [
     "alps",
     "apply_mask_",
     "benjamini_hochberg",
+    "conv2d_bsr",
     "conv2d_bsr_int8",
     "conv2d_bsr_int8_to_bytes",
     "conv2d_csr",

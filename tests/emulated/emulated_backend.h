@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bsr/linear_bsr.h"
+#include "conv/conv_bsr.h"
 #include "conv/conv_csr.h"
 #include "csr/choice.h"
 #include "csr/linear_csr.h"
@@ -26,6 +27,9 @@ std::string run(const cuda::csr::Pack& params);
 std::string run(const cuda::csr::LinearTiles& params);
 std::string run(const cuda::csr::LinearValues& params);
 std::string run(const cuda::csr::LinearMasked& params);
+std::string run(const cuda::conv::BsrConv& params);
+std::string run(const cuda::conv::BsrConvInput& params);
+std::string run(const cuda::conv::BsrConvBlocks& params);
 std::string run(const cuda::conv::Conv& params);
 std::string run(const cuda::conv::ConvGradInput& params);
 std::string run(const cuda::conv::ConvGradValues& params);

@@ -12,38 +12,23 @@ int64_t turned_elements(int64_t features, int64_t n) { return features * feature
 }  // namespace jouleprune::cuda::bsr
 
 namespace jouleprune::emulated {
-namespace {
-
-void add_structure(Memory& memory, const cuda::bsr::Weight& w) {
-  memory.add_int32("offsets", w.offsets, simt::ceil_div<int64_t>(w.rows, w.r) + 1);
-  memory.add_int32("columns", w.columns, w.blocks);
-}
-
-template <class Params>
-std::string launched(Memory& memory, const Params& p) {
-  add_structure(memory, p.weight);
-  simt::host::Launcher launcher(memory, next_options());
-  with_type(p.weight.type, [&](auto element) { cuda::bsr::launch<decltype(element)>(launcher, p); });
-  return launcher.problems();
-}
-
-}  // namespace
-
 std::string run(const cuda::bsr::Linear& p) {
   const auto& w = p.weight;
   Memory memory(w.type);
+  add_structure(memory, w);
   memory.add_elements("values", w.values, w.blocks * w.r * w.c);
   memory.add_rows("input", p.input, p.input_stride, p.n, w.cols);
   memory.add_elements("turned", p.turned_input, cuda::bsr::turned_elements(w.cols, p.n), Access::kReadWrite);
   memory.add_elements("bias", p.epilogue.bias, w.rows);
   memory.add_elements("residual", p.epilogue.residual, p.n * w.rows);
   memory.add_elements("output", p.output, p.n * w.rows, Access::kWriteAll);
-  return launched(memory, p);
+  return launched(memory, w.type, p);
 }
 
 std::string run(const cuda::bsr::LinearInput& p) {
   const auto& w = p.weight;
   Memory memory(w.type);
+  add_structure(memory, w);
   memory.add_elements("values", w.values, w.blocks * w.r * w.c);
   memory.add_int32("index", p.transposed.offsets, p.transposed.groups + 1);
   memory.add_int32("index", p.transposed.places, p.transposed.entries);
@@ -51,18 +36,19 @@ std::string run(const cuda::bsr::LinearInput& p) {
   memory.add_rows("grad_output", p.grad_output, p.grad_output_stride, p.n, w.rows);
   memory.add_elements("turned", p.turned_grad_output, cuda::bsr::turned_elements(w.rows, p.n), Access::kReadWrite);
   memory.add_elements("grad_input", p.grad_input, p.n * w.cols, Access::kWriteAll);
-  return launched(memory, p);
+  return launched(memory, w.type, p);
 }
 
 std::string run(const cuda::bsr::LinearBlocks& p) {
   const auto& w = p.weight;
   Memory memory(w.type);
+  add_structure(memory, w);
   memory.add_rows("grad_output", p.grad_output, p.grad_output_stride, p.n, w.rows);
   memory.add_rows("input", p.input, p.input_stride, p.n, w.cols);
   memory.add_elements("turned", p.turned_grad_output, cuda::bsr::turned_elements(w.rows, p.n), Access::kReadWrite);
   memory.add_elements("turned", p.turned_input, cuda::bsr::turned_elements(w.cols, p.n), Access::kReadWrite);
   memory.add_elements("grad_blocks", p.grad_blocks, w.blocks * w.r * w.c, Access::kWriteAll);
-  return launched(memory, p);
+  return launched(memory, w.type, p);
 }
 
 namespace {

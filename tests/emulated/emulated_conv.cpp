@@ -8,13 +8,6 @@ namespace {
 
 namespace conv = cuda::conv;
 
-template <class Params>
-std::string launched(Memory& memory, const Params& p) {
-  simt::host::Launcher launcher(memory, next_options());
-  cuda::with_type(p.type, [&](auto element) { conv::launch<decltype(element)>(launcher, p); });
-  return launcher.problems();
-}
-
 void add_matrix(Memory& memory, const cuda::csr::Matrix& m, int64_t nnz) {
   memory.add_elements("values", m.values, nnz);
   memory.add_int32("columns", m.columns, nnz);
@@ -34,7 +27,7 @@ std::string run(const conv::Conv& p) {
   memory.add_elements("output", p.params.output, s.batch * s.out_image(), Access::kWriteAll);
   memory.add_elements("bias", e.bias, s.out_channels);
   memory.add_elements("residual", e.residual, s.batch * s.out_image());
-  return launched(memory, p);
+  return launched(memory, p.type, p);
 }
 
 std::string run(const conv::ConvGradInput& p) {
@@ -43,7 +36,7 @@ std::string run(const conv::ConvGradInput& p) {
   add_matrix(memory, p.params.matrix, p.nnz);
   memory.add_elements("grad_output", p.params.grad_output, s.batch * s.out_image());
   memory.add_elements("grad_input", p.params.grad_input, s.batch * s.in_channels * s.height * s.width, Access::kWriteAll);
-  return launched(memory, p);
+  return launched(memory, p.type, p);
 }
 
 std::string run(const conv::ConvGradValues& p) {
@@ -54,7 +47,7 @@ std::string run(const conv::ConvGradValues& p) {
   memory.add_elements("grad_output", v.grad_output, v.shape.batch * v.shape.out_image());
   memory.add_elements("input", v.input, v.shape.batch * v.shape.padded_image());
   memory.add_elements("gradient", v.gradient, v.nnz, Access::kWriteAll);
-  return launched(memory, p);
+  return launched(memory, p.type, p);
 }
 
 }  // namespace jouleprune::emulated

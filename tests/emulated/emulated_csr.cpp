@@ -8,13 +8,6 @@ namespace {
 
 namespace csr = cuda::csr;
 
-template <class Params>
-std::string launched(Memory& memory, const Params& p) {
-  simt::host::Launcher launcher(memory, next_options());
-  cuda::with_type(p.type, [&](auto element) { csr::launch<decltype(element)>(launcher, p); });
-  return launcher.problems();
-}
-
 void add_epilogue(Memory& memory, const cuda::Epilogue& e, int64_t rows, int64_t n) {
   memory.add_elements("bias", e.bias, rows);
   memory.add_elements("residual", e.residual, rows * n);
@@ -35,7 +28,7 @@ std::string run(const csr::Linear& p) {
   memory.add_elements("turned output", p.turned_output, m.rows * cuda::feature_major_pitch(p.n), Access::kReadWrite);
   memory.add_elements("output", p.output, p.n * m.rows, Access::kWriteAll);
   add_epilogue(memory, p.epilogue, m.rows, p.n);
-  return launched(memory, p);
+  return launched(memory, p.type, p);
 }
 
 std::string run(const csr::Pack& p) {
@@ -43,7 +36,7 @@ std::string run(const csr::Pack& p) {
   memory.add_elements("values", p.params.values, p.nnz);
   memory.add_int32("order", p.params.order, p.params.count);
   memory.add_elements("packed", p.params.packed, p.params.count, Access::kWriteAll);
-  return launched(memory, p);
+  return launched(memory, p.type, p);
 }
 
 std::string run(const csr::LinearTiles& p) {
@@ -60,7 +53,7 @@ std::string run(const csr::LinearTiles& p) {
              Access::kReadWrite);
   memory.add_elements("output", t.y, t.n * t.rows, Access::kWriteAll);
   add_epilogue(memory, t.epilogue, t.rows, t.n);
-  return launched(memory, p);
+  return launched(memory, p.type, p);
 }
 
 std::string run(const csr::LinearValues& p) {
@@ -73,7 +66,7 @@ std::string run(const csr::LinearValues& p) {
   memory.add_elements("turned", p.turned_grad_output, p.rows * cuda::feature_major_pitch(g.n), Access::kReadWrite);
   memory.add_elements("turned", p.turned_input, p.cols * cuda::feature_major_pitch(g.n), Access::kReadWrite);
   memory.add_elements("gradient", g.gradient, g.nnz, Access::kWriteAll);
-  return launched(memory, p);
+  return launched(memory, p.type, p);
 }
 
 std::string run(const csr::LinearMasked& p) {
@@ -87,7 +80,7 @@ std::string run(const csr::LinearMasked& p) {
   memory.add_elements("turned", p.turned_grad_output, g.rows * cuda::feature_major_pitch(g.n), Access::kReadWrite);
   memory.add_elements("turned", p.turned_input, g.cols * cuda::feature_major_pitch(g.n), Access::kReadWrite);
   memory.add_elements("gradient", g.gradient, p.nnz, Access::kWriteAll);
-  return launched(memory, p);
+  return launched(memory, p.type, p);
 }
 
 }  // namespace jouleprune::emulated

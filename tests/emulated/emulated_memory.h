@@ -1,7 +1,9 @@
 // Spans of global memory, counted in elements.
 #pragma once
 #include <cstdint>
+#include <string>
 
+#include "bsr/linear_bsr.h"
 #include "element_type.h"
 #include "simt/host/launcher.h"
 
@@ -29,7 +31,20 @@ struct Memory : simt::host::GlobalMemory {
   }
 };
 
+inline void add_structure(Memory& memory, const cuda::bsr::Weight& w) {
+  memory.add_int32("offsets", w.offsets, simt::ceil_div<int64_t>(w.rows, w.r) + 1);
+  memory.add_int32("columns", w.columns, w.blocks);
+}
+
 /// A schedule of its own for each run.
 simt::host::Options next_options();
+
+/// What the emulator finds wrong with the launches of an op, launch<T>(launcher, params) beside the parameters' type.
+template <class Params>
+std::string launched(Memory& memory, cuda::ElementType type, const Params& params) {
+  simt::host::Launcher launcher(memory, next_options());
+  cuda::with_type(type, [&](auto element) { launch<decltype(element)>(launcher, params); });
+  return launcher.problems();
+}
 
 }  // namespace jouleprune::emulated

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <tuple>
 
+#include "conv_cases.h"
 #include "emulated_backend.h"
 
 namespace jouleprune {
@@ -14,30 +15,7 @@ namespace {
 
 using at::Tensor;
 
-struct Conv {
-  std::vector<int64_t> input;  // [n, in, h, w]
-  int64_t out;
-  std::vector<int64_t> kernel, stride, padding, dilation;
-  int64_t groups = 1;
-  double density = 0.3;
-};
-
-// Odd ones first: strides that leave rows unread, kernels that are not square, groups, depthwise, one pixel, nothing at all.
-std::vector<Conv> convolutions() {
-  return {{{2, 3, 7, 9}, 5, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
-          {{1, 4, 11, 8}, 6, {3, 2}, {2, 3}, {1, 0}, {2, 1}, 2},
-          {{2, 6, 5, 5}, 6, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 6, 0.7},
-          {{1, 2, 13, 14}, 3, {5, 5}, {2, 2}, {3, 4}, {1, 1}},
-          {{1, 70, 3, 3}, 33, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
-          {{1, 1, 1, 1}, 1, {1, 1}, {1, 1}, {0, 0}, {1, 1}, 1, 1.0},
-          {{1, 2, 16, 17}, 2, {3, 3}, {1, 1}, {0, 0}, {3, 2}, 1, 1.0},
-          {{2, 3, 4, 4}, 4, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1, 0.0},
-          {{0, 3, 4, 4}, 4, {3, 3}, {1, 1}, {1, 1}, {1, 1}}};
-}
-
-double rounding(at::ScalarType dtype) {
-  return dtype == at::kDouble ? 1e-12 : dtype == at::kFloat ? 2e-5 : dtype == at::kHalf ? 2e-2 : 1.6e-1;
-}
+using emulated::convolutions, emulated::rounding;
 
 class EmulatedConv2dCsr : public testing::TestWithParam<at::ScalarType> {
  protected:
@@ -90,6 +68,29 @@ TEST_P(EmulatedConv2dCsr, ResidualAndStridedImagesAreRead) {
 
 INSTANTIATE_TEST_SUITE_P(Types, EmulatedConv2dCsr, testing::Values(at::kHalf, at::kBFloat16, at::kFloat, at::kDouble),
                          [](const auto& tested) { return std::string(at::toString(tested.param)); });
+
+TEST(Conv2dCsrEmulated, TheDenseWeightIsKeptUntilValuesChange) {
+  const auto weight = at::randn({4, 4, 3, 3});
+  auto [values, col_indices, row_offsets, key] = pack_csr(weight.view({4, -1}), std::nullopt);
+  const auto input = at::randn({1, 4, 6, 6});
+  setenv("JOULEPRUNE_CUDA_CSR", "dense", 1);
+  const auto run = [&] {
+    return conv2d_csr(input, values, col_indices, row_offsets, key, std::nullopt, std::nullopt, 4, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 1,
+                      "none");
+  };
+  const auto before = run();
+  const auto again = run();
+  const_cast<float*>(values.const_data_ptr<float>())[0] += 1;  // behind torch's back: the kept weight is used
+  const auto kept = run();
+  values.mul_(2);  // seen by its version
+  const auto after = run();
+  unsetenv("JOULEPRUNE_CUDA_CSR");
+  EXPECT_TRUE(at::equal(again, before));
+  EXPECT_TRUE(at::equal(kept, before));
+  EXPECT_FALSE(at::allclose(after, before * 2));  // with the entry that was added
+  EXPECT_TRUE(at::allclose(after, at::conv2d(input, unpack_csr(values, col_indices, row_offsets, 36).view({4, 4, 3, 3}), {}, 1, 1), 1e-4,
+                           1e-5));
+}
 
 TEST(Conv2dCsrEmulated, RunsDenseWhereThatIsPredictedToWin) {
   const auto mask = at::ones({4, 4, 3, 3}, at::kBool);

@@ -52,6 +52,30 @@ def backward_bsr(which: str):
     return (grad, x, block_columns, block_row_offsets, key, [4, 2], *sizes)
 
 
+def conv_bsr_arguments(block_size=(4, 3), bias=True, density=0.3, grad=True, dtype=torch.float32, **options):
+    """As conv_arguments; blocks that reach beyond the channels."""
+    x, _, _, _, _, _, _, channels, kernel, *rest = conv_arguments(grad=False, dtype=dtype, **options)
+    groups, rows = rest[3], options.get("rows", 6)
+    weight = masked(rows, channels // groups * kernel[0] * kernel[1], density, dtype=dtype)
+    matrix = weight.view(rows, *kernel, -1)
+    matrix = F.pad(matrix, (0, -matrix.shape[3] % block_size[1])).flatten(1)
+    blocks, *structure = jp.ops.pack_bsr(matrix, block_size=block_size)
+    b = torch.randn(rows, dtype=dtype) if bias else None
+    for tensor in (x, blocks, b):
+        if tensor is not None:
+            tensor.requires_grad_(grad)
+    return (x, blocks, *structure, None, b, rows, channels, kernel, *rest)
+
+
+def backward_conv_bsr(which: str):
+    arguments = conv_bsr_arguments(grad=False)
+    x, blocks, *structure = arguments[:5]
+    grad = torch.randn_like(ops.conv2d_bsr(*arguments))
+    if which == "input":
+        return (grad, blocks, *structure, list(x.shape), *arguments[9:14])
+    return (grad, x, *structure, [4, 3], *arguments[9:14])
+
+
 def unpack_bsr_arguments(rows=10, cols=7, block_size=(4, 2), grad=False, dtype=torch.float32, density=0.3):
     blocks, columns, offsets, _ = jp.ops.pack_bsr(masked(rows, cols, density, dtype=dtype), block_size=block_size)
     return (blocks.requires_grad_(grad), columns, offsets, rows, cols)
@@ -292,6 +316,23 @@ CASES = {
     ],
     "linear_bsr_backward_input": lambda: [backward_bsr("input")],
     "linear_bsr_backward_values": lambda: [backward_bsr("values"), laid_out(backward_bsr("values"), strided)],
+    "conv2d_bsr": lambda: [
+        conv_bsr_arguments(),
+        conv_bsr_arguments(groups=2, stride=(2, 1), dilation=(1, 2), block_size=(3, 2)),
+        conv_bsr_arguments(block_size=(16, 1), bias=False, grad=False),
+        conv_bsr_arguments(activation="silu"),
+        conv_bsr_arguments(n=0),
+        conv_bsr_arguments(kernel=(1, 1), padding=(0, 0), channels=1, rows=1, size=(1, 1)),
+        conv_bsr_arguments(dtype=torch.bfloat16),
+        laid_out(conv_bsr_arguments(), channels_last),
+        laid_out(conv_bsr_arguments(), strided),
+        conv_bsr_arguments(density=0),
+    ],
+    "conv2d_bsr_backward_input": lambda: [
+        backward_conv_bsr("input"),
+        laid_out(backward_conv_bsr("input"), channels_last),
+    ],
+    "conv2d_bsr_backward_values": lambda: [backward_conv_bsr("values"), laid_out(backward_conv_bsr("values"), strided)],
     "pack_bsr": lambda: [
         (masked(5, 7), None, [4, 2]),
         (masked(4, 6), torch.rand(4, 6) < 0.5, [16, 1]),
@@ -573,6 +614,26 @@ def test_conv_gradients_equal_masked_dense(case):
         assert_as_good(ours, exact, reordered)
 
 
+@pytest.mark.parametrize("case", CONVS)
+def test_conv_bsr_gradients_equal_dense(case):
+    torch.manual_seed(3)
+    options = CONVS[case]
+    x, blocks, *rest = conv_bsr_arguments(dtype=torch.float64, **options)
+    columns, offsets, _, _, b, rows, channels, kernel, stride, padding, dilation, groups, _ = rest
+    padded = kernel[0] * kernel[1] * -(-channels // groups // 3) * 3
+
+    def dense(x, blocks, b):
+        weight = ops.unpack_bsr(blocks, columns, offsets, rows, padded).view(rows, *kernel, -1)
+        weight = weight[..., : channels // groups].permute(0, 3, 1, 2)
+        return F.conv2d(x, weight, b, stride, padding, dilation, groups)
+
+    y, expected = ops.conv2d_bsr(x, blocks, *rest), dense(x, blocks, b)
+    torch.testing.assert_close(y, expected)
+    seed = torch.arange(y.numel(), dtype=y.dtype).view_as(y) % 3
+    ours, wanted = (torch.autograd.grad(out, (x, blocks, b), seed) for out in (y, expected))
+    torch.testing.assert_close(ours, wanted)
+
+
 @pytest.mark.parametrize("n", [0, 1, 3, 8, 65, 200])
 @pytest.mark.parametrize("rows,cols", [(1, 1), (5, 7), (33, 65), (64, 1), (10, 300)])
 def test_linear_gradients_equal_masked_dense(n, rows, cols):
@@ -661,6 +722,7 @@ def test_autocast():
         ("linear_csr", linear_arguments),
         ("conv2d_csr", conv_arguments),
         ("linear_bsr", bsr_arguments),
+        ("conv2d_bsr", conv_bsr_arguments),
         ("linear_nm", nm_arguments),
     ],
 )
@@ -681,6 +743,7 @@ def test_double_backward_is_refused(op, make, activation, wanted):
         ("linear_csr", linear_arguments),
         ("conv2d_csr", conv_arguments),
         ("linear_bsr", bsr_arguments),
+        ("conv2d_bsr", conv_bsr_arguments),
         ("linear_nm", nm_arguments),
     ],
 )

@@ -114,6 +114,28 @@ at::Tensor linear_bsr_backward_values(const at::Tensor& grad_output, const at::T
                                       const at::Tensor& block_row_offsets, const at::Tensor& key, c10::SymIntArrayRef block_size,
                                       c10::SymInt out_features, c10::SymInt in_features);
 
+/// activation(conv2d(input, W) + bias + residual): input [n, in_channels, h, w] -> [n, out_channels, out_h, out_w], contiguous. Zero
+/// padding. The weight is packed as the matrix [out_channels, taps x (in_channels / groups, rounded up to a multiple of c)], tap by tap,
+/// kernel row by kernel row: a block lies at one tap, and channels beyond the last are padding. Differentiable as linear_bsr.
+at::Tensor conv2d_bsr(const at::Tensor& input, const at::Tensor& blocks, const at::Tensor& block_columns,
+                      const at::Tensor& block_row_offsets, const at::Tensor& key, const std::optional<at::Tensor>& prepacked,
+                      const std::optional<at::Tensor>& bias, c10::SymInt out_channels, c10::SymInt in_channels,
+                      at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation,
+                      int64_t groups, std::string_view activation = "none",
+                      const std::optional<at::Tensor>& residual = std::nullopt);
+
+/// grad_output [n, out_channels, out_h, out_w] -> gradient of the input, of shape `input_size`, contiguous.
+at::Tensor conv2d_bsr_backward_input(const at::Tensor& grad_output, const at::Tensor& blocks, const at::Tensor& block_columns,
+                                     const at::Tensor& block_row_offsets, const at::Tensor& key, c10::SymIntArrayRef input_size,
+                                     at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding,
+                                     at::IntArrayRef dilation, int64_t groups);
+
+/// grad_output, input [n, in_channels, h, w] -> gradient of the blocks [blocks, r, c], 0 for padding.
+at::Tensor conv2d_bsr_backward_values(const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& block_columns,
+                                      const at::Tensor& block_row_offsets, const at::Tensor& key, c10::SymIntArrayRef block_size,
+                                      at::IntArrayRef kernel_size, at::IntArrayRef stride, at::IntArrayRef padding,
+                                      at::IntArrayRef dilation, int64_t groups);
+
 /// Bits of a bool tensor: uint8 [ceil(numel / 8)], element i at byte i / 8, bit i % 8; unused bits are 0.
 at::Tensor pack_mask(const at::Tensor& mask);
 

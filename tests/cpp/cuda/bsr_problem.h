@@ -136,7 +136,6 @@ Array<T> run_op(const Problem<T>& problem, Op op, Activation activation, bool wi
     }
     memory.add(name, to.data(), to.bytes(), Access::kRead);
   };
-  const bool fits = sizeof(T) == 2 && fits_tensor_cores(static_cast<int32_t>(s.r), static_cast<int32_t>(s.c));
   memory.add("values", problem.values.data(), problem.values.bytes(), Access::kRead);
   memory.add("columns", problem.columns.data(), problem.columns.size() * 4, Access::kRead);
   memory.add("offsets", problem.offsets.data(), problem.offsets.size() * 4, Access::kRead);
@@ -157,17 +156,20 @@ Array<T> run_op(const Problem<T>& problem, Op op, Activation activation, bool wi
     turn(problem.dy, dy, s.rows, "dy");
     Array<T> gradient(problem.blocks * s.r * s.c);
     memory.add("gradient", gradient.data(), gradient.bytes(), Access::kWriteAll);
-    launch_gradient<T>(launcher, {walk, x.data(), dy.data(), pitch, s.n, s.rows,
-                                  longest(problem.offsets.data(), problem.down) * s.c, gradient.data()});
+    launch_gradient<T>(launcher, GradientParams<Rows>{walk,
+                                                      {x.data(), pitch, s.n, s.cols},
+                                                      {dy.data(), pitch, s.n, s.rows},
+                                                      longest(problem.offsets.data(), problem.down) * s.c,
+                                                      gradient.data()});
     return gradient;
   }
   if (op == Op::kForward) {
     turn(problem.x, x, s.cols, "x");
     Array<T> y(s.n * s.rows);
     memory.add("y", y.data(), y.bytes(), Access::kWriteAll);
-    const StripParams params{walk, x.data(), pitch, y.data(), s.n, s.rows, s.rows * sizeof(T) % 16 == 0, epilogue};
-    fits&& s.c == 1 ? launch_product<T, Walk::kVectors>(launcher, params)
-                    : launch_product<T, Walk::kBlocks>(launcher, params);
+    const StripParams<Rows> params{
+        walk, {x.data(), pitch, s.n, s.rows}, y.data(), s.rows * sizeof(T) % 16 == 0, epilogue};
+    launch_forward<T>(launcher, params);
     return y;
   }
   turn(problem.dy, dy, s.rows, "dy");
@@ -185,9 +187,8 @@ Array<T> run_op(const Problem<T>& problem, Op op, Activation activation, bool wi
           index.sources.data(),
           static_cast<int64_t>(index.offsets.size()) - 1,
           s.rows};
-  const StripParams params{walk, dy.data(), pitch, dx.data(), s.n, s.cols, s.cols * sizeof(T) % 16 == 0, {}};
-  s.c == 1 ? launch_product<T, Walk::kVectorsTransposed>(launcher, params)
-           : launch_product<T, Walk::kBlocksTransposed>(launcher, params);
+  const StripParams<Rows> params{walk, {dy.data(), pitch, s.n, s.cols}, dx.data(), s.cols * sizeof(T) % 16 == 0, {}};
+  launch_transposed<T>(launcher, params);
   return dx;
 }
 

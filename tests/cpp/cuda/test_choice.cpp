@@ -61,21 +61,6 @@ TEST(CsrChoice, WhatAKernelMovesGrowsWithWhatIsKept) {
 }
 
 // The table of docs/kernels_cuda.md.
-TEST(CsrChoice, ConvolutionsRunSparseOnlyWhenVerySparse) {
-  const auto a100 = machine_of(8, 0, 108, 1.41e9, 1.9e12);
-  // 256 channels of 14 x 14, kernel 3 x 3, 32 images.
-  const auto runs = [&](ElementType type, double density) {
-    const int64_t rows = 256, cols = 256 * 9, n = 32 * 14 * 14;
-    const Shape s{type, rows, cols, static_cast<int64_t>(density * static_cast<double>(rows * cols)), n};
-    return conv_runs_sparse(s, 32 * 256 * 14 * 14, 32 * 256 * 16 * 16, a100);
-  };
-  for (const auto type : {ElementType::kFloat16, ElementType::kFloat32}) {
-    EXPECT_FALSE(runs(type, 0.5));
-    EXPECT_TRUE(runs(type, 0.001));
-  }
-  EXPECT_TRUE(runs(ElementType::kFloat64, 0.1));
-}
-
 TEST(CsrChoice, PrintsPredictions) {
   const char* const names[] = {"by entries", "by tokens", "tiles", "dense"};
   std::printf("| zeros | n |");

@@ -7,6 +7,7 @@
 
 #include "conv/conv_csr_launch.h"
 #include "csr/index.h"
+#include "cuda/conv_shapes.h"
 #include "cuda/sweep.h"
 #include "cuda/values.h"
 #include "simt/host/launcher.h"
@@ -23,12 +24,6 @@ struct Case {
   int32_t groups = 1;
   double density = 0.4;
 };
-
-ConvShape completed(ConvShape s) {
-  s.out_height = (s.padded_height() - s.dilation_h * (s.kernel_h - 1) - 1) / s.stride_h + 1;
-  s.out_width = (s.padded_width() - s.dilation_w * (s.kernel_w - 1) - 1) / s.stride_w + 1;
-  return s;
-}
 
 /// A random weight, an image in double, and both as the kernels read them.
 template <class T>

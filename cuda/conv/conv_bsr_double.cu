@@ -1,0 +1,3 @@
+#include "conv/conv_bsr_typed.h"
+
+template struct jouleprune::cuda::conv::Typed<double>;
