@@ -10,6 +10,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "energy/price.h"
@@ -22,6 +23,7 @@
 #include "kernels/peak/peak.h"
 #include "meters.h"
 #include "reports.h"
+#include "timing.h"
 #include "plan/alternatives.h"
 #include "plan/emptied.h"
 #include "plan/limits.h"
@@ -158,7 +160,7 @@ PYBIND11_MODULE(_C, m) {
       "count",
       [](const std::string& case_json, const std::string& origin) {
         energy::CaseCounts counts = energy::count_case(case_json, origin);
-        return std::pair(std::move(counts.json), std::move(counts.deviations));
+        return std::tuple(std::move(counts.json), std::move(counts.deviations), std::move(counts.assumptions));
       },
       py::arg("case_json"), py::arg("origin"), py::call_guard<py::gil_scoped_release>());
   m.def("price_entries", &bindings::price_entries, py::arg("entries_json"), py::arg("profile"), py::arg("count") = 1);
@@ -189,6 +191,7 @@ PYBIND11_MODULE(_C, m) {
   bindings::bind_gpu_choice(m);
   bindings::bind_meters(m);
   bindings::bind_reports(m);
+  bindings::bind_timing(m);
   m.def("alternatives", &bindings::alternatives, py::arg("calls_json"), py::arg("pattern"), py::arg("kept"), py::arg("in_blocks"),
         py::arg("in_quads"), py::arg("profile"), py::arg("times").none(true), py::arg("threads"));
   m.def("version", [] { return std::string(version()); });

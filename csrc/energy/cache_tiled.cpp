@@ -1,9 +1,11 @@
 // CPU and GPU: traffic of a blocked product W[rows, cols] x X[cols, n] through a hierarchy of caches.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "energy/engine.h"
 #include "energy/kernel_cost.h"
+#include "energy/timing.h"
 
 namespace jouleprune::energy {
 namespace {
@@ -123,7 +125,8 @@ Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCo
   panels.read_bits += done.extra_bits;
   panels.write_bits += done.extra_bits;
   const bool own_peak = kernel.layout != "dense" && cost.sparse_macs_s.value > 0;
-  counts.seconds = seconds_of(counts, profile, own_peak ? cost.sparse_macs_s : cost.macs_s, corner);
+  const std::optional<double> measured = family_seconds(entry, profile, done, corner);
+  counts.seconds = measured ? *measured : seconds_of(counts, profile, own_peak ? cost.sparse_macs_s : cost.macs_s, corner);
   return counts;
 }
 

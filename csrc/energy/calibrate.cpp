@@ -15,8 +15,6 @@
 namespace jouleprune::energy {
 namespace {
 
-// Above it less than a thousandth of a column is its own: 3 % of noise would become 100 % of its coefficient.
-constexpr double kMostInflation = 1000;
 constexpr int kEnough = 3;  // observations that determine a column
 constexpr int kMostRounds = 60;
 

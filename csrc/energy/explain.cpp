@@ -8,6 +8,7 @@
 #include "energy/price.h"
 #include "energy/profile_data.h"
 #include "energy/terms.h"
+#include "energy/timing.h"
 
 namespace jouleprune::energy {
 namespace {
@@ -39,6 +40,7 @@ class Namer {
     const bool own_peak = profile.dataflow == "cache-tiled" && entry.layout != "dense";
     const std::string sparse = dtype_ + "/sparse_macs_s";
     peak_ = own_peak && json_.contains(Json::json_pointer(sparse)) ? sparse : dtype_ + "/macs_s";
+    if (profile.dataflow == "cache-tiled") family_ = timed_as(entry, profile);
     const DtypeCost used = cost_of(profile, entry.dtype);
     if (used.name == listed_for(profile, entry.dtype).name) return;
     note_ = used.name + " is not listed: extrapolated by its width (MACs quadratic, operations and speed linear; " +
@@ -123,6 +125,7 @@ class Namer {
   }
 
   std::vector<std::string> time_roots() const {
+    if (!family_.empty()) return {"/timing/" + family_ + "/seconds"};
     std::vector<std::string> roots = {peak_};
     for (size_t i = 0; i < profile_.levels.size(); ++i) roots.push_back(level_pointer(i) + "/bytes_s");
     return roots;
@@ -131,6 +134,7 @@ class Namer {
   const ProfileData& profile_;
   Json json_;
   std::string dtype_, peak_, note_;
+  std::string family_;  ///< of the profile's timing; empty where a roofline tells the time
 };
 
 std::vector<Term> terms_at(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner) {

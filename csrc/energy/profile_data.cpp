@@ -9,12 +9,13 @@
 
 #include "energy/json_reader.h"
 #include "energy/nest/device.h"
+#include "energy/timing.h"
 
 namespace jouleprune::energy {
 namespace {
 
 constexpr size_t kMaxBytes = 1 << 20;
-constexpr size_t kMaxDtypes = 32, kMaxProvenance = 256, kMaxFusedOps = 64;
+constexpr size_t kMaxDtypes = 32, kMaxProvenance = 256, kMaxFusedOps = 64, kMaxFamilies = 128;
 constexpr int kWidestBits = 128;  // of a number type: complexdouble
 constexpr double kLargest = 1e30;  // products of a few of these stay finite
 
@@ -32,7 +33,7 @@ class Reader {
   ProfileData read() {
     root_.expect_keys({"schema", "name", "kind", "description", "dataflow", "runs_as", "fused_ops", "compute", "levels",
                        "array", "zeros", "mappings",
-                       "mapper", "arithmetic", "static_w", "launch_j", "launch_s", "index_decode_pj", "provenance"});
+                       "mapper", "arithmetic", "timing", "static_w", "launch_j", "launch_s", "index_decode_pj", "provenance"});
     if (const Node schema = root_.at("schema"); schema.json() != 1) schema.fail("1");
     data_.name = root_.at("name").text(128);
     if (data_.name.empty()) root_.at("name").fail("a name");
@@ -45,6 +46,7 @@ class Reader {
     if (data_.dataflow == "systolic") read_array(root_.at("array"));
     if (data_.dataflow == "fixed-nest") read_nest();
     if (root_.has("zeros")) read_zeros(root_.at("zeros"));
+    if (root_.has("timing")) read_timing(root_.at("timing"));
     data_.static_w = optional(root_, "static_w");
     data_.launch_j = optional(root_, "launch_j");
     data_.launch_s = optional(root_, "launch_s");
@@ -222,6 +224,15 @@ class Reader {
     }
     zeros.skips_cycles = node.at("skips_cycles").boolean();
     data_.zeros = zeros;
+  }
+
+  void read_timing(const Node& node) {
+    if (data_.dataflow != "cache-tiled") node.fail_plainly("only a profile of dataflow cache-tiled has this");
+    node.expect_object();
+    if (node.json().size() > kMaxFamilies) node.fail_plainly("expected at most 128 families");
+    for (const auto& [name, value] : node.json().items()) {
+      data_.timing.emplace(name, read_family(node.at(name), [this](const Node& number) { return quantity(number); }));
+    }
   }
 
   Quantity quantity(const Node& node) {

@@ -74,6 +74,14 @@ struct Zeros {
   bool skips_cycles = false;  ///< zero weights cost no time either
 };
 
+/// Times of a family of calls, as measured: timing.h.
+struct TimeFamily {
+  std::vector<Quantity> seconds;  ///< of one of each count, in the order of Timed
+  double reach = 1, pull = 1;     ///< in octaves; of the formula, in shapes
+  std::vector<std::vector<double>> places;  ///< measured shapes, in octaves
+  std::vector<double> logs;                 ///< of measured / formula
+};
+
 struct ProfileData {
   std::string name, kind, dataflow, description;
   std::string runs_as;                 ///< every number type runs as this one; empty = as itself
@@ -83,6 +91,7 @@ struct ProfileData {
   std::optional<SystolicArray> array;  ///< systolic
   std::shared_ptr<const nest::Device> nest;  ///< fixed-nest
   std::optional<Zeros> zeros;  ///< absent: zeros cost what other values cost
+  std::map<std::string, TimeFamily> timing;  ///< by family; empty where nothing was measured (cache-tiled)
   Quantity static_w, launch_j, launch_s, index_decode_pj;
   std::map<std::string, Provenance> provenance;  ///< by JSON pointer; the longest that covers a number counts
   std::string canonical;                         ///< JSON with sorted keys

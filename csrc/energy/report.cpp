@@ -135,7 +135,7 @@ std::ostream& operator<<(std::ostream& out, const EnergyReport& report) {
       << " (interval " << si(report.low_j, "J") << " to " << si(report.high_j, "J") << "); batch " << report.batch;
   if (report.latency_s > 0) out << ", " << si(report.latency_s, "s") << " per pass";
   out << '\n';
-  std::vector<std::vector<std::string>> lines = {{"layer", "op", "shape", "kernel", "density", "MACs", "energy",
+  std::vector<std::vector<std::string>> lines = {{"layer", "op", "shape", "kernel", "density", "MACs/pass", "energy",
                                                   "compute", "memory", "metadata", "static", "share"}};
   for (const LayerEnergy& layer : report.layer_list) {
     lines.push_back({layer.name, layer.op, shape_text(layer.shape), layer.kernel, fixed(layer.density, "%.3f"),

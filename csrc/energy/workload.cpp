@@ -41,7 +41,7 @@ std::vector<int64_t> sizes_or_none(const Node& node, const char* key, size_t mos
 Entry entry_of(const Node& node) {
   node.expect_keys({"name", "op", "dtype", "weight", "shape", "rows", "cols", "n", "groups", "macs", "ops",
                     "weight_elements", "nnz", "input_elements", "output_elements", "input_density", "pattern", "layout",
-                    "kernel", "image", "stride", "dilation"});
+                    "kernel", "image", "stride", "dilation", "steps", "call"});
   Entry entry;
   entry.name = node.at("name").text();
   entry.op = node.at("op").text();
@@ -69,6 +69,9 @@ Entry entry_of(const Node& node) {
     if (entry.input_density < 0 || entry.input_density > 1) node.at("input_density").fail("a share from 0 to 1");
   }
   entry.pattern = text_or(node, "pattern", "dense");
+  entry.steps = count_or(node, "steps", 1);
+  if (entry.steps < 1) node.at("steps").fail("at least 1");
+  entry.call = text_or(node, "call", "");
   entry.layout = text_or(node, "layout", "dense");
   entry.kernel = text_or(node, "kernel", "dense");
   return entry;
@@ -97,6 +100,8 @@ Json json_of(const Entry& entry) {
   if (!entry.image.empty()) json["image"] = entry.image;
   if (!entry.stride.empty()) json["stride"] = entry.stride;
   if (!entry.dilation.empty()) json["dilation"] = entry.dilation;
+  if (entry.steps != 1) json["steps"] = entry.steps;
+  if (!entry.call.empty()) json["call"] = entry.call;
   return json;
 }
 

@@ -45,21 +45,24 @@ Budget Budget::parse(std::string_view text) {
   return Budget(value, relative);
 }
 
-double Budget::resolve(double dense_j) const {
+double Budget::resolve(double dense, std::string_view unit) const {
+  const bool energy = unit == "J";
+  const std::string of = " " + std::string(unit), whose = energy ? "dense energy" : "dense network's";
   // value / 100 first: 100 % of the dense energy is then exactly the dense energy.
-  const double budget_j = relative_ ? dense_j * (value_ / 100) : value_;
-  if (!std::isfinite(budget_j) || budget_j <= 0) {
-    throw core::BudgetError("budget: " + to_string() + " of a dense energy of " + plan::number_text(dense_j) +
-                                " J is not a positive number of joules: nothing that was recorded costs energy",
+  const double budget = relative_ ? dense * (value_ / 100) : value_;
+  if (!std::isfinite(budget) || budget <= 0) {
+    const std::string why = energy ? "joules: nothing that was recorded costs energy" : std::string(unit) + ": the network has none";
+    throw core::BudgetError("budget: " + to_string() + " of a " + whose + (energy ? " of " : " ") + plan::number_text(dense) + of +
+                                " is not a positive number of " + why,
                             kMalformed);
   }
-  if (budget_j > dense_j) {
-    throw core::BudgetError(
-        "budget: expected at most the dense energy of " + plan::number_text(dense_j) + " J, got " + to_string() +
-            " J: a number is joules (0.5 is half a joule); for a share of the dense energy write \"50%\"",
-        kMalformed);
+  if (budget > dense) {
+    const std::string number = energy ? "joules (0.5 is half a joule); for a share of the dense energy" : std::string(unit) + "; for a share";
+    throw core::BudgetError("budget: expected at most the " + whose + (energy ? " of " : " ") + plan::number_text(dense) + of + ", got " +
+                                to_string() + of + ": a number is " + number + " write \"50%\"",
+                            kMalformed);
   }
-  return budget_j;
+  return budget;
 }
 
 std::string Budget::to_string() const { return plan::number_text(value_) + (relative_ ? "%" : ""); }

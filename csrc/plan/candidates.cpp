@@ -29,7 +29,7 @@ bool made_of_quads(const select::Pattern& pattern) {
   return pattern.kind == select::Pattern::Kind::kBlock && pattern.c % kQuad == 0;
 }
 
-bool is_convolution(const Entry& entry) { return entry.op == "conv1d" || entry.op == "conv2d"; }
+bool is_convolution(const Entry& entry) { return entry.op.starts_with("conv"); }  // transposed ones too
 
 /// Whether it is known which entries of the weight are neighbours in a quad: of a convolution channels at one tap.
 bool tells_quads(const Entry& entry) { return !is_convolution(entry) || entry.shape.size() > 2; }
@@ -103,11 +103,16 @@ MatrixSize matrix_of(const Entry& entry) {
 std::vector<Form> pruned_forms(const Request& request, const PrunableWeight& weight, const std::vector<size_t>& entries,
                                const select::Pattern& pattern, const Pricer& pricer) {
   std::vector<Form> forms = shared_forms(request, weight, entries, pattern, pricer);
-  if (!pricer.zeros_save()) {
+  const std::string& currency = request.prune_for;
+  if (!pricer.zeros_save() && currency == "joules") {
     std::erase_if(forms, [](const Form& form) { return form.layout == "dense"; });
   }
+  for (Form& form : forms) {  // kept entries and a bit for each, whatever runs them
+    if (currency == "bytes" && (form.layout == "dense" || form.layout == "compressed")) form.layout = "bitmap";
+  }
   std::erase_if(forms, [&](const Form& form) {
-    const bool unable = !weight.layouts.empty() && form.layout != "compressed" && !holds(weight.layouts, form.layout);
+    const bool needs_module = form.layout != "compressed" && form.layout != "bitmap" && form.layout != "dense";
+    const bool unable = needs_module && !weight.layouts.empty() && !holds(weight.layouts, form.layout);
     const bool tells = made_of_quads(pattern) && tells_quads(request.workload.entries[entries.front()]);
     return unable || (form.kernel == kInt8Kernel && !tells);
   });
@@ -136,7 +141,7 @@ int64_t stored(const Form& form, const select::KeptSizes& sizes, int64_t kept) {
 
 Entry configured(Entry entry, const Form& form, int64_t nnz, const std::string& pattern) {
   entry.kernel = form.kernel;
-  entry.layout = form.layout;
+  entry.layout = form.layout == "bitmap" ? "dense" : form.layout;  // stored so; it runs as a dense weight with zeros
   entry.dtype = form.dtype;
   entry.pattern = pattern;
   entry.nnz = nnz;

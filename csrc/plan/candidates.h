@@ -26,7 +26,8 @@ struct MatrixSize {
 };
 MatrixSize matrix_of(const Entry& entry);
 
-/// Forms that run all of `entries` (positions in the request's workload) pruned in the pattern.
+/// Forms that run all of `entries` (positions in the request's workload) pruned in the pattern. For bytes and multiply-adds a dense
+/// kernel is among them, the first: zeros count whatever runs them.
 std::vector<Form> pruned_forms(const Request& request, const PrunableWeight& weight, const std::vector<size_t>& entries,
                                const select::Pattern& pattern, const Pricer& pricer);
 

@@ -9,17 +9,17 @@
 
 namespace jouleprune::plan {
 namespace {
-constexpr const char* kDense = "dense";
+constexpr const char* kDenseKernel = "dense";
 constexpr const char* kTorchInt8 = "torch-int8";  // told beside the others, never a choice
 
 /// By kernel: the lowest density at which it lost with no win above it.
 std::map<std::string, double> lost_from(const std::map<double, std::map<std::string, double>>& measured) {
   std::map<std::string, double> below;
   for (const auto& [density, seconds] : measured) {  // ascending
-    const auto dense = seconds.find(kDense);
+    const auto dense = seconds.find(kDenseKernel);
     if (dense == seconds.end()) continue;
     for (const auto& [kernel, time] : seconds) {
-      if (kernel == kDense || kernel == kTorchInt8) continue;
+      if (kernel == kDenseKernel || kernel == kTorchInt8) continue;
       if (time * kMargin < dense->second) {
         below.erase(kernel);
       } else {

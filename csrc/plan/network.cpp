@@ -16,6 +16,12 @@ int64_t floor_weights(double min_density, int64_t weights) {
   return std::min(weights, static_cast<int64_t>(std::ceil(min_density * static_cast<double>(weights) * (1 - 1e-12))));
 }
 
+/// Multiply-adds with kept weights.
+double macs_with(const Entry& entry, int64_t kept) {
+  const double all = static_cast<double>(entry.macs);
+  return entry.weight_elements > 0 ? all * static_cast<double>(kept) / static_cast<double>(entry.weight_elements) : all;
+}
+
 double in_order(const std::vector<double>& joules) {
   double sum = 0;
   for (const double each : joules) sum += each;
@@ -24,28 +30,39 @@ double in_order(const std::vector<double>& joules) {
 }  // namespace
 
 Network::Network(Request request, std::shared_ptr<const Pricer> pricer)
-    : request_(std::move(request)), pricer_(std::move(pricer)) {
+    : request_(std::move(request)), pricer_(std::move(pricer)), currency_(parse_currency(request_.prune_for)) {
   if (request_.pattern != "auto") select::Pattern::parse(request_.pattern);  // refused also where no weight is given
   if (request_.workload.count < 1) {
     throw std::invalid_argument("workload: count: expected at least 1, got " + std::to_string(request_.workload.count));
   }
-  std::vector<double> dense;
-  for (const Entry& entry : request_.workload.entries) dense.push_back(pricer_->joules(entry, request_.workload.count));
+  if (request_.other_bytes.value_or(0) < 0 || (currency_ == Currency::kBytes && !request_.other_bytes)) {
+    throw std::invalid_argument("other_bytes: expected the bytes that are stored beside the weights, at least 0, got " +
+                                (request_.other_bytes ? std::to_string(*request_.other_bytes) : std::string("none")));
+  }
+  std::vector<double> dense, energy;
+  for (const Entry& entry : request_.workload.entries) {
+    energy.push_back(pricer_->joules(entry, request_.workload.count));
+    const double joules = energy.back();
+    dense.push_back(currency_ == Currency::kJoules ? joules : currency_ == Currency::kMacs ? macs_with(entry, entry.nnz) : 0);
+  }
+  if (currency_ == Currency::kBytes) dense.push_back(static_cast<double>(*request_.other_bytes));
   whole_entries_ = dense;
   for (const PrunableWeight& weight : request_.weights) {
     first_.push_back(layers_.size());
     add_weight(weight);
     const PrunableLayer& layer = layers_[first_.back()];
-    const std::vector<double> recorded =
-        priced(layer, layer.unpruned.front(), layer.units.weights(), "dense").entries;
+    const std::vector<double> recorded = priced_whole(layer, layer.unpruned.front()).entries;
     const Choice whole = this->whole(first_.back());
     for (size_t i = 0; i < layer.entries.size(); ++i) {
-      dense[layer.entries[i]] = recorded[i];
-      whole_entries_[layer.entries[i]] = whole.entries[i];
+      const size_t position = layer.entries[i];
+      dense[position] = recorded[i];
+      whole_entries_[position] = whole.entries[i];
+      energy[position] = entry_j(layer, i, layer.unpruned.front(), layer.units.weights(), "dense");
     }
   }
   first_.push_back(layers_.size());
   dense_j_ = in_order(dense);
+  dense_energy_j_ = in_order(energy);
   for (size_t i = 0; i < layers_.size(); ++i) sample(i);
 }
 
@@ -69,6 +86,11 @@ PrunableLayer Network::layer_of(const PrunableWeight& weight) const {
   layer.name = first.name;
   layer.dtype = first.dtype;
   layer.min_density = weight.min_density;
+  layer.matrix = matrix_of(first);
+  layer.copies = weight.copies;
+  if (weight.copies < 1) {
+    throw std::invalid_argument("weights: copies of \"" + weight.name + "\": expected at least 1, got " + std::to_string(weight.copies));
+  }
   for (const size_t position : layer.entries) {
     if (entries[position].weight_elements != first.weight_elements) {
       throw std::invalid_argument("workload: calls of \"" + weight.name +
@@ -85,7 +107,7 @@ void Network::add_weight(const PrunableWeight& weight) {
   layer.group = first_.size() - 1;
   layer.unpruned = whole_forms(request_, weight, layer.entries, *pricer_);
   for (const select::Pattern& pattern : patterns_of(request_, weight)) {
-    MatrixSize size = matrix_of(first);
+    MatrixSize size = layer.matrix;
     if (pattern.kind == select::Pattern::Kind::kUnstructured) size = {1, first.weight_elements, 1};
     layer.units = select::Units(pattern, size.rows, size.cols, size.taps);
     layer.forms.clear();
@@ -100,19 +122,52 @@ void Network::add_weight(const PrunableWeight& weight) {
   }
 }
 
-Choice Network::priced(const PrunableLayer& layer, const Form& form, int64_t nnz, const std::string& pattern) const {
+double Network::entry_j(const PrunableLayer& layer, size_t e, const Form& form, int64_t nnz, const std::string& pattern) const {
+  const Entry entry = configured(request_.workload.entries[layer.entries[e]], form, nnz, pattern);
+  return pricer_->joules(entry, request_.workload.count);
+}
+
+Choice Network::priced(const PrunableLayer& layer, const Form& form, int64_t nnz, const std::string& pattern, const Held& held) const {
   Choice choice{form, nnz, 0, {}};
-  for (const size_t position : layer.entries) {
-    const Entry entry = configured(request_.workload.entries[position], form, nnz, pattern);
-    choice.entries.push_back(pricer_->joules(entry, request_.workload.count));
-    choice.joules += choice.entries.back();
+  for (size_t e = 0; e < layer.entries.size(); ++e) {
+    const Entry& entry = request_.workload.entries[layer.entries[e]];
+    double& cost = choice.entries.emplace_back(0);
+    if (currency_ == Currency::kJoules) cost = entry_j(layer, e, form, nnz, pattern);
+    if (currency_ == Currency::kMacs) cost = macs_with(entry, held.weights);
+    if (currency_ == Currency::kBytes && e == 0) {  // however often the weight is used, it is stored once per name
+      cost = static_cast<double>(stored_bytes(form, layer.units.pattern(), layer.dtype, layer.matrix, layer.units.weights(), held) *
+                                 layer.copies);
+    }
+    choice.joules += cost;
   }
   return choice;
 }
 
+Choice Network::priced_whole(const PrunableLayer& layer, const Form& form) const {
+  const int64_t weights = layer.units.weights();
+  return priced(layer, form, weights, "dense", whole_of(layer.matrix, weights));
+}
+
+double Network::energy_j(size_t index, const Choice& choice, const std::string& pattern) const {
+  double sum = 0;
+  for (size_t e = 0; e < layers_[index].entries.size(); ++e) sum += entry_j(layers_[index], e, choice.form, choice.nnz, pattern);
+  return sum;
+}
+
+double Network::dense_energy_j(size_t index) const {
+  const PrunableLayer& layer = layers_[index];
+  return energy_j(index, Choice{layer.unpruned.front(), layer.units.weights(), 0, {}}, "dense");
+}
+
+double Network::bytes_of(size_t index, const Choice& choice, const Held& held) const {
+  const PrunableLayer& layer = layers_[index];
+  return static_cast<double>(
+      stored_bytes(choice.form, layer.units.pattern(), layer.dtype, layer.matrix, layer.units.weights(), held) * layer.copies);
+}
+
 void Network::find_whole(PrunableLayer& layer) const {
   for (const Form& form : layer.unpruned) {
-    const double joules = priced(layer, form, layer.units.weights(), "dense").joules;
+    const double joules = priced_whole(layer, form).joules;
     if (&form == &layer.unpruned.front()) layer.dense_j = joules;
     if (&form == &layer.unpruned.front() || joules < layer.whole_j) {
       layer.whole = form;
@@ -121,10 +176,7 @@ void Network::find_whole(PrunableLayer& layer) const {
   }
 }
 
-Choice Network::whole(size_t index) const {
-  const PrunableLayer& layer = layers_[index];
-  return priced(layer, layer.whole, layer.units.weights(), "dense");
-}
+Choice Network::whole(size_t index) const { return priced_whole(layers_[index], layers_[index].whole); }
 
 void Network::sample(size_t index) {
   PrunableLayer& layer = layers_[index];
@@ -147,14 +199,22 @@ void Network::sample(size_t index) {
 
 Choice Network::choice(size_t index, int64_t kept, const select::KeptSizes& sizes) const {
   const PrunableLayer& layer = layers_[index];
+  const std::string pattern = layer.units.pattern().text();
+  const Held held = held_by(sizes, kept);
+  const double density = static_cast<double>(held.weights) / static_cast<double>(std::max<int64_t>(1, layer.units.weights()));
   Choice best;
-  const double density = static_cast<double>(sizes.at(kept, select::Measure::kWeights)) /
-                         static_cast<double>(std::max<int64_t>(1, layer.units.weights()));
   for (const Form& form : layer.forms) {
-    Choice made = priced(layer, form, stored(form, sizes, kept), layer.units.pattern().text());
-    // Dense from there on; so that the curve never falls it is not cheaper than the layer as a whole.
-    if (density >= form.below) made.joules = std::max(made.joules, layer.whole_j);
-    if (&form == &layer.forms.front() || made.joules < best.joules) best = std::move(made);
+    const bool first = &form == &layer.forms.front();
+    Choice made = priced(layer, form, stored(form, sizes, kept), pattern, held);
+    if (density >= form.below) {  // dense was measured to be faster
+      if (currency_ != Currency::kJoules && !first) continue;  // what is first runs dense
+      // So that the curve never falls it is not cheaper than the layer as a whole.
+      if (currency_ == Currency::kJoules) made.joules = std::max(made.joules, layer.whole_j);
+    }
+    const bool tie = !first && currency_ != Currency::kJoules && made.joules == best.joules;
+    if (first || made.joules < best.joules || (tie && energy_j(index, made, pattern) < energy_j(index, best, pattern))) {
+      best = std::move(made);
+    }
   }
   return best;
 }
@@ -177,6 +237,7 @@ double Network::minimum_j(const std::vector<bool>* may_prune) const {
 
 std::string Network::tuning() const {
   std::string table = pricer_->device_hash() + "\n" + version();
+  if (currency_ != Currency::kJoules) table += "\n" + request_.prune_for;
   for (const PrunableLayer& layer : layers_) {
     table += "\n" + layer.weight + " " + layer.units.pattern().text();
     for (const std::vector<Form>* forms : {&layer.unpruned, &layer.forms}) {

@@ -1,4 +1,6 @@
-// A workload with prunable weights as selection sees it: candidates per layer, curves over kept units, exact totals.
+// A workload with prunable weights as selection sees it: candidates per layer, curves over kept units, exact totals. All that is
+// summed, compared and bounded is in the request's currency: joules per count, or bytes or multiply-adds per forward pass. Names with
+// "joules" and "_j" stand for any of them here, except where joules are told apart.
 #pragma once
 #include <memory>
 #include <string>
@@ -6,6 +8,7 @@
 #include <vector>
 
 #include "plan/candidates.h"
+#include "plan/currency.h"
 #include "plan/planner.h"
 #include "plan/pricer.h"
 #include "select/problem.h"
@@ -18,6 +21,8 @@ struct PrunableLayer {
   std::string name, weight, dtype;
   size_t group = 0;             ///< position of the weight in the request; its patterns exclude each other
   std::vector<size_t> entries;  ///< positions in the workload
+  MatrixSize matrix;
+  int64_t copies = 1;           ///< names that it is stored under
   select::Units units;
   std::vector<Form> forms;    ///< those that run all its entries pruned
   std::vector<Form> unpruned;  ///< those that run them with nothing removed; the first as recorded
@@ -49,15 +54,24 @@ class Network {
   Network(Request request, std::shared_ptr<const Pricer> pricer);
 
   const Request& request() const { return request_; }
+  Currency currency() const { return currency_; }
   const Pricer& pricer() const { return *pricer_; }
   /// The patterns of one weight are neighbours.
   const std::vector<PrunableLayer>& layers() const { return layers_; }
   /// Positions in layers() of a weight's patterns: [first, last).
   std::pair<size_t, size_t> layers_of(size_t group) const { return {first_[group], first_[group + 1]}; }
   size_t groups() const { return request_.weights.size(); }
-  /// Joules of every entry with nothing removed.
+  /// Of every entry with nothing removed; of bytes one more, for all that is stored beside the weights.
   const std::vector<double>& whole_entries() const { return whole_entries_; }
   double dense_j() const { return dense_j_; }
+  /// Joules of the network as recorded and unmasked.
+  double dense_energy_j() const { return dense_energy_j_; }
+  /// Joules of a layer's entries, run as chosen.
+  double energy_j(size_t layer, const Choice& choice, const std::string& pattern) const;
+  /// Joules of a layer as recorded.
+  double dense_energy_j(size_t layer) const;
+  /// Bytes of a weight, run as chosen, with the `kept` first units; under all its names.
+  double bytes_of(size_t layer, const Choice& choice, const Held& held) const;
   /// Least energy within the floors when only the weights marked in `may_prune` (null: all) are pruned.
   double minimum_j(const std::vector<bool>* may_prune) const;
   /// The layer's entries run by its cheapest pruned form.
@@ -70,19 +84,22 @@ class Network {
  private:
   void add_weight(const PrunableWeight& weight);
   PrunableLayer layer_of(const PrunableWeight& weight) const;
-  Choice priced(const PrunableLayer& layer, const Form& form, int64_t nnz, const std::string& pattern) const;
+  Choice priced(const PrunableLayer& layer, const Form& form, int64_t nnz, const std::string& pattern, const Held& held) const;
+  Choice priced_whole(const PrunableLayer& layer, const Form& form) const;
+  double entry_j(const PrunableLayer& layer, size_t e, const Form& form, int64_t nnz, const std::string& pattern) const;
   void find_whole(PrunableLayer& layer) const;
   void sample(size_t layer);
 
   Request request_;
   std::shared_ptr<const Pricer> pricer_;
+  Currency currency_;
   std::vector<PrunableLayer> layers_;
   std::vector<size_t> first_;  // of each group, and the end
   std::vector<double> whole_entries_;
-  double dense_j_ = 0;
+  double dense_j_ = 0, dense_energy_j_ = 0;
 };
 
-/// Joules of the network as it will run; remembers the choices of one selection.
+/// The network as it will run; remembers the choices of one selection.
 class NetworkJoules : public select::Joules {
  public:
   /// `sizes`: of each of the network's layers.

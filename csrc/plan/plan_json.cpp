@@ -3,6 +3,7 @@
 #include <stdexcept>
 
 #include "energy/json_reader.h"
+#include "plan/currency.h"
 #include "plan/limits_json.h"
 
 namespace jouleprune {
@@ -32,6 +33,11 @@ Json to_object(const LayerPlan& layer) {
               {"units", layer.units},       {"kept", layer.kept},       {"density", layer.density},
               {"energy_j", layer.energy_j}, {"dense_j", layer.dense_j}, {"importance_lost", layer.importance_lost},
               {"min_density", layer.min_density}, {"reason", layer.reason}};
+}
+
+Json to_object(const Amounts& amounts) {
+  return Json{{"budget", amounts.budget},   {"used", amounts.used},   {"dense", amounts.dense},
+              {"minimum", amounts.minimum}, {"slack", amounts.slack}, {"next", amounts.next ? Json(*amounts.next) : Json(nullptr)}};
 }
 
 double not_negative(const Node& in) {
@@ -68,6 +74,19 @@ LayerPlan layer_from(const Node& in) {
   return layer;
 }
 
+std::optional<Amounts> amounts_from(const Node& in) {
+  if (in.json().is_null()) return std::nullopt;
+  in.expect_keys({"budget", "used", "dense", "minimum", "slack", "next"});
+  Amounts amounts;
+  amounts.budget = not_negative(in.at("budget"));
+  amounts.used = not_negative(in.at("used"));
+  amounts.dense = not_negative(in.at("dense"));
+  amounts.minimum = not_negative(in.at("minimum"));
+  amounts.slack = in.at("slack").number();
+  if (!in.at("next").json().is_null()) amounts.next = in.at("next").number();
+  return amounts;
+}
+
 std::optional<NextUnit> next_unit_from(const Node& in) {
   if (in.json().is_null()) return std::nullopt;
   in.expect_keys({"weight", "index", "energy_j"});
@@ -86,6 +105,7 @@ void check_activation_density(const Node& in) {
 std::string Plan::to_json() const {
   Json out;
   out["schema"] = 1;
+  out["prune_for"] = prune_for;
   out["profile"] = profile;
   out["profile_hash"] = profile_hash;
   out["per"] = per;
@@ -98,6 +118,8 @@ std::string Plan::to_json() const {
   out["energy_j"] = energy_j;
   out["dense_j"] = dense_j;
   out["minimum_j"] = minimum_j;
+  out["amounts"] = amounts ? to_object(*amounts) : Json(nullptr);
+  out["stored_bytes"] = stored_bytes ? Json(*stored_bytes) : Json(nullptr);
   out["activation_density"] = activation_density(workload);
   out["tuning"] = tuning;
   out["measured"] = plan::to_json(measured);
@@ -120,7 +142,8 @@ Plan Plan::parse(std::string_view text) {
   const Node in(document, kPlanDocument);
   in.expect_keys({"schema",     "profile", "profile_hash", "per",       "batch",   "count",     "pattern",
                   "importance", "budget",  "budget_j",     "energy_j",  "dense_j", "minimum_j", "activation_density",
-                  "tuning",     "maximal", "slack_j",      "duality_gap", "measured", "next_unit", "layers",  "decided",   "workload"});
+                  "tuning",     "maximal", "slack_j",      "duality_gap", "measured", "next_unit", "layers",  "decided",   "workload",
+                  "prune_for",  "amounts", "stored_bytes"});
   if (in.at("schema").number() != 1) in.at("schema").fail("1");
   Plan plan;
   plan.profile = in.at("profile").text();
@@ -136,6 +159,11 @@ Plan Plan::parse(std::string_view text) {
   plan.energy_j = not_negative(in.at("energy_j"));
   plan.dense_j = not_negative(in.at("dense_j"));
   plan.minimum_j = not_negative(in.at("minimum_j"));
+  if (in.has("prune_for")) plan.prune_for = in.at("prune_for").text();
+  const bool in_joules = plan::parse_currency(plan.prune_for) == plan::Currency::kJoules;
+  if (in.has("amounts")) plan.amounts = amounts_from(in.at("amounts"));
+  if (plan.amounts.has_value() == in_joules) in.fail_plainly("expected amounts beside prune_for \"bytes\" or \"macs\", and only there");
+  if (in.has("stored_bytes") && !in.at("stored_bytes").json().is_null()) plan.stored_bytes = not_negative(in.at("stored_bytes"));
   check_activation_density(in.at("activation_density"));
   plan.tuning = in.at("tuning").text();
   plan.maximal = in.at("maximal").boolean();

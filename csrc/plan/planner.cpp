@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -26,7 +27,8 @@ struct Ranked {
   std::vector<select::Layer> layers;
 };
 
-Ranked ranked_layers(const Network& network, std::span<const std::span<const float>> importance, bool relaxed) {
+Ranked ranked_layers(const Network& network, std::span<const std::span<const float>> importance, bool relaxed,
+                     const select::Together* together) {
   if (importance.size() != network.groups()) {
     throw std::invalid_argument("importance: expected scores of " + std::to_string(network.groups()) + " weights, got " +
                                 std::to_string(importance.size()));
@@ -35,15 +37,20 @@ Ranked ranked_layers(const Network& network, std::span<const std::span<const flo
   ranked.scores.reserve(network.layers().size());  // rankings point into it
   for (const PrunableLayer& layer : network.layers()) {
     const std::span<const float> weights = importance[layer.group];
-    if (static_cast<int64_t>(weights.size()) != layer.units.weights()) {
-      throw std::invalid_argument("importance of " + layer.weight + ": expected " +
-                                  std::to_string(layer.units.weights()) + " scores, got " +
-                                  std::to_string(weights.size()));
+    const auto check = [&](int64_t given) {
+      if (given == layer.units.weights()) return;
+      throw std::invalid_argument("importance of " + layer.weight + ": expected " + std::to_string(layer.units.weights()) +
+                                  " scores, got " + std::to_string(given));
+    };
+    if (together == nullptr) check(static_cast<int64_t>(weights.size()));
+    if (together != nullptr && layer.units.pattern().kind != select::Pattern::Kind::kUnstructured) {
+      throw std::invalid_argument("together: expected pattern unstructured, got " + layer.units.pattern().text() + " of " + layer.weight);
     }
     const select::UnitScores& units = ranked.scores.emplace_back(layer.units.scores(weights, layer.weight));
     ranked.sizes.emplace_back(layer.units, units.scores);
-    ranked.layers.push_back({select::Ranking(units.scores, layer.weight), relaxed ? layer.relaxed : layer.hull, layer.floor,
+    ranked.layers.push_back({select::Ranking(units.scores, layer.weight, together), relaxed ? layer.relaxed : layer.hull, layer.floor,
                              layer.group, units.forced});
+    if (together != nullptr) check(ranked.layers.back().ranking.units());  // single weights: those of all processes
   }
   return ranked;
 }
@@ -59,8 +66,13 @@ Plan frame(const Network& network) {
   plan.count = request.workload.count;
   plan.pattern = request.pattern;
   plan.importance = request.importance;
-  plan.dense_j = network.dense_j();
-  plan.minimum_j = network.minimum_j(nullptr);
+  plan.prune_for = request.prune_for;
+  plan.dense_j = network.dense_energy_j();
+  if (network.currency() == Currency::kJoules) {
+    plan.minimum_j = network.minimum_j(nullptr);
+  } else {
+    plan.amounts = Amounts{0, 0, network.dense_j(), network.minimum_j(nullptr), 0};
+  }
   plan.tuning = network.tuning();
   plan.measured = request.measured;
   plan.workload = request.workload;
@@ -94,15 +106,17 @@ LayerPlan pruned_line(const Network& network, NetworkJoules& joules, size_t inde
   return line;
 }
 
-/// A weight's line of the plan, and its entries in the plan's workload.
-void write_layer(const Network& network, NetworkJoules& joules, size_t group, const Counts& counts, bool allowed,
-                 bool relaxed, Plan& plan) {
+/// A weight's line of the plan, and its entries in the plan's workload. Returns the bytes that it is stored in.
+double write_layer(const Network& network, NetworkJoules& joules, size_t group, const Counts& counts, bool allowed,
+                   bool relaxed, Plan& plan) {
   const size_t pruned = pruned_of(network, group, counts);
   const size_t index = pruned == kNone ? network.layers_of(group).first : pruned;
   const PrunableLayer& layer = network.layers()[index];
   LayerPlan line;
   Choice choice;
+  Held held = whole_of(layer.matrix, layer.units.weights());
   if (pruned != kNone) {
+    held = held_by(joules.sizes(index), counts[index]);
     line = pruned_line(network, joules, index, counts[index], relaxed, choice);
   } else {
     choice = network.whole(index);
@@ -111,18 +125,19 @@ void write_layer(const Network& network, NetworkJoules& joules, size_t group, co
   }
   line.name = layer.name;
   line.weight = layer.weight;
-  line.dense_j = layer.dense_j;
+  line.dense_j = network.dense_energy_j(index);
   line.min_density = layer.min_density;
   line.dtype = choice.form.dtype;
   line.kernel = choice.form.kernel;
   line.layout = choice.form.layout;
-  line.energy_j = choice.joules;
+  line.energy_j = network.energy_j(index, choice, line.pattern);
   for (const size_t position : layer.entries) {
     Entry& entry = plan.workload.entries[position];
     entry = configured(std::move(entry), choice.form, choice.nnz, line.pattern);
   }
   plan.decided.push_back(pruned != kNone);
   plan.layers.push_back(std::move(line));
+  return network.bytes_of(index, choice, held);
 }
 
 /// The sum that estimate() makes of the plan's workload.
@@ -135,13 +150,18 @@ double priced(const Network& network, const Workload& workload) {
 Plan finished_plan(const Network& network, NetworkJoules& joules, const Counts& counts,
                    const std::vector<bool>* allowed, bool relaxed, double budget_j) {
   Plan plan = frame(network);
+  double bytes = 0;
   for (size_t group = 0; group < network.groups(); ++group) {
-    write_layer(network, joules, group, counts, allowed == nullptr || (*allowed)[group], relaxed, plan);
+    bytes += write_layer(network, joules, group, counts, allowed == nullptr || (*allowed)[group], relaxed, plan);
   }
-  plan.budget_j = budget_j;
-  plan.budget = number_text(budget_j);
+  const std::optional<int64_t>& others = network.request().other_bytes;
+  if (others) plan.stored_bytes = bytes + static_cast<double>(*others);
   plan.energy_j = priced(network, plan.workload);
-  plan.slack_j = budget_j - plan.energy_j;
+  if (plan.amounts) {
+    plan.amounts->used = joules.total(counts);
+    plan.budget_j = plan.minimum_j = plan.energy_j;
+  }
+  set_budget(plan, budget_j, number_text(budget_j));
   return plan;
 }
 
@@ -149,6 +169,13 @@ void check_frozen(const Network& network, const std::vector<bool>& frozen) {
   if (frozen.size() == network.groups()) return;
   throw std::invalid_argument("frozen: expected one flag for each of " + std::to_string(network.groups()) +
                               " weights, got " + std::to_string(frozen.size()));
+}
+
+/// Joules that one more unit of a pruned layer adds.
+double one_more_j(const Network& network, NetworkJoules& joules, size_t index, int64_t kept) {
+  const std::string pattern = network.layers()[index].units.pattern().text();
+  const double now = network.energy_j(index, Choice(joules.choice(index, kept)), pattern);
+  return network.energy_j(index, Choice(joules.choice(index, kept + 1)), pattern) - now;
 }
 
 Result result_of(const Network& network, NetworkJoules& joules, select::Problem& problem,
@@ -168,8 +195,12 @@ Result result_of(const Network& network, NetworkJoules& joules, select::Problem&
   if (next < counts.size()) {
     const PrunableLayer& layer = network.layers()[next];
     const int64_t unit = select::index_at(problem.layers[next].ranking, counts[next] + 1);
-    result.plan.next_unit = NextUnit{layer.weight, layer.units.index(unit, importance[layer.group]),
-                                     select::joules_of_one_more(problem, counts, next)};
+    const double cost = select::joules_of_one_more(problem, counts, next);
+    result.plan.next_unit = NextUnit{layer.weight, layer.units.index(unit, importance[layer.group]), cost};
+    if (result.plan.amounts) {
+      result.plan.amounts->next = cost;
+      result.plan.next_unit->energy_j = one_more_j(network, joules, next, counts[next]);
+    }
   }
   return result;
 }
@@ -219,7 +250,9 @@ Planner::Planner(Request request) {
 Planner::Planner(Request request, std::shared_ptr<const Pricer> pricer)
     : impl_(std::make_shared<const Impl>(Impl{Network(std::move(request), std::move(pricer))})) {}
 
-double Planner::dense_j() const { return impl_->network.dense_j(); }
+double Planner::dense() const { return impl_->network.dense_j(); }
+
+double Planner::dense_j() const { return impl_->network.dense_energy_j(); }
 
 double Planner::minimum_j() const { return impl_->network.minimum_j(nullptr); }
 
@@ -234,21 +267,26 @@ Plan Planner::dense_plan() const {
   return plan;
 }
 
-void Planner::check_budget(double budget_j, const std::vector<bool>* frozen) const {
+void Planner::check_budget(double budget, const std::vector<bool>* frozen) const {
   const Network& network = impl_->network;
   if (frozen != nullptr) check_frozen(network, *frozen);
-  Budget::joules(budget_j).resolve(network.dense_j());
+  const Currency currency = network.currency();
+  if (currency != Currency::kJoules && !(budget > 0 && std::isfinite(budget))) {
+    throw core::BudgetError("budget: expected a positive number of " + std::string(unit_of(currency)) + ", got " + number_text(budget),
+                            std::numeric_limits<double>::quiet_NaN());
+  }
+  Budget::joules(budget).resolve(network.dense_j(), unit_of(currency));
   const double minimum_j = network.minimum_j(frozen);
-  if (budget_j < minimum_j) throw core::BudgetError(too_small(network, budget_j, minimum_j), minimum_j);
+  if (budget < minimum_j) throw core::BudgetError(too_small(network, budget, minimum_j), minimum_j);
 }
 
-Result Planner::select(std::span<const std::span<const float>> importance, double budget_j,
-                       const std::vector<bool>* frozen) const {
+Result Planner::select(std::span<const std::span<const float>> importance, double budget,
+                       const std::vector<bool>* frozen, const select::Together* together) const {
   const Network& network = impl_->network;
-  check_budget(budget_j, frozen);
-  Ranked ranked = ranked_layers(network, importance, false);
+  check_budget(budget, frozen);
+  Ranked ranked = ranked_layers(network, importance, false, together);
   NetworkJoules joules(network, std::move(ranked.sizes));
-  select::Problem problem{std::move(ranked.layers), &joules, budget_j};
+  select::Problem problem{std::move(ranked.layers), &joules, budget};
   std::vector<bool> may_prune(network.layers().size());
   for (size_t i = 0; i < may_prune.size(); ++i) {
     const PrunableLayer& layer = network.layers()[i];
@@ -256,7 +294,7 @@ Result Planner::select(std::span<const std::span<const float>> importance, doubl
   }
   const auto chosen = select::choose(problem, may_prune);
   if (!chosen) throw std::logic_error("select: no counts within the budget, although the minimum is");
-  Result result = result_of(network, joules, problem, importance, chosen->counts, frozen, false, budget_j);
+  Result result = result_of(network, joules, problem, importance, chosen->counts, frozen, false, budget);
   result.plan.maximal = select::is_maximal(problem, chosen->counts);
   if (select::has_alternatives(problem)) {
     result.plan.duality_gap = std::max(0.0, chosen->lost - least_lost(problem, may_prune));
@@ -264,29 +302,29 @@ Result Planner::select(std::span<const std::span<const float>> importance, doubl
   return result;
 }
 
-Result Planner::select_relaxed(std::span<const std::span<const float>> importance, double target_j,
-                               const std::vector<bool>& frozen) const {
+Result Planner::select_relaxed(std::span<const std::span<const float>> importance, double target,
+                               const std::vector<bool>& frozen, const select::Together* together) const {
   const Network& network = impl_->network;
   check_frozen(network, frozen);
-  if (!std::isfinite(target_j)) Budget::joules(target_j);
+  if (!std::isfinite(target)) Budget::joules(target);
   const double minimum_j = network.minimum_j(&frozen);
-  if (target_j < minimum_j) throw core::BudgetError(too_small(network, target_j, minimum_j), minimum_j);
+  if (target < minimum_j) throw core::BudgetError(too_small(network, target, minimum_j), minimum_j);
 
   // Where zeros save by themselves every step can meet its target in true joules.
-  const bool hull = !network.pricer().zeros_save();
+  const bool hull = !network.pricer().zeros_save() && network.currency() == Currency::kJoules;
   RelaxedJoules relaxed(network);
-  Ranked ranked = ranked_layers(network, importance, hull);
+  Ranked ranked = ranked_layers(network, importance, hull, together);
   NetworkJoules joules(network, std::move(ranked.sizes));
   select::Joules& compared = hull ? static_cast<select::Joules&>(relaxed) : joules;
-  select::Problem problem{std::move(ranked.layers), &compared, target_j};
+  select::Problem problem{std::move(ranked.layers), &compared, target};
   const std::vector<select::Slot> slots = relaxed_slots(network, joules, frozen);
   Counts least;
   for (const select::Slot& slot : slots) least.push_back(slot.least);
   // The hull meets the minimum only up to rounding: at the minimum every layer is at its floor.
-  const auto chosen = target_j >= network.dense_j()
+  const auto chosen = target >= network.dense_j()
                           ? std::optional(select::Selection{Counts(slots.size(), kDense), 0, 0, 0})
                           : select::select_at_budget(problem, slots);
-  return result_of(network, joules, problem, importance, chosen ? chosen->counts : least, &frozen, hull, target_j);
+  return result_of(network, joules, problem, importance, chosen ? chosen->counts : least, &frozen, hull, target);
 }
 
 }  // namespace jouleprune::plan

@@ -51,8 +51,9 @@ std::string pruned_reason(const Network& network, size_t index, int64_t kept, do
   std::string text = "kept " + count_text(kept) + " of " + count_text(layer.count());
   if (pattern.kind != Pattern::Kind::kUnstructured) text += in_pattern(pattern);
   if (waits) return text + " for now: runs dense until its density is below " + share_text(break_even(layer));
-  text += ": " + joules_text(energy_j) + " instead of " + joules_text(layer.dense_j);
-  if (next_j) text += "; the next " + unit_name(pattern) + " would add " + joules_text(*next_j);
+  const Currency currency = network.currency();
+  text += ": " + amount_text(currency, energy_j) + " instead of " + amount_text(currency, layer.dense_j);
+  if (next_j) text += "; the next " + unit_name(pattern) + " would add " + amount_text(currency, *next_j);
   return text;
 }
 
@@ -64,8 +65,8 @@ std::string dense_reason(const Network& network, size_t group, bool allowed) {
   if (layer.units.weights() == 0) return "dense: the weight is empty";
   std::string start = "dense: ";
   if (layer.whole.dtype != layer.dtype) {
-    start = layer.whole.dtype + ", nothing removed: " + joules_text(layer.whole_j) + " instead of " +
-            joules_text(layer.dense_j) + " in " + layer.dtype + "; ";
+    start = layer.whole.dtype + ", nothing removed: " + amount_text(network.currency(), layer.whole_j) + " instead of " +
+            amount_text(network.currency(), layer.dense_j) + " in " + layer.dtype + "; ";
   }
   const std::string kernels = kernels_of(network, first, last);
   if (kernels.empty()) return no_kernel(network, layer);
@@ -84,15 +85,24 @@ std::string dense_reason(const Network& network, size_t group, bool allowed) {
     const int64_t least = layer.floor;
     if (least >= layer.count()) return start + "min_density keeps all " + count_text(layer.count()) + " weights";
     const double share = static_cast<double>(least) / static_cast<double>(layer.count());
-    return start + "even at a density of " + share_text(share) + " " + kernels + " saves nothing on " + device;
+    const std::string nothing = network.currency() == Currency::kJoules
+                                    ? kernels + " saves nothing on " + device
+                                    : "no " + std::string(unit_of(network.currency())) + " are saved";
+    return start + "even at a density of " + share_text(share) + " " + nothing;
   }
   if (!allowed) return start + "an earlier step of the schedule left it dense";
-  if (network.pricer().zeros_save()) return start + "the budget is met without removing any of its weights";
+  if (network.pricer().zeros_save() || network.currency() != Currency::kJoules) return start + "the budget is met without removing any of its weights";
   return start + kernels + in_pattern(best->units.pattern()) + " would need a density below " + share_text(furthest) +
          " to win on " + device;
 }
 
 std::string too_small(const Network& network, double budget_j, double minimum_j) {
+  if (network.currency() != Currency::kJoules) {
+    const std::string of = " " + std::string(unit_of(network.currency()));
+    return "budget: " + number_text(budget_j) + of + " is below the least that pruning can reach: the minimum is " +
+           number_text(minimum_j) + of + " of " + number_text(network.dense_j()) +
+           "; raise the budget to at least the minimum, or allow more to be pruned (min_density, ignored_layers)";
+  }
   return "budget: " + number_text(budget_j) + " J (" + joules_text(budget_j) +
          ") is below the least that pruning can reach on " + network.pricer().device() + ": the minimum is " +
          number_text(minimum_j) + " J (" + joules_text(minimum_j) + ") of " + joules_text(network.dense_j()) +

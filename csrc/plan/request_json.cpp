@@ -5,6 +5,7 @@
 
 #include "energy/json_reader.h"
 #include "energy/profile_data.h"
+#include "plan/currency.h"
 #include "plan/limits_json.h"
 
 namespace jouleprune::plan {
@@ -33,11 +34,12 @@ std::vector<PrunableWeight> weights_from(const Node& in) {
   std::vector<PrunableWeight> weights;
   for (size_t i = 0; i < in.array_size(kMostWeights); ++i) {
     const Node weight = in.item(i);
-    weight.expect_keys({"name", "min_density", "pattern", "layouts", "dtypes"});
+    weight.expect_keys({"name", "min_density", "pattern", "layouts", "dtypes", "copies"});
     PrunableWeight& made = weights.emplace_back();
     made.name = weight.at("name").text();
     if (weight.has("min_density")) made.min_density = weight.at("min_density").number();
     if (weight.has("pattern")) made.pattern = weight.at("pattern").text();
+    if (weight.has("copies")) made.copies = weight.at("copies").count();
     if (weight.has("layouts")) made.layouts = words_from(weight.at("layouts"));
     if (weight.has("dtypes")) made.dtypes = words_from(weight.at("dtypes"));
   }
@@ -55,13 +57,21 @@ SelectRequest parse_select_request(std::string_view text) {
   const Json document = energy::parse_json(text, kRequestDocument);
   const Node in(document, kRequestDocument);
   in.expect_keys({"schema", "workload", "profile", "pattern", "importance", "weights", "measured", "budget", "budget_j",
-                  "relaxed_j", "frozen", "probe"});
+                  "relaxed_j", "frozen", "probe", "prune_for", "other_bytes", "together"});
   if (in.at("schema").number() != 1) in.at("schema").fail("1");
   SelectRequest out{Request{Workload::parse(in.at("workload").json().dump()),
                             energy::parse_profile(in.at("profile").json().dump(), "request: /profile"),
                             in.at("pattern").text(), in.at("importance").text(), weights_from(in.at("weights"))},
-                    budget_from(in), std::nullopt, std::nullopt, in.has("probe") && in.at("probe").boolean()};
+                    budget_from(in), std::nullopt, std::nullopt, std::nullopt, in.has("probe") && in.at("probe").boolean()};
   if (in.has("measured")) out.request.measured = limits_from(in.at("measured"));
+  if (in.has("prune_for")) out.request.prune_for = in.at("prune_for").text();
+  if (in.has("other_bytes")) out.request.other_bytes = in.at("other_bytes").count();
+  if (in.has("together")) {
+    const Node sharing = in.at("together");
+    sharing.expect_keys({"group", "rank", "size"});
+    out.sharing = Sharing{sharing.at("group").text(), sharing.at("rank").count(), sharing.at("size").count()};
+    if (out.sharing->rank >= out.sharing->size) sharing.at("rank").fail("a number below size");
+  }
   if (in.has("relaxed_j")) out.relaxed_j = in.at("relaxed_j").number();
   if (in.has("frozen")) {
     const Node frozen = in.at("frozen");
@@ -73,22 +83,21 @@ SelectRequest parse_select_request(std::string_view text) {
   return out;
 }
 
-Result answer(const SelectRequest& asked, std::span<const std::span<const float>> importance) {
+Result answer(const SelectRequest& asked, std::span<const std::span<const float>> importance, const select::Together* together) {
   const Planner planner(asked.request);
-  const double budget_j = asked.budget ? asked.budget->resolve(planner.dense_j()) : planner.dense_j();
+  const std::string_view unit = unit_of(parse_currency(asked.request.prune_for));
+  const double budget_j = asked.budget ? asked.budget->resolve(planner.dense(), unit) : planner.dense();
   Result result;
   if (asked.probe) {
     planner.check_budget(budget_j);
     result.plan = planner.dense_plan();
   } else if (asked.relaxed_j) {
-    result = planner.select_relaxed(importance, *asked.relaxed_j, *asked.frozen);
+    result = planner.select_relaxed(importance, *asked.relaxed_j, *asked.frozen, together);
   } else {
-    result = planner.select(importance, budget_j, asked.frozen ? &*asked.frozen : nullptr);
+    result = planner.select(importance, budget_j, asked.frozen ? &*asked.frozen : nullptr, together);
   }
   // Whatever the step, the plan names the budget that was asked for.
-  result.plan.budget_j = budget_j;
-  result.plan.slack_j = budget_j - result.plan.energy_j;
-  result.plan.budget = asked.budget ? asked.budget->to_string() : "100%";
+  set_budget(result.plan, budget_j, asked.budget ? asked.budget->to_string() : "100%");
   return result;
 }
 

@@ -88,7 +88,8 @@ std::vector<Candidate> planned_candidates(torch::nn::Module& module, const Maske
       candidate.mask = unpack_mask(bits->second.to(parameter->device()), parameter->sizes()).to(at::kBool);
       check_zeros(candidate);
     }
-    if (layer.pattern == "dense" && layer.layout == "dense") {
+    const bool whole = layer.pattern == "dense" && layer.layout == "dense";
+    if (whole || layer.layout == "bitmap") {  // pruned to be stored smaller: runs dense
       continue;
     }
     candidate.decision.name = layer.name;
@@ -123,6 +124,9 @@ Twin block_twin(const Candidate& candidate) {
 
 void check_budget(const Workload& workload, const std::vector<Candidate>& candidates, const std::vector<Decision>& decisions,
                   const MaskedPlan& plan, const Profile& profile) {
+  if (plan.prune_for != "joules") {
+    return;  // multiply-adds follow from the masks, and bytes are those of a file that Python writes
+  }
   const double energy_j = estimate(as_planned(decided(workload, candidates, plan), plan), profile).total_j();
   if (energy_j <= plan.budget_j) {
     return;

@@ -19,8 +19,8 @@ struct Pruner::Impl {
         selector("Pruner", module_, forward, options),
         masks(module_) {}
 
-  void update(std::optional<double> target_j) {
-    if (!target_j.has_value()) {
+  void update(std::optional<double> target) {
+    if (!target.has_value()) {
       adopt(selector.select(module, frozen.has_value() ? &*frozen : nullptr));
       done = true;
       return;
@@ -30,7 +30,7 @@ struct Pruner::Impl {
       frozen = last.decided;
       selector.settle_patterns(last);
     }
-    adopt(selector.select_relaxed(module, *target_j, *frozen));
+    adopt(selector.select_relaxed(module, *target, *frozen));
   }
 
   void adopt(MaskedPlan chosen) {
@@ -43,12 +43,12 @@ struct Pruner::Impl {
     prune::warn_emptied(chosen, present.has_value() ? present->emptied() : std::vector<std::string>());
   }
 
-  double target_j(double share) const { return selector.budget_j() + (selector.dense_j() - selector.budget_j()) * (1 - share); }
+  double target(double share) const { return selector.budget() + (selector.dense() - selector.budget()) * (1 - share); }
 
   void resume(prune::SavedState saved, bool restore_rng) {
     if (saved.measured.has_value()) selector.follow(std::move(*saved.measured));  // times measured since then play no part
     if (saved.plan.has_value() && saved.frozen.has_value()) selector.settle_patterns(*saved.plan);
-    steps = saved.step, done = saved.done;
+    steps = saved.step, done = saved.done, owed = saved.owed;
     frozen = std::move(saved.frozen);
     present = std::move(saved.plan);
     if (restore_rng && saved.rng.defined()) prune::set_rng_state(saved.rng);
@@ -63,6 +63,7 @@ struct Pruner::Impl {
   std::optional<std::vector<bool>> frozen;
   std::optional<MaskedPlan> present;
   bool done = false;  // the final selection was made; a step on the way may have met the budget without being maximal
+  bool owed = false;  // of a state: masks that were due are chosen at the next step
   int64_t steps = 0;
 };
 
@@ -79,11 +80,12 @@ void Pruner::step() {
     impl_->masks.apply();
   } else if (final) {
     impl_->update(std::nullopt);
-  } else if (prune::updates_at(impl_->schedule, step)) {
-    impl_->update(impl_->target_j(prune::share_at(impl_->schedule, step)));
+  } else if (impl_->owed || prune::updates_at(impl_->schedule, step)) {
+    impl_->update(impl_->target(prune::share_at(impl_->schedule, step)));
   } else {
     impl_->masks.apply();
   }
+  impl_->owed = false;
   impl_->steps = step + 1;
 }
 
@@ -94,7 +96,7 @@ const MaskedPlan& Pruner::prune_now() {
 
 const MaskedPlan& Pruner::prune_to(double share) {
   TORCH_CHECK_VALUE(share >= 0 && share <= 1, "Pruner::prune_to: share: expected a number in [0, 1], got ", share);
-  impl_->update(share == 1 ? std::nullopt : std::make_optional(impl_->target_j(share)));
+  impl_->update(share == 1 ? std::nullopt : std::make_optional(impl_->target(share)));
   return *impl_->present;
 }
 
@@ -120,15 +122,15 @@ PruneReport Pruner::report() const {
 }
 
 double Pruner::energy_j() const { return impl_->present.has_value() ? impl_->present->energy_j : dense_j(); }
-double Pruner::budget_j() const { return impl_->selector.budget_j(); }
+double Pruner::budget_j() const { return impl_->selector.in_joules() ? impl_->selector.budget() : energy_j(); }
 double Pruner::dense_j() const { return impl_->selector.dense_j(); }
-double Pruner::minimum_j() const { return impl_->selector.minimum_j(); }
+double Pruner::minimum_j() const { return impl_->selector.in_joules() ? impl_->selector.minimum() : energy_j(); }
 bool Pruner::done() const { return impl_->done; }
 int64_t Pruner::steps() const { return impl_->steps; }
 void Pruner::remove() { impl_->masks.clear(); }
 
 c10::IValue Pruner::state_dict() const {
-  return prune::to_dict({impl_->steps, impl_->done, impl_->present, impl_->frozen, std::nullopt, prune::rng_state()}, impl_->selector,
+  return prune::to_dict({impl_->steps, impl_->done, impl_->owed, impl_->present, impl_->frozen, std::nullopt, prune::rng_state()}, impl_->selector,
                         impl_->schedule);
 }
 

@@ -33,6 +33,7 @@ double finite(double metric) {
 void check_floor(const PrunerOptions& options, const FloorOptions& how) {
   check_schedule_left_out("prune_to_floor", options.schedule);
   TORCH_CHECK_VALUE(!options.energy.has_value(), "prune_to_floor: energy: it is decided here: leave it out, got ", options.energy->to_string());
+  TORCH_CHECK_VALUE(options.prune_for == "joules", "prune_to_floor: prune_for: expected \"joules\", which are searched for, got \"", options.prune_for, "\"");
   TORCH_CHECK_VALUE(how.evaluate, "prune_to_floor: evaluate: expected a callable that gives the metric, got none");
   TORCH_CHECK_VALUE(how.max_drop >= 0 && std::isfinite(how.max_drop), "prune_to_floor: max_drop: expected a finite number of at least 0, got ", how.max_drop);
   TORCH_CHECK_VALUE(how.tolerance > 0 && std::isfinite(how.tolerance), "prune_to_floor: tolerance: expected a finite number above 0, got ", how.tolerance);

@@ -15,6 +15,7 @@
 #include <span>
 #include <string_view>
 
+#include "plan/currency.h"
 #include "plan/limits.h"
 #include "prune/criteria/importance.h"
 #include "prune/layers.h"
@@ -25,15 +26,21 @@
 namespace jouleprune::prune {
 namespace {
 
-constexpr std::array<std::string_view, 5> kPrunableOps = {"linear", "conv1d", "conv2d", "lstm", "gru"};
+constexpr std::array<std::string_view, 5> kSparseOps = {"linear", "conv1d", "conv2d", "lstm", "gru"};
+/// Nothing runs them sparse: they are pruned where zeros save by themselves.
+constexpr std::array<std::string_view, 5> kMaskedOps = {"conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "rnn"};
 constexpr std::array<std::string_view, 2> kDtypes = {"", "int8"};
+constexpr std::array<std::string_view, 3> kCurrencies = {"joules", "bytes", "macs"};
+
+template <size_t N>
+bool among(const std::array<std::string_view, N>& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
 
 template <size_t N>
 void check_one_of(const std::string& op, const char* argument, const std::array<std::string_view, N>& allowed,
                   const std::string& value) {
-  if (std::find(allowed.begin(), allowed.end(), value) != allowed.end()) {
-    return;
-  }
+  if (among(allowed, value)) return;
   std::string names;
   for (const auto& name : allowed) {
     names += (names.empty() ? "" : ", ") + (name.empty() ? std::string("\"\"") : std::string(name));
@@ -83,17 +90,18 @@ struct Prunable {
   std::vector<std::string> unable;       // "fc1: why it cannot run sparse"
 };
 
-/// Parameters that only prunable ops use, not ignored, and able to run sparse where only that saves energy.
-Prunable find_prunable(torch::nn::Module& module, const Workload& workload, const Profile& profile,
-                       const std::set<std::string>& ignored, bool replace_in_lists) {
+/// Parameters that only prunable ops use, not ignored, and able to run sparse where only that saves anything.
+Prunable find_prunable(torch::nn::Module& module, const Workload& workload, const PrunerOptions& options,
+                       const std::set<std::string>& ignored) {
+  // Where hardware skips zeros they save energy whatever the host runs, and bytes and multiply-adds everywhere; else a sparse layer must.
+  const bool zeros_save = options.profile->kind() == "asic" || options.prune_for != "joules";
   std::vector<std::string> order;
   std::map<std::string, bool> prunable_op;
   for (const auto& entry : workload.entries) {
     if (entry.weight.empty()) {
       continue;
     }
-    const bool fits = entry.layout == "dense" &&
-                      std::find(kPrunableOps.begin(), kPrunableOps.end(), entry.op) != kPrunableOps.end();
+    const bool fits = entry.layout == "dense" && (among(kSparseOps, entry.op) || (zeros_save && among(kMaskedOps, entry.op)));
     const auto [it, first] = prunable_op.emplace(entry.weight, fits);
     it->second = it->second && fits;
     if (first) {
@@ -107,8 +115,7 @@ Prunable find_prunable(torch::nn::Module& module, const Workload& workload, cons
     if (!prunable_op[name] || parameter == nullptr || ignored.count(name) != 0) {
       continue;
     }
-    // Where hardware skips zeros they save energy whatever the host runs; on CPU and GPU only a sparse layer saves.
-    const auto why = profile.kind() == "asic" ? std::string() : obstacle(module, *parameter, replace_in_lists);
+    const auto why = zeros_save ? std::string() : obstacle(module, *parameter, options.replace_in_lists);
     if (why.empty()) {
       found.weights.push_back(name);
     } else {
@@ -122,7 +129,11 @@ Prunable find_prunable(torch::nn::Module& module, const Workload& workload, cons
 void set_freedom(torch::nn::Module& module, const PrunerOptions& options, plan::PrunableWeight& weight) {
   const at::Tensor parameter = module.named_parameters()[weight.name];
   weight.layouts = {"csr"};
-  if (!takes_blocks(module, parameter) || !obstacle(module, parameter, options.replace_in_lists).empty()) return;
+  if (!obstacle(module, parameter, options.replace_in_lists).empty()) {
+    weight.layouts = {"dense"};  // masked: no sparse layer takes its place
+    return;
+  }
+  if (!takes_blocks(module, parameter)) return;
   weight.layouts.emplace_back("bsr");
   if (!options.dtype.empty() && parameter.scalar_type() != at::kDouble) weight.dtypes = {options.dtype};
 }
@@ -147,6 +158,19 @@ std::vector<double> floors(const std::string& op, const std::vector<std::string>
   return result;
 }
 
+int64_t bytes_of(const at::Tensor& tensor) { return tensor.numel() * static_cast<int64_t>(tensor.element_size()); }
+
+/// Bytes of the module's state beside the weights that may be pruned.
+int64_t other_bytes(const torch::nn::Module& module, const std::vector<std::string>& weights) {
+  int64_t bytes = 0;
+  for (const auto& parameter : module.named_parameters()) {
+    const bool prunable = std::find(weights.begin(), weights.end(), parameter.key()) != weights.end();
+    if (!prunable) bytes += bytes_of(parameter.value());
+  }
+  for (const auto& buffer : module.named_buffers()) bytes += bytes_of(buffer.value());
+  return bytes;
+}
+
 std::vector<std::span<const float>> spans_of(const std::vector<at::Tensor>& scores) {
   std::vector<std::span<const float>> spans;
   for (const auto& tensor : scores) spans.emplace_back(tensor.const_data_ptr<float>(), static_cast<size_t>(tensor.numel()));
@@ -162,22 +186,25 @@ Selector::Selector(const std::string& op, torch::nn::Module& module, const Forwa
   if (options.pattern != "auto") with_value_errors([&] { jouleprune::select::Pattern::parse(options.pattern); });
   criteria::check_importance(op, options);
   check_one_of(op, "dtype", kDtypes, options.dtype);
+  check_one_of(op, "prune_for", kCurrencies, options.prune_for);
   TORCH_CHECK_VALUE(options.dtype.empty() || profile.kind() == "cpu", op, ": dtype: '", options.dtype,
                     "' chooses among kernels for CPUs: expected none for '", profile.name(), "', whose kind is '", profile.kind(),
                     "': there layers run in the number type of their weights");
   const auto ignored = ignored_parameters(op, module, options.ignored_layers);
   auto workload = record_module(op, module, forward, options.activation_density);
-  const auto prunable = find_prunable(module, workload, profile, ignored, options.replace_in_lists);
+  const auto prunable = find_prunable(module, workload, options, ignored);
   const auto least = floors(op, prunable.weights, options.min_density);
   const std::string importance = options.importance_scores.empty() ? options.importance : "importance_scores";
   plan::Request request{std::move(workload), profile, options.pattern, importance, {}};
   for (size_t i = 0; i < prunable.weights.size(); ++i) {
     set_freedom(module, options, request.weights.emplace_back(plan::PrunableWeight{prunable.weights[i], least[i]}));
   }
+  request.prune_for = options.prune_for;
+  request.other_bytes = other_bytes(module, prunable.weights);
   request.measured = plan::limits_here(request.workload, prunable.weights, profile, at::get_num_threads());
   with_value_errors([&] {
     planner_ = std::make_unique<const plan::Planner>(std::move(request));
-    budget_j_ = budget.resolve(planner_->dense_j());
+    budget_ = budget.resolve(planner_->dense(), plan::unit_of(plan::parse_currency(options.prune_for)));
   });
   criteria::check_given(op, options, context(module));
   unable_ = prunable.unable;
@@ -185,11 +212,12 @@ Selector::Selector(const std::string& op, torch::nn::Module& module, const Forwa
 }
 
 void Selector::check_reachable(const plan::Planner& planner) const {
-  if (budget_j_ >= planner.minimum_j()) return;
+  if (budget_ >= planner.minimum_j()) return;
   std::ostringstream what;
-  what << op_ << ": energy: expected at least " << planner.minimum_j() << " J, the least that can be reached on "
-       << planner.request().profile.name() << " (dense: " << planner.dense_j() << " J), got " << options_.energy->to_string() << " = " << budget_j_
-       << " J";
+  const std::string unit = " " + std::string(plan::unit_of(plan::parse_currency(options_.prune_for)));
+  what << op_ << ": energy: expected at least " << planner.minimum_j() << unit << ", the least that can be reached on "
+       << planner.request().profile.name() << " (dense: " << planner.dense() << unit << "), got " << options_.energy->to_string() << " = "
+       << budget_ << unit;
   for (const auto& layer : unable_) {
     what << "; not prunable: " << layer;
   }
@@ -206,7 +234,7 @@ void Selector::follow(std::vector<MeasuredLimit> measured) {
 
 MaskedPlan Selector::select(torch::nn::Module& module, const std::vector<bool>* frozen) const {
   const auto tensors = scores(module);
-  return to_masked(with_value_errors([&] { return planner_->select(spans_of(tensors), budget_j_, frozen); }));
+  return to_masked(with_value_errors([&] { return planner_->select(spans_of(tensors), budget_, frozen); }));
 }
 
 void Selector::settle_patterns(const Plan& plan) {
@@ -220,9 +248,9 @@ void Selector::settle_patterns(const Plan& plan) {
   planner_ = std::make_unique<const plan::Planner>(std::move(request));
 }
 
-MaskedPlan Selector::select_relaxed(torch::nn::Module& module, double target_j, const std::vector<bool>& frozen) const {
+MaskedPlan Selector::select_relaxed(torch::nn::Module& module, double target, const std::vector<bool>& frozen) const {
   const auto tensors = scores(module);
-  return to_masked(with_value_errors([&] { return planner_->select_relaxed(spans_of(tensors), target_j, frozen); }));
+  return to_masked(with_value_errors([&] { return planner_->select_relaxed(spans_of(tensors), target, frozen); }));
 }
 
 Workload Selector::dense_workload() const {
@@ -260,9 +288,7 @@ std::vector<at::Tensor> Selector::scores(torch::nn::Module& module) const {
 
 MaskedPlan Selector::to_masked(plan::Result result) const {
   MaskedPlan masked(std::move(result.plan));
-  masked.budget = options_.energy->to_string();  // whatever the step, the plan names the budget that was asked for
-  masked.budget_j = budget_j_;
-  masked.slack_j = budget_j_ - masked.energy_j;
+  plan::set_budget(masked, budget_, options_.energy->to_string());  // whatever the step, the plan names what was asked for
   const auto& weights = planner_->request().weights;
   for (size_t i = 0; i < weights.size(); ++i) {
     const auto& bits = result.masks[i];

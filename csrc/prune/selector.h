@@ -20,9 +20,12 @@ class Selector {
   /// PatternError, c10::ValueError.
   Selector(const std::string& op, torch::nn::Module& module, const Forward& forward, const PrunerOptions& options);
 
-  double budget_j() const { return budget_j_; }
+  /// The next three in the currency of the budget: joules, bytes, or multiply-adds.
+  double budget() const { return budget_; }
+  double dense() const { return planner_->dense(); }
+  double minimum() const { return planner_->minimum_j(); }
   double dense_j() const { return planner_->dense_j(); }
-  double minimum_j() const { return planner_->minimum_j(); }
+  bool in_joules() const { return planner_->request().prune_for == "joules"; }
   const Profile& profile() const { return planner_->request().profile; }
   const plan::Request& request() const { return planner_->request(); }
 
@@ -34,7 +37,7 @@ class Selector {
   /// reach then; nothing has changed.
   void follow(std::vector<MeasuredLimit> measured);
   /// For a step on the way of a schedule.
-  MaskedPlan select_relaxed(torch::nn::Module& module, double target_j, const std::vector<bool>& frozen) const;
+  MaskedPlan select_relaxed(torch::nn::Module& module, double target, const std::vector<bool>& frozen) const;
   /// The recorded workload with every prunable weight unmasked: what percentages refer to.
   Workload dense_workload() const;
 
@@ -48,7 +51,7 @@ class Selector {
   PrunerOptions options_;
   std::function<void()> forward_;
   std::vector<std::string> unable_;  ///< "fc1: why it cannot run sparse"
-  double budget_j_ = 0;
+  double budget_ = 0;
   std::unique_ptr<const plan::Planner> planner_;
 };
 

@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <mutex>
 
+#include "plan/currency.h"
 #include "plan/limits_json.h"
 #include "prune/plan_fit.h"
 #include "prune/schedule.h"
@@ -18,9 +20,10 @@ namespace {
 using Dict = c10::impl::GenericDict;
 
 constexpr const char* kWhere = "Pruner::load_state_dict: ";
-constexpr std::array kKeys = {"schema", "step", "done", "masks", "plan", "frozen", "profile_hash", "measured", "rng", "schedule"};
-/// Python's states of before they were kept lack these.
-constexpr std::array kOptional = {"measured", "rng", "schedule"};
+constexpr std::array kKeys = {"schema",   "step", "done",     "masks", "plan",      "frozen",   "profile_hash",
+                              "measured", "rng",  "schedule", "owed",  "prune_for", "budget_j", "adaptive"};
+/// States of before they were kept lack these; "schedule" is ours alone, "adaptive" Python's.
+constexpr std::array kOptional = {"measured", "rng", "schedule", "owed", "prune_for", "budget_j", "adaptive"};
 
 Dict new_dict() { return Dict(c10::StringType::get(), c10::AnyType::get()); }
 
@@ -75,6 +78,30 @@ MaskedPlan plan_of(const c10::IValue& text, std::map<std::string, at::Tensor> ma
   }
 }
 
+/// The final budget is ours. Of states that do not tell it the plan does; of others the plan may be one of a step on the way.
+void check_budget(const Dict& dict, const std::optional<MaskedPlan>& plan, const Selector& selector) {
+  const auto told = value_of(dict, "budget_j"), currency = value_of(dict, "prune_for");
+  if (!currency.isNone()) {
+    const auto text = text_of(dict, "prune_for");
+    TORCH_CHECK_VALUE(text == selector.request().prune_for, kWhere, "prune_for: expected ", selector.request().prune_for, ", got ", text);
+  }
+  if (told.isNone()) {
+    TORCH_CHECK_VALUE(!plan.has_value() || plan::budget_of(*plan) == selector.budget(), kWhere, "plan: budget_j: expected ",
+                      selector.budget(), ", got ", plan.has_value() ? plan::budget_of(*plan) : 0);
+    return;
+  }
+  TORCH_CHECK_VALUE(told.isDouble() || told.isInt(), kWhere, "budget_j: expected a number, got ", kind(told));
+  const double saved = told.isInt() ? static_cast<double>(told.toInt()) : told.toDouble();
+  TORCH_CHECK_VALUE(std::abs(saved - selector.budget()) <= 1e-9 * selector.budget(), kWhere, "budget_j: expected ", selector.budget(),
+                    ", got ", saved);
+}
+
+bool owed_of(const Dict& dict) {
+  const auto owed = value_of(dict, "owed");
+  TORCH_CHECK_VALUE(owed.isNone() || owed.isBool(), kWhere, "owed: expected true or false, got ", kind(owed));
+  return owed.isBool() && owed.toBool();
+}
+
 /// The plan was made for what this pruner was made for.
 void check_plan(const MaskedPlan& plan, const Selector& selector, const torch::nn::Module& module) {
   const auto& request = selector.request();
@@ -83,7 +110,7 @@ void check_plan(const MaskedPlan& plan, const Selector& selector, const torch::n
   };
   expect("pattern", request.pattern, plan.pattern);
   expect("importance", request.importance, plan.importance);
-  expect("budget_j", selector.budget_j(), plan.budget_j);
+  expect("prune_for", request.prune_for, plan.prune_for);
   std::vector<std::string> expected, got;
   for (const auto& weight : request.weights) expected.push_back(weight.name);
   for (const auto& layer : plan.layers) got.push_back(layer.weight);
@@ -150,6 +177,9 @@ c10::IValue to_dict(const SavedState& state, const Selector& selector, const Sch
   dict.insert("schema", 1);
   dict.insert("step", state.step);
   dict.insert("done", state.done);
+  dict.insert("owed", state.owed);
+  dict.insert("prune_for", selector.request().prune_for);
+  dict.insert("budget_j", selector.budget());
   dict.insert("masks", masks);
   dict.insert("plan", state.plan.has_value() ? c10::IValue(state.plan->to_json()) : c10::IValue());
   dict.insert("frozen", frozen);
@@ -173,14 +203,17 @@ SavedState from_dict(const c10::IValue& state, const Selector& selector, const S
   const auto step = value_of(dict, "step"), done = value_of(dict, "done"), plan = value_of(dict, "plan");
   TORCH_CHECK_VALUE(step.isInt() && step.toInt() >= 0, kWhere, "step: expected a whole number of at least 0, got ", step);
   TORCH_CHECK_VALUE(done.isBool(), kWhere, "done: expected true or false, got ", kind(done));
+  TORCH_CHECK_VALUE(value_of(dict, "adaptive").isNone() || done.toBool(), kWhere,
+                    "adaptive: the state was taken along an AdaptiveSchedule, which Python alone has: go on there, or load it once done");
   auto masks = masks_of(dict);
   SavedState saved;
-  saved.step = step.toInt(), saved.done = done.toBool();
+  saved.step = step.toInt(), saved.done = done.toBool(), saved.owed = owed_of(dict);
   TORCH_CHECK_VALUE(!plan.isNone() || (masks.empty() && !saved.done), kWhere, "plan: expected a plan beside masks, got None");
   if (!plan.isNone()) {
     saved.plan = plan_of(plan, std::move(masks));
     check_plan(*saved.plan, selector, module);
   }
+  check_budget(dict, saved.plan, selector);
   saved.frozen = frozen_of(value_of(dict, "frozen"), selector.request().weights.size());
   saved.measured = measured_of(value_of(dict, "measured"));
   saved.rng = rng_of(value_of(dict, "rng"));

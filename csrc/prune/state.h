@@ -18,6 +18,7 @@ namespace jouleprune::prune {
 struct SavedState {
   int64_t step = 0;
   bool done = false;
+  bool owed = false;  ///< masks were due when gradients had overflowed, as Python's Pruner notes it: the next step chooses them
   std::optional<MaskedPlan> plan;
   std::optional<std::vector<bool>> frozen;
   std::optional<std::vector<MeasuredLimit>> measured;

@@ -171,7 +171,10 @@ void finish(Active& state, const Frame& frame, const at::RecordFunction& functio
   if (!frame.outermost) return;
   switch (frame.judged.kind) {
     case Kind::kIgnored: return;
-    case Kind::kPriced: frame.judged.rule.handler(call, state.recording); break;
+    case Kind::kPriced:
+      state.recording.see_call(frame.op);
+      frame.judged.rule.handler(call, state.recording);
+      break;
     case Kind::kUnknown: state.recording.add_unknown(state.around.empty() ? frame.op : state.around.front()); break;
     case Kind::kComposite:  // a composite that calls nothing computes by itself
       if (state.seen == frame.seen) state.recording.add_unknown(state.around.empty() ? frame.op : state.around.front());

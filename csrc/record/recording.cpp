@@ -128,7 +128,15 @@ void Recording::add(Entry entry) {
     entry.n = 0;
   }
   if (entry.name.empty()) entry.name = entry.op + "_" + std::to_string(calls_[entry.op]++);
+  if (entry.macs == 0 && entry.call.empty()) entry.call = call_;
   workload_.entries.push_back(std::move(entry));
+}
+
+void Recording::see_call(std::string_view op) {
+  if (const size_t colons = op.find("::"); colons != std::string_view::npos) op.remove_prefix(colons + 2);
+  while (op.starts_with('_')) op.remove_prefix(1);  // torch's own forms of an op
+  while (op.ends_with('_')) op.remove_suffix(1);    // in place
+  call_ = op;
 }
 
 void Recording::add_unknown(const std::string& op) {

@@ -51,8 +51,10 @@ class Recording {
   Entry traffic(std::string op, const std::vector<at::Tensor>& inputs, const std::vector<at::Tensor>& outputs);
   /// Share of elements that are not zero, or 1 when it is not asked for or cannot be known.
   double density(const at::Tensor& input) const;
-  /// Gives an entry without a name "<op>_<k>" and appends it.
+  /// Gives an entry without a name "<op>_<k>", one without MACs the call that made it, and appends it.
   void add(Entry entry);
+  /// The op whose entries follow, with its namespace: "aten::relu_".
+  void see_call(std::string_view op);
 
   void add_unknown(const std::string& op);
   /// Dim 0 of the first input is the batch, unless the user gave it.
@@ -67,6 +69,7 @@ class Recording {
   WeightTable weights_;
   Options options_;
   Workload workload_;
+  std::string call_;
   std::map<std::string, int64_t> calls_;  ///< by op, of entries without a name of their own
   size_t unknown_ = 0;
   bool batch_known_ = false;

@@ -7,10 +7,10 @@
 
 namespace jouleprune::select {
 
-/// One bit per unit, unit i at byte i / 8, bit i % 8; 1 = among the `kept` first. Unused bits of the last byte are 0.
+/// One bit per unit of this process, unit i at byte i / 8, bit i % 8; 1 = among the `kept` first. Unused bits of the last byte are 0.
 std::vector<uint8_t> mask_bits(Ranking& ranking, int64_t kept);
 
-/// Index of the unit at `rank` (1 = the most important).
+/// Index of the unit at `rank` (1 = the most important), among those of all processes.
 int64_t index_at(Ranking& ranking, int64_t rank);
 
 }  // namespace jouleprune::select

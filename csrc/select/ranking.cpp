@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <exception>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -49,10 +50,40 @@ uint32_t cut_key(double cut) {
   return std::max<uint32_t>(key, 1);
 }
 
-Ranking::Ranking(std::span<const float> scores, std::string_view name) : scores_(scores) {
-  for (const ScoreBin& bin : score_histogram(scores, name)) bins_.push_back({bin.top, bin.count, 0, bin.sum});
+Ranking::Ranking(std::span<const float> scores, std::string_view name, const Together* together)
+    : scores_(scores), together_(together), units_(static_cast<int64_t>(scores.size())) {
+  if (together_ != nullptr) {
+    bring_together(name);
+  } else {
+    for (const ScoreBin& bin : score_histogram(scores, name)) bins_.push_back({bin.top, bin.count, 0, bin.sum});
+  }
   for (size_t bin = 1; bin < bins_.size(); ++bin) bins_[bin].below = bins_[bin - 1].below + bins_[bin - 1].sum;
   for (size_t bin = bins_.size(); bin-- > 1;) bins_[bin - 1].at_least += bins_[bin].at_least;
+}
+
+/// Histograms are added up: counts, and sums of scores that share an exponent, which are exact whatever their order.
+void Ranking::bring_together(std::string_view name) {
+  constexpr size_t kTops = kKeyEnd >> kTopShift;
+  std::vector<int64_t> counts(kTops + 2);  // beside them units, and whether scores are bad
+  std::vector<double> sums(kTops);
+  std::exception_ptr bad;
+  try {
+    for (const ScoreBin& bin : score_histogram(scores_, name)) counts[bin.top] = bin.count, sums[bin.top] = bin.sum;
+  } catch (const std::invalid_argument&) {
+    bad = std::current_exception();
+  }
+  counts[kTops] = static_cast<int64_t>(scores_.size());
+  counts[kTops + 1] = bad != nullptr;
+  together_->sum_counts(counts);
+  if (bad != nullptr) std::rethrow_exception(bad);
+  if (counts[kTops + 1] != 0) {
+    throw std::invalid_argument("importance of " + std::string(name) + ": another process has scores that are not finite and non-negative");
+  }
+  together_->sum_doubles(sums);
+  units_ = counts[kTops];
+  for (size_t top = 0; top < kTops; ++top) {
+    if (counts[top] != 0) bins_.push_back({static_cast<uint32_t>(top), counts[top], 0, sums[top]});
+  }
 }
 
 int64_t Ranking::at_least(uint32_t key, Rounding rounding) {
@@ -106,29 +137,38 @@ double Ranking::lost_about(int64_t kept) const {
   return bins_[bin].below + bins_[bin].sum * share;
 }
 
+/// Keys of a bin with at_least = units of each alone: sorted.
+std::vector<Ranking::Step> Ranking::gathered(size_t bin) const {
+  std::vector<uint32_t> keys;
+  keys.reserve(static_cast<size_t>(bins_[bin].at_least - above(bin)));
+  for_each_in_bin(scores_, bins_[bin].top, [&](uint32_t key) { keys.push_back(key); });
+  std::sort(keys.begin(), keys.end());
+  std::vector<Step> steps;
+  for (const uint32_t key : keys) {
+    if (steps.empty() || steps.back().key != key) steps.push_back({key, 0, 0});
+    ++steps.back().at_least;
+  }
+  return steps;
+}
+
+/// The same by a histogram of the low bits, of all processes.
+std::vector<Ranking::Step> Ranking::counted(size_t bin) const {
+  std::vector<int64_t> counts(size_t{1} << kTopShift);
+  for_each_in_bin(scores_, bins_[bin].top, [&](uint32_t key) { ++counts[key & (counts.size() - 1)]; });
+  if (together_ != nullptr) together_->sum_counts(counts);
+  std::vector<Step> steps;
+  for (size_t low = 0; low < counts.size(); ++low) {
+    if (counts[low] != 0) steps.push_back({(bins_[bin].top << kTopShift) | static_cast<uint32_t>(low), counts[low], 0});
+  }
+  return steps;
+}
+
 const std::vector<Ranking::Step>& Ranking::refine(size_t bin) {
   for (const Refined& refined : refined_) {
     if (refined.bin == bin) return refined.steps;
   }
-  std::vector<Step> steps;  // first with at_least = units of this key alone
   const size_t inside = static_cast<size_t>(bins_[bin].at_least - above(bin));
-  if (inside <= kGatherAtMost) {
-    std::vector<uint32_t> keys;
-    keys.reserve(inside);
-    for_each_in_bin(scores_, bins_[bin].top, [&](uint32_t key) { keys.push_back(key); });
-    std::sort(keys.begin(), keys.end());
-    for (const uint32_t key : keys) {
-      if (steps.empty() || steps.back().key != key) steps.push_back({key, 0, 0});
-      ++steps.back().at_least;
-    }
-  } else {
-    std::vector<int64_t> counts(size_t{1} << kTopShift);
-    for_each_in_bin(scores_, bins_[bin].top, [&](uint32_t key) { ++counts[key & (counts.size() - 1)]; });
-    for (size_t low = 0; low < counts.size(); ++low) {
-      if (counts[low] != 0)
-        steps.push_back({(bins_[bin].top << kTopShift) | static_cast<uint32_t>(low), counts[low], 0});
-    }
-  }
+  std::vector<Step> steps = together_ == nullptr && inside <= kGatherAtMost ? gathered(bin) : counted(bin);
   for (size_t i = 1; i < steps.size(); ++i) {
     const Step& before = steps[i - 1];
     steps[i].below = before.below + static_cast<double>(before.at_least) * static_cast<double>(score_of(before.key));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "select/magnitude.h"
+#include "select/together.h"
 
 namespace jouleprune::select {
 
@@ -36,11 +37,13 @@ enum class Rounding {
 class Ranking {
  public:
   /// O(units). Throws std::invalid_argument naming the first score that is NaN, infinite or negative; `name` says
-  /// whose.
-  Ranking(std::span<const float> scores, std::string_view name);
+  /// whose. `together`: `scores` are the part of this process, and all that is told is of all parts; an error in one is one in all.
+  Ranking(std::span<const float> scores, std::string_view name, const Together* together = nullptr);
 
-  int64_t units() const { return static_cast<int64_t>(scores_.size()); }
+  int64_t units() const { return units_; }
+  /// Of this process.
   std::span<const float> scores() const { return scores_; }
+  const Together* together() const { return together_; }
   /// Number of units with a key of at least `key`.
   int64_t at_least(uint32_t key, Rounding rounding = Rounding::kExact);
   /// Key of the unit at `rank` (1 = the most important, units() = the least).
@@ -71,8 +74,13 @@ class Ranking {
   size_t bin_of_rank(int64_t rank) const;
   int64_t above(size_t bin) const { return bin + 1 < bins_.size() ? bins_[bin + 1].at_least : 0; }
   const std::vector<Step>& refine(size_t bin);
+  std::vector<Step> gathered(size_t bin) const;
+  std::vector<Step> counted(size_t bin) const;
+  void bring_together(std::string_view name);
 
   std::span<const float> scores_;
+  const Together* together_ = nullptr;
+  int64_t units_ = 0;
   std::vector<Bin> bins_;         // non-empty ones, ascending
   std::vector<Refined> refined_;  // the last few asked for
   size_t oldest_ = 0;

@@ -182,10 +182,13 @@ KeptSizes::KeptSizes(const Units& units, std::span<const float> scores) : units_
 }
 
 int64_t KeptSizes::at(int64_t kept, Measure measure) const {
-  const int64_t most = units_.total(measure);
+  return std::min(padded(kept, measure), units_.total(measure));
+}
+
+int64_t KeptSizes::padded(int64_t kept, Measure measure) const {
   const std::vector<int64_t>& exact = measure == Measure::kQuads ? quads_ : weights_;
-  if (measure == Measure::kStored || exact.empty()) return std::min(kept * units_.largest(measure), most);
-  return std::min(exact[static_cast<size_t>(kept)], most);
+  if (measure == Measure::kStored || exact.empty()) return kept * units_.largest(measure);
+  return exact[static_cast<size_t>(kept)];
 }
 
 }  // namespace jouleprune::select

@@ -83,6 +83,8 @@ class KeptSizes {
   /// Exact, for these scores (of units).
   KeptSizes(const Units& units, std::span<const float> scores);
   int64_t at(int64_t kept, Measure measure) const;
+  /// The same with all padding: may be more than the weight has entries.
+  int64_t padded(int64_t kept, Measure measure) const;
 
  private:
   Units units_;

@@ -1,6 +1,7 @@
-"""What a Pruner costs in training: its updates and its masking, as a share of a training step of a ResNet-18.
+"""What a Pruner costs in training: its updates and its masking, as a share of a training step of a ResNet-18, or of the
+networks of examples/python.
 
-    python examples/benchmarks/mask_update.py [--size 64] [--batch 32] [--importance lamp] [--frequency 20]
+    python examples/benchmarks/mask_update.py [--network resnet18] [--size 64] [--batch 32] [--importance lamp]
 
 Seconds are processor time of one thread. A selection happens every ``frequency`` steps, masks are applied in each: the
 amortised cost is selection / frequency + masking. The hooks that mask gradients are part of the step that is timed
@@ -11,8 +12,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +55,16 @@ def resnet18() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
 
 
+def network(name: str, batch: int, size: int) -> tuple[nn.Module, Tensor, int]:
+    """The model, a batch of noise, and the number of classes."""
+    if name == "resnet18":
+        return resnet18(), torch.randn(batch, 3, size, size), 1000
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "python"))
+    from common import lenet, mlp
+
+    return {"mlp": mlp, "lenet": lenet}[name](), torch.randn(batch, 1, 28, 28), 10
+
+
 def seconds(call: Callable[[], object], runs: int) -> float:
     """Median of the processor time of a call."""
     taken = []
@@ -64,7 +77,10 @@ def seconds(call: Callable[[], object], runs: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=64, help="side of the images")
+    parser.add_argument(
+        "--network", choices=["resnet18", "mlp", "lenet"], default="resnet18", help="of examples/python"
+    )
+    parser.add_argument("--size", type=int, default=64, help="side of the images of resnet18")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--importance", default="lamp")
     parser.add_argument("--frequency", type=int, default=20)
@@ -72,9 +88,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)  # waiting threads count as processor time
     torch.manual_seed(0)
-    model = resnet18()
+    model, x, classes = network(options.network, options.batch, options.size)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    x, target = torch.randn(options.batch, 3, options.size, options.size), torch.randint(1000, (options.batch,))
+    target = torch.randint(classes, (options.batch,))
 
     def step() -> None:
         optimizer.zero_grad()
@@ -90,9 +106,9 @@ def main() -> None:
     masking = seconds(pruner.keep, options.runs)
     cost = update / options.frequency + masking
     weights = sum(parameter.numel() for parameter in model.parameters())
-    print(f"ResNet-18, {weights / 1e6:.1f} M weights, batch {options.batch} of {options.size} x {options.size}")
-    print(f"training step   {plain:8.3f} s")
-    print(f"selection       {update:8.3f} s, every {options.frequency} steps ({options.importance})")
+    print(f"{options.network}, {weights / 1e6:.3g} M weights, batch {options.batch} of {x.shape[2]} x {x.shape[3]}")
+    print(f"training step   {plain:8.4f} s")
+    print(f"selection       {update:8.4f} s, every {options.frequency} steps ({options.importance})")
     print(f"masking         {masking:8.4f} s, each step")
     print(f"amortised       {100 * cost / plain:8.2f} % of a step")
     print(f"gradient hooks  {100 * (hooked - plain) / plain:8.2f} % of a step")

@@ -36,21 +36,24 @@ def at_least(selector: Selector, kept: Mapping[str, tuple[int, int]]) -> Selecto
 def reaching(
     selector: Selector, model: torch.nn.Module, like: Plan, weights: Collection[str]
 ) -> tuple[Selector, float]:
-    """The selector that prunes ``weights`` as far as the plan ``like`` does and nothing else, and the joules of that.
+    """The selector that prunes ``weights`` as far as the plan ``like`` does and nothing else, and the joules of that;
+    of a plan for bytes or multiply-adds these, for all weights together.
 
     Raises:
-        ValueError: names that the plan does not prune.
+        ValueError: names that the plan does not prune; some of them only, of a plan that is not for joules.
     """
     pruned = _pruned(like)
+    if like.amounts is not None and not set(pruned) <= set(weights):
+        raise ValueError(f"prune_for: a layer at a time goes by joules, got {like.prune_for!r}")
     for name in weights:
         if name not in pruned:
             raise ValueError(f"weights: expected some of {', '.join(pruned)}, which the plan prunes, got {name!r}")
-    kept, joules = {}, [like.energy_j]
+    kept, joules = {}, [like.limits.used]
     for layer in like.layers:
         shape = model.get_parameter(layer.weight).shape
         if layer.weight not in weights:
             kept[layer.weight] = (shape.numel(), shape.numel())
-            joules.append(layer.dense_j - layer.energy_j)
+            joules.append(layer.dense_j - layer.energy_j if like.amounts is None else 0.0)
             continue
         sizes = (
             unit_numbers(shape, block_of(layer.pattern) if ":" not in layer.pattern else (1, 1)).flatten().bincount()
@@ -73,7 +76,7 @@ def repeated(selector: Selector, model: torch.nn.Module, plan: Plan) -> Plan | N
     """
     try:
         again_by, joules = reaching(selector, model, plan, _pruned(plan))
-        again = again_by.select(model, energy=min(joules, plan.dense_j))
+        again = again_by.select(model, energy=min(joules, plan.limits.dense))
     except BudgetError:  # beyond rounding
         return None
     same = all(

@@ -22,7 +22,8 @@ _RUNS = ("weight", "pattern", "layout", "kernel", "nnz")
 def check_budget(
     converted: torch.nn.Module, example_inputs: Any, plan: Plan, device: Profile, deviated: str, why: str
 ) -> None:
-    """The converted model must cost what the plan says; where layers had to deviate, at most the budget.
+    """The converted model must cost what the plan says; where layers had to deviate, at most the budget. Multiply-adds
+    depend on the masks alone, which were looked at before.
 
     Args:
         deviated: names of the layers that stayed dense, for the error.
@@ -30,6 +31,10 @@ def check_budget(
     Raises:
         BudgetError: it costs more.
     """
+    if plan.prune_for == "bytes":
+        _check_bytes(converted, plan, deviated, why)
+    if plan.prune_for != "joules":
+        return
     energy_j = price_workload(_as_planned(converted, example_inputs, plan), device).energy_j
     if energy_j > plan.budget_j:
         raise BudgetError(
@@ -37,6 +42,18 @@ def check_budget(
             f"{deviated} could not follow the plan ({why}). "
             "Pass allow_over_budget=True to keep it, or plan again for these shapes.",
             energy_j,
+        )
+
+
+def _check_bytes(converted: torch.nn.Module, plan: Plan, deviated: str, why: str) -> None:
+    from .checkpoint import packed_bytes  # which knows converted networks
+
+    stored, budget = packed_bytes(converted), plan.limits.budget
+    if stored > budget:
+        raise BudgetError(
+            f"convert: the converted network is stored in {stored} bytes, above the budget of {budget:.10g}: "
+            f"{deviated} could not follow the plan ({why}). Pass allow_over_budget=True to keep it.",
+            stored,
         )
 
 

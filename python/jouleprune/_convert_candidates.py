@@ -66,7 +66,10 @@ def planned_candidates(model: torch.nn.Module, plan: Plan) -> list[Candidate]:
             refuse_sparse(model, layer.name, layer.weight)
             raise ValueError(f"plan: names the weight {layer.weight!r}, which the model lacks")
         _check_zeros(parameters[layer.weight], layer, plan)
-    return [_candidate(layer) for layer in plan.layers if layer.pattern != "dense" or layer.layout != "dense"]
+    changed = [layer for layer in plan.layers if layer.pattern != "dense" or layer.layout != "dense"]
+    return [
+        _candidate(layer) for layer in changed if layer.layout != "bitmap"
+    ]  # these run dense, and are stored packed
 
 
 def _candidate(layer: LayerPlan) -> Candidate:

@@ -7,6 +7,7 @@ import math
 import types
 import typing
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 __all__ = ["array_of_objects", "checked", "fields_of", "object_of", "text_of"]
@@ -56,8 +57,7 @@ def fields_of(kind: type[_Made], data: Mapping[str, Any], where: str) -> _Made:
     Raises:
         ValueError: a field is unknown, missing, or of another type.
     """
-    hints = typing.get_type_hints(kind)
-    declared = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints, declared = _declared(typing.cast(Any, kind))
     for name in data:
         if name not in declared:
             raise ValueError(f"{where}.{name}: unknown; expected {', '.join(declared)}")
@@ -69,6 +69,12 @@ def fields_of(kind: type[_Made], data: Mapping[str, Any], where: str) -> _Made:
             raise ValueError(f"{where}.{name}: missing")
         made[name] = _field(data[name], hints[name], f"{where}.{name}")
     return kind(**made)
+
+
+@cache
+def _declared(kind: type) -> tuple[dict[str, Any], dict[str, dataclasses.Field[Any]]]:
+    """Types and fields by name: read once, since plans have a line for each layer."""
+    return typing.get_type_hints(kind), {field.name: field for field in dataclasses.fields(kind)}
 
 
 def text_of(text: object, where: str) -> str:

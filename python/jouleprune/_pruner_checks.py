@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 
-from ._ranks import local_part
+from ._ranks import Ranks, local_part
 from .criteria import PerLayer
 from .energy import Profile
 from .errors import ProfileError
 from .estimate import as_profile
+from .importance import Importance
 from .plan import Plan
-
-if TYPE_CHECKING:
-    from .selection import Selector
 
 __all__ = [
     "check_callable",
@@ -93,15 +91,15 @@ def dense_workload(workload: Mapping[str, Any], weights: Sequence[str]) -> str:
     return json.dumps({**workload, "entries": entries})
 
 
-def gradients_overflow(selector: Selector, model: torch.nn.Module) -> bool:
+def gradients_overflow(
+    importance: Importance, data: object, gradients: Iterable[torch.Tensor | None], ranks: Ranks | None
+) -> bool:
     """Whether scores would come from present gradients, and some of these are infinite or NaN, in any process: a step
     that a GradScaler leaves out."""
-    importance = selector.importance
     while isinstance(importance, PerLayer):
         importance = importance.importance
     name = importance.partition("/")[0] if isinstance(importance, str) else ""
-    if name not in ("gradient", "taylor") or selector.data is not None:
+    if name not in ("gradient", "taylor") or data is not None:
         return False
-    gradients = (model.get_parameter(weight).grad for weight in selector.weights)
     found = any(grad is not None and not bool(local_part(grad).isfinite().all()) for grad in gradients)
-    return found if selector.ranks is None else selector.ranks.any_of(found)
+    return found if ranks is None else ranks.any_of(found)

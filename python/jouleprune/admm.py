@@ -119,12 +119,13 @@ class Admm:
         return self._pruner
 
     def state_dict(self) -> dict[str, Any]:
-        """Step, budget in joules, and Z and U by weight, on the CPU: with the states of the network and the optimizer
-        enough to go on after a restart, given the same arguments. After :meth:`finish` save the pruner's state."""
+        """Step, budget (joules, or what ``prune_for`` counts), and Z and U by weight, on the CPU: enough to go on after
+        a restart, given the same arguments and the states of the network and the optimizer. After :meth:`finish` save
+        the pruner's state."""
         return {
             "schema": 1,
             "step": self._steps,
-            "budget_j": self._pruner.budget_j,
+            "budget_j": self._pruner.budget,
             "targets": {name: target.cpu().clone() for name, target in self._targets.items()},
             "duals": {name: dual.cpu().clone() for name, dual in self._sums.duals.items()},
         }
@@ -141,7 +142,7 @@ class Admm:
         step = state.get("step")
         if isinstance(step, bool) or not isinstance(step, int) or step < 0:
             raise ValueError(f"{where}: step: expected a whole number of at least 0, got {step!r}")
-        check_budget(where, state.get("budget_j"), self._pruner.budget_j)
+        check_budget(where, state.get("budget_j"), self._pruner.budget)
         targets, duals = (self._saved(where, key, state.get(key)) for key in ("targets", "duals"))
         if targets.keys() != duals.keys():
             raise ValueError(f"{where}: duals: expected those of {sorted(targets)}, got {sorted(duals)}")

@@ -1,4 +1,5 @@
-"""Upper bounds beside the joules of a plan: seconds, bytes from memory and multiply-adds, all modelled."""
+"""Upper bounds beside the budget of a plan: seconds, bytes from memory and multiply-adds, all modelled, and bytes that
+are stored."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 from ._C import device_use
+from .currency import UNITS
 from .energy import Profile, price_workload
 from .errors import BudgetError
 
@@ -22,17 +24,20 @@ _CLOSE = 1e-3  # how near to the largest budget the search comes
 
 @dataclass(frozen=True)
 class Bounds:
-    """Of one forward pass at the recorded batch, as :func:`jouleprune.compare` has them; None: no bound.
+    """Of one forward pass at the recorded batch, as :func:`jouleprune.compare` has them, and of what is stored; None:
+    no bound.
 
     Attributes:
         latency_s: seconds.
         dram_bytes: read from and written to the outermost memory.
         macs: multiply-adds with kept weights.
+        stored_bytes: as ``Plan.stored_bytes``.
     """
 
     latency_s: float | None = None
     dram_bytes: float | None = None
     macs: float | None = None
+    stored_bytes: float | None = None
 
     def checked(self) -> Bounds:
         """
@@ -59,6 +64,7 @@ class Bounds:
             "latency_s": use["latency_s"] if use["latency_s"] > 0 else None,
             "dram_bytes": use["levels"][0]["bytes"] if use["levels"] else None,
             "macs": sum(layer.macs_effective for layer in price_workload(plan.workload, profile).layers),
+            "stored_bytes": plan.stored_bytes,
         }
         sentences = []
         for name, bound in self.given():
@@ -72,19 +78,20 @@ class Bounds:
 
 def most_within(planned: Callable[[str | float], Plan], bounds: Bounds, profile: Profile, energy: str | float) -> Plan:
     """The plan of the largest budget up to ``energy`` whose network keeps all bounds, to a thousandth of it: by
-    bisection, since time, bytes and multiply-adds fall with the joules.
+    bisection, since what is bounded falls with what the budget counts.
 
     Raises:
-        BudgetError: the network of the least joules does not keep them; the message tells what it reaches.
+        BudgetError: the network of the least budget does not keep them; the message tells what it reaches.
     """
     best = planned(energy)
     if not bounds.exceeded(best, profile):
         return best
-    minimum_j, budget_j = best.minimum_j, best.budget_j
-    best = planned(minimum_j)
+    low, high = best.limits.minimum, best.limits.budget
+    best = planned(low)
     if missed := bounds.exceeded(best, profile):
-        raise BudgetError(f"{'; '.join(missed)}, of the network of the least energy, {minimum_j:.4g} J", minimum_j)
-    low, high = minimum_j, budget_j
+        of = "energy" if best.prune_for == "joules" else best.prune_for
+        least = f"{low:.4g}{' ' * (best.prune_for != 'macs')}{UNITS[best.prune_for]}"
+        raise BudgetError(f"{'; '.join(missed)}, of the network of the least {of}, {least}", low)
     while high - low > _CLOSE * low:
         middle = (low + high) / 2
         tried = planned(middle)

@@ -6,6 +6,7 @@ import datetime
 import json
 import math
 import os
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,11 @@ from typing import Any
 
 import torch
 
-from ._fields import array_of_objects, object_of
+from ._fields import object_of
 from .bench.machine import describe
 from .calibration_fit import FitSummary, Sample, fit_energy, fit_time, machine_levels
-from .calibration_sweep import Call, sweep
+from .calibration_sweep import RANDOM, Call, sweep
+from .calibration_timing import TimingSummary, fit_timing
 from .clock import STOLEN, SystemClock
 from .errors import ProfileError
 from .measurement import measure
@@ -30,7 +32,9 @@ Progress = Callable[[int, int, str], None]
 
 _LONGEST_S = 280.0
 _SAMPLE_S = 2e-3
-_FEWEST, _MOST = 5, 40
+_FEWEST, _MOST = 5, 25
+#: Largest block that glibc keeps when it is freed is 32 MiB.
+_KEPT_BYTES = 31 << 20
 #: Of a call's joules.
 _WINDOWS = 4
 
@@ -44,7 +48,8 @@ class Calibration:
         machine: the machine line that its provenance has too.
         samples: calls that were timed; ``seconds`` that took.
         noisy: calls that other programs disturbed whatever was tried: their times are too long.
-        time: the fit of the seconds.
+        time: the fit of the speeds, which time calls that no family of ``timing`` covers.
+        timing: the fit of each family's formula and corrections.
         energy: the fit of the joules; None without a meter, or where the sweep cannot tell coefficients apart.
         why_no_energy: the reason; the energies then are those of the base profile, with their labels.
         kept: numbers that no call determined, as in the base profile.
@@ -56,6 +61,7 @@ class Calibration:
     noisy: int
     seconds: float
     time: FitSummary
+    timing: TimingSummary
     energy: FitSummary | None
     why_no_energy: str
     kept: tuple[str, ...]
@@ -63,7 +69,7 @@ class Calibration:
     def to_json(self) -> str:
         """As JSON, schema 1."""
         data = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        data["time"] = self.time.to_dict()
+        data["time"], data["timing"] = self.time.to_dict(), self.timing.to_dict()
         data["energy"] = None if self.energy is None else self.energy.to_dict()
         return json.dumps({"schema": 1, **data}, indent=1)
 
@@ -73,7 +79,8 @@ class Calibration:
             lines.append(
                 f"{self.noisy} of them were disturbed by other programs in every try: their times are too long"
             )
-        lines.append(f"time: {self.time}")
+        lines.append(f"time: {self.timing}")
+        lines.append(f"speeds, for calls of no family: {self.time}")
         if self.energy is None:
             lines.append(f"energy: as in the base profile, labelled as there: {self.why_no_energy}")
         else:
@@ -132,11 +139,13 @@ def calibrate(
             f"budget of {time_budget_s:g} s"
         )
     key = f"{profile.hash} {machine} {'no meter' if metered is None else metered}"
-    samples = _sampled(calls, _Store(out, key, resume), time_budget_s, metered, progress)
+    store = _Store(out, key, resume)
+    samples = _sampled(calls, store, time_budget_s, metered, progress)
 
     today = datetime.date.today().isoformat()
     document = machine_levels(json.loads(profile.to_json()), today)
-    fitted, kept = fit_time(document, samples, machine, today)
+    fitted, kept = fit_time(document, [sample for sample in samples if sample.family != RANDOM], machine, today)
+    timing = fit_timing(document, samples, machine, today)
     energy = None
     if metered is not None:
         energy, why = fit_energy(document, samples, machine, today)
@@ -144,7 +153,7 @@ def calibrate(
     document["description"] = f"Fitted by jouleprune calibrate from {profile.name} on {machine}"[:4000]
     load_profile(document)  # what is written can be read
     _write(out, json.dumps(document, indent=1) + "\n")
-    _Store(out, key, False)  # the samples are in the profile now
+    store.forget()  # the samples are in the profile now
     return Calibration(
         path=str(out),
         machine=machine,
@@ -152,6 +161,7 @@ def calibrate(
         noisy=sum(sample.noisy for sample in samples),
         seconds=time.monotonic() - begun,
         time=fitted,
+        timing=timing,
         energy=energy,
         why_no_energy=why,
         kept=tuple(kept),
@@ -165,19 +175,33 @@ class _Store:
         self._path, self._key = out.with_name(out.name + ".samples"), key
         self.found: dict[str, Sample] = {}
         if not resume:
-            self._path.unlink(missing_ok=True)
+            self._write_all()
             return
+        lines: list[str] = []
+        known = False
         try:
-            data = object_of(json.loads(self._path.read_text()), str(self._path))
-            if data.get("key") == key:
-                for sample in array_of_objects(data["samples"], "samples"):
-                    self.found[sample["name"]] = Sample(**sample)
-        except (OSError, ValueError, KeyError, TypeError):  # none, or damaged: timed anew
-            self.found = {}
+            lines = self._path.read_text().splitlines()
+            known = object_of(json.loads(lines[0]), str(self._path)).get("key") == key
+            if known:
+                for line in lines[1:]:
+                    sample = Sample(**object_of(json.loads(line), str(self._path)))
+                    self.found[sample.name] = sample
+        except (OSError, ValueError, IndexError, TypeError):  # none, or the rest is damaged: timed anew
+            pass
+        if not known or len(lines) != 1 + len(self.found):
+            self._write_all()
 
     def add(self, sample: Sample) -> None:
         self.found[sample.name] = sample
-        _write(self._path, json.dumps({"key": self._key, "samples": [vars(one) for one in self.found.values()]}))
+        with self._path.open("a") as file:
+            file.write(json.dumps(vars(sample)) + "\n")
+
+    def forget(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def _write_all(self) -> None:
+        lines = [json.dumps({"key": self._key}), *(json.dumps(vars(sample)) for sample in self.found.values())]
+        _write(self._path, "".join(line + "\n" for line in lines))
 
 
 def _write(path: Path, text: str) -> None:
@@ -190,6 +214,9 @@ def _write(path: Path, text: str) -> None:
 def _sampled(
     calls: Sequence[Call], store: _Store, budget_s: float, meters: Meters | None, progress: Progress | None
 ) -> list[Sample]:
+    # As in a process that has run a network: once blocks of that size came and went, glibc keeps what is freed for the
+    # next allocation. Before that, each large result would be mapped anew.
+    torch.empty(_KEPT_BYTES, dtype=torch.uint8)
     end = time.monotonic() + budget_s
     for place, call in enumerate(calls):
         if call.name in store.found:
@@ -199,38 +226,42 @@ def _sampled(
         share_s = max(0.0, end - time.monotonic()) / (len(calls) - place)
         with torch.inference_mode():
             made = call.make()
-            seconds, noisy = _least_s(made.run, share_s / (1 if meters is None else 2))
+            seconds, spread, noisy = _typical_s(made.run, share_s / (1 if meters is None else 2))
             joules = None if meters is None else _joules(made.run, share_s / 2, meters)
-        store.add(Sample(call.family, call.name, made.entries, seconds, noisy, joules))
+        store.add(Sample(call.family, call.name, made.entries, seconds, noisy, joules, spread))
     if progress is not None:
         progress(len(calls), len(calls), "done")
     return [store.found[call.name] for call in calls]
 
 
-def _least_s(run: Callable[[], object], budget_s: float) -> tuple[float, bool]:
-    """Seconds of one call, the least of several samples: whatever disturbs one only ever adds to it. And whether other
-    programs were in between in all of them."""
-    clock = SystemClock(torch.get_num_threads())
+def _typical_s(run: Callable[[], object], budget_s: float) -> tuple[float, float, bool]:
+    """Seconds of one call, the median of several samples, and half the distance of their quartiles relative to it; and
+    whether other programs were in between in all of them.
+
+    Of one thread it is the time of the process that counts: on an idle machine the same as what passes, on a busy one
+    without the others' share.
+    """
+    threads = torch.get_num_threads()
+    clock = SystemClock(threads)
 
     def sample(repeats: int) -> tuple[float, float]:
         cpu, wall = clock.cpu(), clock.wall()
         for _ in range(repeats):
             run()
-        passed = clock.wall() - wall
-        return passed / repeats, passed / max(clock.cpu() - cpu, 1e-9)
+        cpu, wall = max(clock.cpu() - cpu, 1e-9), clock.wall() - wall
+        return (cpu if threads == 1 else wall) / repeats, wall / cpu
 
     run()
     once = min(sample(1)[0] for _ in range(3))
     repeats = max(1, math.ceil(_SAMPLE_S / max(once, 1e-7)))
-    end = time.monotonic() + 0.8 * budget_s  # the rest goes to making the call
-    least, least_quiet, taken = math.inf, math.inf, 0
-    while taken < _FEWEST or (taken < _MOST and (time.monotonic() < end or math.isinf(least_quiet))):
-        seconds, stolen = sample(repeats)
-        least = min(least, seconds)
-        if stolen <= STOLEN:
-            least_quiet = min(least_quiet, seconds)
-        taken += 1
-    return (least, True) if math.isinf(least_quiet) else (least_quiet, False)
+    end = time.monotonic() + 0.6 * budget_s  # the rest goes to making the call
+    taken: list[tuple[float, float]] = []
+    while len(taken) < _FEWEST or (len(taken) < _MOST and time.monotonic() < end):
+        taken.append(sample(repeats))
+    quiet = sorted(seconds for seconds, stolen in taken if stolen <= STOLEN)
+    used = quiet or sorted(seconds for seconds, _ in taken)
+    middle = statistics.median(used)
+    return middle, (used[len(used) * 3 // 4] - used[len(used) // 4]) / 2 / middle, not quiet
 
 
 def _joules(run: Callable[[], object], budget_s: float, meters: Meters) -> float | None:

@@ -25,8 +25,8 @@ _ENOUGH = 0.75
 
 @dataclass(frozen=True)
 class Sample:
-    """A timed call: the entries of its workload, seconds, whether other programs disturbed every try, and joules where
-    there is a meter."""
+    """A timed call: the entries of its workload, seconds, whether other programs disturbed every try, joules where
+    there is a meter, and half the distance between the quartiles of its tries, relative to the seconds."""
 
     family: str
     name: str
@@ -34,6 +34,7 @@ class Sample:
     seconds: float
     noisy: bool
     joules: float | None
+    spread: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from . import _library
 from ._checkpoint_file import MASK, SCHEMA, json_of, path_of, read_whole, write_whole
 from ._checkpoint_fusions import check_fusions, check_nothing_untold, fusions_in, fusions_of
 from ._checkpoint_layers import check_dense_state, folded_layer, sparse_layer, sparse_modules
+from ._checkpoint_packed import pack_zeros, unpack_zeros, weights_of
 from ._fields import array_of_objects, checked, fields_of, object_of
 from ._plan_fit import check_fit, plan_in
 from .convert import _ATTRIBUTE, Decision, decisions
@@ -25,10 +26,12 @@ from .fuse import stand_in
 from .layers import names_of, replace_module
 from .plan import Plan
 
-__all__ = ["load", "read_plan", "save"]
+__all__ = ["load", "packed_bytes", "read_plan", "save"]
 
 
-def save(model: torch.nn.Module, path: str | os.PathLike[str], *, plan: Plan | None = None) -> None:
+def save(
+    model: torch.nn.Module, path: str | os.PathLike[str], *, plan: Plan | None = None, packed: bool = False
+) -> None:
     """Writes ``model`` (dense, masked or converted) to a safetensors file.
 
     Args:
@@ -36,6 +39,8 @@ def save(model: torch.nn.Module, path: str | os.PathLike[str], *, plan: Plan | N
             them.
         path: the file; replaced as a whole or not at all.
         plan: kept in the metadata, its masks as bits.
+        packed: of dense weights that hold zeros write the other values and a bit for each place, where that is smaller.
+            The tensors of the file then take :func:`packed_bytes`, and :func:`load` gives the weights back.
     Raises:
         ValueError: ``path`` cannot be written, the state holds something other than tensors, the plan is one of another
             model, or the model is no eager module.
@@ -47,6 +52,9 @@ def save(model: torch.nn.Module, path: str | os.PathLike[str], *, plan: Plan | N
             raise ValueError(f"save: plan: expected a Plan, got {type(plan).__name__}")
         check_fit(model, plan, "save: plan")
     tensors = _plain_tensors(model.state_dict())
+    told: dict[str, str] = {}
+    if packed:
+        tensors, told = pack_zeros(tensors, weights_of(model))
     if plan is not None:
         tensors |= {MASK + name: bits.cpu().contiguous() for name, bits in plan.masks.items()}
     metadata = {
@@ -57,6 +65,7 @@ def save(model: torch.nn.Module, path: str | os.PathLike[str], *, plan: Plan | N
         "layers": json.dumps({name: type(module).__name__ for name, module in sparse_modules(model)}),
         "fused": json.dumps({name: vars(fusion) for name, fusion in fusions_of(model).items()}),
         "decisions": json.dumps([vars(decision) for decision in decisions(model)]),
+        **told,
     }
     if plan is not None:
         metadata |= {"plan": plan.to_json(), "profile": plan.profile, "profile_hash": plan.profile_hash}
@@ -108,6 +117,13 @@ def read_plan(path: str | os.PathLike[str]) -> Plan | None:
     return plan_in(metadata, masks, file)
 
 
+def packed_bytes(model: torch.nn.Module) -> int:
+    """Bytes of the tensors that ``save(model, path, packed=True)`` writes."""
+    _check_model(model, "packed_bytes")
+    tensors, _ = pack_zeros(_plain_tensors(model.state_dict()), weights_of(model))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
 def _check_model(model: object, op: str) -> None:
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"{op}: model: expected a torch.nn.Module, got {type(model).__name__}")
@@ -132,6 +148,7 @@ def _plain_tensors(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 def _read(file: Path) -> tuple[dict[str, str], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """(metadata, state of the model, masks by weight)."""
     metadata, tensors = read_whole(file)
+    tensors = unpack_zeros(tensors, metadata, file)
     masks = {name.removeprefix(MASK): bits for name, bits in tensors.items() if name.startswith(MASK)}
     state = {name: tensor for name, tensor in tensors.items() if not name.startswith(MASK)}
     return metadata, state, masks

@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
 
     count = commands.add_parser("count", help="counts and energies of a published case, held to what it expects")
     count.add_argument("case", metavar="CASE.json", help="a case file (docs/energy_model.md, Case files)")
+    count.add_argument(
+        "--assumptions", action="store_true", help="tell on stderr what the file does not give and the counts rest on"
+    )
     count.set_defaults(run=_count)
     add_measure(commands)
     add_calibrate(commands)
@@ -136,7 +139,7 @@ def _count(options: argparse.Namespace) -> tuple[str, int]:
     from . import energy
 
     counts = energy.count(options.case)
-    for line in counts.deviations:
+    for line in (*counts.deviations, *(counts.assumptions if options.assumptions else ())):
         print(line, file=sys.stderr)
     return json.dumps(counts.values, indent=1), 1 if counts.deviations else 0
 

@@ -25,6 +25,12 @@ def add_prune(commands: Any) -> None:
         "model", help="module:callable returning (model, example_inputs), with --epochs also loader and loss after them"
     )
     parser.add_argument("--energy", required=True, metavar="BUDGET", help='"50%%", or joules per inference')
+    parser.add_argument(
+        "--prune-for",
+        choices=["joules", "bytes", "macs"],
+        default="joules",
+        help="what the budget counts; bytes: the file is written packed (default: %(default)s)",
+    )
     parser.add_argument("--profile", default="generic-cpu", help="built-in name or path (default: %(default)s)")
     parser.add_argument("--pattern", default="unstructured", help='or "16x1", "2:4", "auto" (default: %(default)s)')
     parser.add_argument("--importance", default="lamp", help='or "magnitude", "l1/sum", ... (default: %(default)s)')
@@ -64,7 +70,7 @@ def _prune(options: argparse.Namespace) -> str:
     steps = _steps(options.epochs, loader, loss, options.model)
     pruner = Pruner(
         model, example_inputs, energy=budget_of(options.energy), profile=options.profile, pattern=options.pattern,
-        importance=options.importance, dtype=options.dtype, ignored_layers=options.ignore,
+        importance=options.importance, dtype=options.dtype, prune_for=options.prune_for, ignored_layers=options.ignore,
         min_density=options.min_density, schedule=_schedule(options, steps) if steps else None,
         **_looked_at(options.importance, loader, loss),
     )  # fmt: skip
@@ -77,7 +83,8 @@ def _prune(options: argparse.Namespace) -> str:
     made = model if options.keep_dense else convert(model, example_inputs, plan=plan)
     told = "kept dense" if options.keep_dense else explain(made)
     if options.out is not None:
-        save(made, options.out, plan=plan if options.keep_dense else None)
+        packed = options.prune_for == "bytes"
+        save(made, options.out, plan=plan if options.keep_dense else None, packed=packed)
     if options.plan is not None:
         write(options.plan, plan.to_json())
     if options.json:

@@ -71,6 +71,11 @@ class ComparisonRow:
         """The outermost level with a capacity: the buffer or last cache of the chip."""
         return next((level for level in self.levels if level.capacity_bytes is not None), None)
 
+    @property
+    def moves_in_no_time(self) -> bool:
+        """The profile has a speed of arithmetic but no bandwidth: memory is taken to be as fast as arithmetic needs."""
+        return self.latency_s is not None and all(level.bandwidth_share is None for level in self.levels)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -82,6 +87,13 @@ class Comparison:
         """Joules over those of the first row of the same batch; None where that is 0 J."""
         first = next((one for one in self.rows if one.batch == row.batch), self.rows[0])
         return row.energy_j / first.energy_j if first.energy_j > 0 else None
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What times rest on although a profile does not say it; a sentence each."""
+        names = ", ".join(dict.fromkeys(row.profile for row in self.rows if row.moves_in_no_time))
+        sentence = "assumed: memory is as fast as arithmetic needs, because the profile gives no bandwidth: "
+        return (sentence + names,) if names else ()
 
     def to_json(self) -> str:
         """As JSON, schema 1."""
@@ -95,7 +107,7 @@ class Comparison:
             }
             for row in self.rows
         ]
-        return json.dumps({"schema": 1, "rows": rows})
+        return json.dumps({"schema": 1, "rows": rows, "assumptions": list(self.assumptions)})
 
     def __str__(self) -> str:
         from .report import comparison_table

@@ -116,6 +116,7 @@ def convert(
         else _told(_decided(model, layer, timed.get(layer.weight), force), int8.get(layer.weight))
         for layer in candidates
     ]
+    made += _stored_packed(model, plan)
     converted = with_sparse_modules(model, [decision.weight for decision in made if decision.layout == "csr"], plan)
     blocks = {decision.weight for decision in made if decision.layout == "bsr"} - set(taken)
     for planned in candidates:
@@ -134,6 +135,18 @@ def convert(
         dense = [decision.name for decision in told if decision.layout == "dense"]
         check_budget(converted, example_inputs, plan, device, ", ".join(dense) or "layers", explain(converted))
     return converted
+
+
+def _stored_packed(model: torch.nn.Module, plan: Plan | None) -> list[Decision]:
+    """Layers that were pruned to be stored smaller: they run dense."""
+    return [
+        Decision(
+            layer.name, layer.weight, "dense", "dense", density_of(model, layer.weight),
+            f"dense: {layer.reason}; save(packed=True) writes what is kept",
+        )
+        for layer in (() if plan is None else plan.layers)
+        if layer.layout == "bitmap"
+    ]  # fmt: skip
 
 
 def _told_training(model: torch.nn.Module) -> dict[str, str]:

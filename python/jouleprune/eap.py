@@ -127,7 +127,7 @@ def eap(
         floor if name in layers else 1.0 for name, floor in zip(selector.weights, selector.floors, strict=True)
     )
     selector = replace(selector, floors=floors)
-    budget_j = selector.probe(energy)[2]
+    budget_j = selector.probe(energy).budget
     search = _Search.started(model, selector, scores, layers, calls, data, restore, damp)
     try:
         error = search.run(budget_j, errors)
@@ -204,7 +204,7 @@ class _Search:
             for counts, error in zip(kept, errors, strict=True):
                 counts[name] = (self.least(name, error, hessian, known), self.dense[name].numel())
         for place, counts in enumerate(kept):
-            if at_least(self.selector, counts).probe("100%")[1] <= budget_j:
+            if at_least(self.selector, counts).probe("100%").minimum <= budget_j:
                 return max(0, place - 1)
         return max(0, len(errors) - 1)
 
@@ -213,7 +213,7 @@ class _Search:
         return at_least(self.selector, {name: (kept, self.dense[name].numel()) for name, kept in self.kept.items()})
 
     def joules(self) -> float:
-        return self.limited().probe("100%")[1]
+        return self.limited().probe("100%").minimum
 
     def visit(self, name: str, error: float) -> None:
         """Prunes the layer to the bound and refits it, unless that saves nothing."""

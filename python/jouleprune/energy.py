@@ -96,6 +96,8 @@ class CaseCounts:
     values: Mapping[str, Any]
     #: One line per value of ``expected`` that is further off than the file's tolerance.
     deviations: tuple[str, ...]
+    #: One line per value that the file does not give and the counts or cycles rest on.
+    assumptions: tuple[str, ...] = ()
 
 
 def count(case: str | os.PathLike[str] | Mapping[str, Any]) -> CaseCounts:
@@ -123,8 +125,8 @@ def count(case: str | os.PathLike[str] | Mapping[str, Any]) -> CaseCounts:
             raise ProfileError(f"case {origin!r}: the file cannot be read: {error}") from error
     else:
         raise ProfileError(f"case: expected a path or a dict, got {type(case).__name__}")
-    values, deviations = _count(text, origin)
-    return CaseCounts(json.loads(values), tuple(deviations))
+    values, deviations, assumptions = _count(text, origin)
+    return CaseCounts(json.loads(values), tuple(deviations), tuple(assumptions))
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def _call(data: Mapping[str, Any]) -> CallExplanation:
 
 
 def _text(found: LayerExplanation) -> str:
-    from .report import si, table
+    from .report import count_text, si, table
 
     lines = [
         f"{found.name}: {si(found.energy_j, 'J')} per {found.per} on {found.profile}, {found.label} "
@@ -159,7 +159,7 @@ def _text(found: LayerExplanation) -> str:
             [
                 term.part,
                 term.what,
-                f"{term.count:.6g} {term.unit}",
+                f"{count_text(term.count)} {term.unit}",
                 f"{term.coefficient:.6g} {_coefficient_unit(term)}",
                 f"{si(term.energy_j, 'J')}",
                 f"{si(term.low_j, 'J')} to {si(term.high_j, 'J')}",

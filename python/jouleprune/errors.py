@@ -18,7 +18,8 @@ class BudgetError(ValueError):
     """The budget is malformed, above the dense energy, or below what can be reached.
 
     Attributes:
-        minimum_j: least energy that can be reached, joules per count; NaN when the budget itself was malformed.
+        minimum_j: least energy that can be reached, joules per count (with ``prune_for`` bytes or multiply-adds); NaN
+            when the budget itself was malformed.
     """
 
     minimum_j: float

@@ -111,7 +111,7 @@ def evolve(
         chosen = [patterns[min(int(gene * len(patterns)), len(patterns) - 1)] for gene in genes[layers:]]
         freedoms = tuple(replace(f, pattern=own) for f, own in zip(selector.freedoms, chosen, strict=True))
         mine = replace(selector, floors=floors, freedoms=freedoms)
-        return mine.select(model, energy=mine.probe("100%")[1])
+        return mine.select(model, energy=mine.probe("100%").minimum)
 
     def objectives(plan: Plan) -> list[float]:
         lost = (

@@ -16,7 +16,18 @@ from .criteria import NAMED, NEEDS_DATA, NEEDS_LOSS, NORMALISATIONS, Context, Cr
 from .errors import PatternError
 from .ops import importance as importance_op
 
-__all__ = ["CRITERIA", "NAMES", "Importance", "check_given", "importance_name", "is_named", "raw_scores", "scores_of"]
+__all__ = [
+    "CRITERIA",
+    "NAMES",
+    "Importance",
+    "check_given",
+    "flat_scores",
+    "importance_name",
+    "is_named",
+    "raw_scores",
+    "scores_of",
+    "scores_of_one",
+]
 
 #: Criteria of a weight and its gradient alone. "lamp": w^2 over the sum of squares not smaller (Lee et al., ICLR 2021);
 #: "magnitude": w^2; "gradient": |g|; "taylor": |w g| (first order).
@@ -86,7 +97,11 @@ def raw_scores(importance: Importance, context: Context) -> Mapping[str, Tensor]
         return Gradient(times_weight=importance == "taylor").scores(context)
     if _is_criterion(importance):
         return importance.scores(context)
-    return {name: _of_one(importance, name, context.parameter(name)) for name in context.weights}
+    found = {}
+    for name in context.weights:
+        weight = context.parameter(name)
+        found[name] = scores_of_one(importance, name, weight, weight.grad)
+    return found
 
 
 @torch.no_grad()
@@ -103,12 +118,18 @@ def scores_of(importance: Importance, context: Context) -> list[Tensor]:
         if not isinstance(scores, Tensor) or scores.shape != shape:
             got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
             raise ValueError(f"importance of {name!r}: expected scores of shape {tuple(shape)}, got {got}")
-        largest = torch.finfo(torch.float32).max  # what float32 cannot hold saturates; NaN goes on to be refused
-        single = scores.detach().to(device="cpu")
-        if single.dtype != torch.float32 or (single.numel() > 0 and not bool(single.amax() <= largest)):
-            single = single.to(torch.float32).clamp_max(largest)  # not before: 16 bits cannot hold the bound
-        result.append(single.reshape(-1).contiguous())
+        result.append(flat_scores(scores))
     return result
+
+
+@torch.no_grad()
+def flat_scores(scores: Tensor) -> Tensor:
+    """As the planner reads them: float32, flat, on the CPU."""
+    largest = torch.finfo(torch.float32).max  # what float32 cannot hold saturates; NaN goes on to be refused
+    single = scores.detach().to(device="cpu")
+    if single.dtype != torch.float32 or (single.numel() > 0 and not bool(single.amax() <= largest)):
+        single = single.to(torch.float32).clamp_max(largest)  # not before: 16 bits cannot hold the bound
+    return single.reshape(-1).contiguous()
 
 
 def _is_criterion(importance: object) -> TypeGuard[Criterion]:
@@ -117,12 +138,17 @@ def _is_criterion(importance: object) -> TypeGuard[Criterion]:
 
 
 @torch.no_grad()
-def _of_one(importance: Importance, name: str, weight: Tensor) -> Tensor:
+def scores_of_one(importance: Importance, name: str, weight: Tensor, grad: Tensor | None) -> Tensor:
+    """Of one weight, or of a part of it; for criteria that look at nothing else.
+
+    Raises:
+        ValueError: as the criterion; the message names the weight.
+    """
     try:
         if isinstance(importance, str):
-            return importance_op(weight.detach(), weight.grad, importance)
+            return importance_op(weight.detach(), grad, importance)
         assert callable(importance)
-        scores: Tensor = importance(name, weight.detach(), weight.grad)
+        scores: Tensor = importance(name, weight.detach(), grad)
         return scores
     except ValueError as error:
         raise type(error)(f"importance of {name!r}: {error}") from error

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from . import svg
-from .report import interval_text, share_text, si
+from .report import count_text, interval_text, share_text, si
 
 if TYPE_CHECKING:
     from .compare import Comparison, ComparisonRow
@@ -105,7 +105,8 @@ def _comparison(comparison: Comparison) -> str:
             _share(outer.bandwidth_share),
         ]
 
-    return _table(header, [line(row) for row in comparison.rows], left=2)
+    notes = "".join(f"<p>{escape(sentence)}</p>" for sentence in comparison.assumptions)
+    return _table(header, [line(row) for row in comparison.rows], left=2) + notes
 
 
 def _measurements(report: NetworkReport) -> str:
@@ -180,7 +181,7 @@ def _bar(layer: LayerEnergy, label: str, *, faint: bool = False, name: str = "")
 def _layers(report: EnergyReport) -> str:
     m = " " + _badge(report.label)
     header = ["layer", "op", "shape", "kernel", f"energy{m}", f"share{m}", *(f"{part}{m}" for part in _PARTS)]
-    header += [f"time{m}", f"MACs{m}", "density"]
+    header += [f"time per pass{m}", f"MACs per pass{m}", "density"]
     rows = [
         [
             *(escape(text) for text in (layer.name, layer.op, _shape(layer), layer.kernel)),
@@ -277,7 +278,7 @@ def _explanation(found: LayerExplanation) -> str:
     for call in found.calls:
         rows = [
             [
-                *(escape(term.part), escape(term.what), f"{term.count:.6g} {escape(term.unit)}"),
+                *(escape(term.part), escape(term.what), f"{count_text(term.count)} {escape(term.unit)}"),
                 f"{term.coefficient:.6g} {escape(term.coefficient_unit)}",
                 _number(term.energy_j, "J", term.low_j, term.high_j),
                 escape(term.pointer),

@@ -76,8 +76,9 @@ def freedom_of(model: torch.nn.Module, weight: str, dtypes: Sequence[str], patte
     unit = unit_of(model, weight)
     parameter = model.get_parameter(weight)
     # A convolution runs blocks in int8 alone; no kernel offers to run them otherwise.
+    if unit is None or why_not_convertible(model, weight):
+        return Freedom(pattern, ("dense",), ())  # masked: no sparse module takes its place
     on_cpu = parameter.device.type != "cuda"  # int8 has kernels there alone
-    able = (torch.nn.Linear, torch.nn.Conv2d) if on_cpu else (torch.nn.Linear,)
-    if unit is None or not isinstance(unit.module, able) or why_not_convertible(model, weight):
+    if not isinstance(unit.module, (torch.nn.Linear, torch.nn.Conv2d) if on_cpu else torch.nn.Linear):
         return Freedom(pattern, ("csr",), ())
     return Freedom(pattern, ("csr", "bsr"), tuple(dtypes) if on_cpu and parameter.dtype != torch.float64 else ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from ._plan_notes import emptied_layers, sparse_before, warn_emptied
 from ._ranks import Ranks
 from .bounds import Bounds, most_within
 from .criteria import Loss
+from .currency import Amounts, PruneFor
 from .energy import Profile
 from .estimate import ActivationDensity, as_profile
 from .importance import Importance
@@ -60,6 +61,10 @@ class Plan:
     ``duality_gap``: importance lost beyond a bound below which no choice of patterns can be; None where there was one
     pattern to choose from.
 
+    ``prune_for``: what the budget counts. Where it is not "joules", ``amounts`` holds the budget and what is used of
+    it, ``budget_j`` and ``minimum_j`` equal ``energy_j``, and ``slack_j`` is 0: joules are told, not bounded.
+    ``stored_bytes``: tensors of the file that ``save(convert(model, x, plan=plan), path, packed=True)`` writes.
+
     ``masks`` (uint8 bits by weight name; see docs/formats.md) travel with the plan in memory and in checkpoints, not
     in its JSON.
     """
@@ -87,6 +92,9 @@ class Plan:
     text: str = field(default="", repr=False, compare=False)
     duality_gap: float | None = None
     measured: str = field(default="[]", repr=False)
+    prune_for: str = "joules"
+    amounts: Amounts | None = None
+    stored_bytes: float | None = None
 
     @classmethod
     def from_json(cls, text: str | bytes, masks: Mapping[str, torch.Tensor] | None = None) -> Plan:
@@ -111,6 +119,7 @@ class Plan:
         decided = checked(data.get("decided", []), list, f"{where}: decided")
         workload = object_of(_member(data, "workload"), f"{where}: workload")
         gap, measured = data.get("duality_gap"), data.get("measured", [])
+        stored, amounts = data.get("stored_bytes"), data.get("amounts")
         array_of_objects(measured, f"{where}: measured")
         array_of_objects(workload.get("entries"), f"{where}: workload.entries")
         return cls(
@@ -125,11 +134,22 @@ class Plan:
             text=text,
             measured=json.dumps(measured),
             duality_gap=None if gap is None else checked(gap, float, f"{where}: duality_gap"),
+            prune_for=checked(data.get("prune_for", "joules"), str, f"{where}: prune_for"),
+            amounts=None if amounts is None else _amounts(amounts, f"{where}: amounts"),
+            stored_bytes=None if stored is None else checked(stored, float, f"{where}: stored_bytes"),
         )
 
     def to_json(self) -> str:
         """The plan as JSON (``"schema": 1``), without masks."""
         return self.text
+
+    @property
+    def limits(self) -> Amounts:
+        """The budget and what is used of it, in the currency of the budget."""
+        if self.amounts is not None:
+            return self.amounts
+        following = None if self.next_unit is None else self.next_unit.energy_j
+        return Amounts(self.budget_j, self.energy_j, self.dense_j, self.minimum_j, self.slack_j, following)
 
     @property
     def emptied(self) -> tuple[str, ...]:
@@ -167,6 +187,14 @@ def _next_unit(unit: Any) -> NextUnit | None:
     return None if unit is None else fields_of(NextUnit, object_of(unit, where), where)
 
 
+def _amounts(amounts: Any, where: str) -> Amounts:
+    """``next`` may be null."""
+    data = object_of(amounts, where)
+    following = data.get("next")
+    made = fields_of(Amounts, {name: value for name, value in data.items() if name != "next"}, where)
+    return made if following is None else replace(made, next=checked(following, float, f"{where}: next"))
+
+
 def _checked_masks(masks: Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
     if masks is not None and not isinstance(masks, Mapping):
         raise ValueError(f"Plan.from_json: masks: expected bits by weight name, got {type(masks).__name__}")
@@ -194,15 +222,18 @@ def plan(
     batch: int | None = None,
     per: str = "inference",
     count: int | None = None,
+    prune_for: PruneFor = "joules",
     latency_s: float | None = None,
     dram_bytes: float | None = None,
     macs: float | None = None,
+    stored_bytes: float | None = None,
 ) -> Plan:
     """Chooses what to remove so that one inference takes at most ``energy``, and changes nothing.
 
     Args:
         model: the network, also inside DDP or torch.compile; layers whose weights the kernels can run sparse are
-            prunable: Linear, Conv1d, Conv2d, LSTM, GRU, MultiheadAttention.
+            prunable: Linear, Conv1d, Conv2d, LSTM, GRU, MultiheadAttention; where zeros save by themselves (devices
+            that skip them, bytes, multiply-adds) also Conv3d, transposed convolutions and RNN.
         example_inputs: a tensor, a tuple of positional arguments, or a dict of keyword arguments.
         energy: "N%" of the unmasked dense network, or joules per inference.
         profile: device profile: a ``Profile``, a built-in name, a path, or a dict.
@@ -224,9 +255,13 @@ def plan(
             patterns of quads ("1x4", "16x4", ...) or whole, with the profile of a CPU. Outputs are then close, not
             equal: see ``convert(dtype="int8")``.
         activation_density, batch, per, count: as in :func:`jouleprune.estimate`.
-        latency_s, dram_bytes, macs: upper bounds beside the joules, of one forward pass, modelled: seconds, bytes read
+        prune_for: what ``energy`` counts: "joules"; "bytes" of the stored network (``plan.stored_bytes``); "macs",
+            multiply-adds with kept weights of a forward pass, whatever runs them. "N%" and numbers are then of these,
+            and joules are reported, not bounded. Layers that nothing runs sparse, or without gain, are pruned too.
+        latency_s, dram_bytes, macs: upper bounds beside the budget, of one forward pass, modelled: seconds, bytes read
             from and written to the outermost memory, multiply-adds with kept weights. ``budget_j`` of the plan is then
             the largest up to ``energy`` at which all hold, to a thousandth ("100%": only the bounds decide).
+        stored_bytes: likewise of ``plan.stored_bytes``.
     Returns:
         Plan with ``energy_j <= budget_j``, and above 99 % of it or maximal.
     Raises:
@@ -239,7 +274,7 @@ def plan(
             "Comparing layers" in docs/methods.md.
     Layers that run sparse already stay as they are, and percentages refer to the network with them in it.
     """
-    bounds = Bounds(latency_s, dram_bytes, macs).checked()
+    bounds = Bounds(latency_s, dram_bytes, macs, stored_bytes).checked()
     ranks = Ranks.of(plain_module(model))  # replicas may be planned by one process alone, shards may not
     model, device = plain_module(model), as_profile(profile)
     selector = Selector.record(
@@ -254,6 +289,7 @@ def plan(
         min_density=min_density,
         activation_density=activation_density,
         dtype=dtype,
+        prune_for=prune_for,
         batch=batch,
         per=per,
         count=count,

@@ -44,7 +44,8 @@ def profile_rows(profile: Profile) -> list[Row]:
 
 
 def profile_text(profile: Profile) -> str:
-    """A headline, the table of ``profile_rows`` and the sources, each once."""
+    """A headline, the table of ``profile_rows`` and the sources, each once. Of the shapes that a family of calls was
+    measured at, which are many, one row: the mean and the range of measured over formula."""
     from rich.console import Console
     from rich.table import Table
 
@@ -55,7 +56,7 @@ def profile_text(profile: Profile) -> str:
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("provenance", no_wrap=True)
     sources: dict[tuple[str, str], int] = {}
-    for row in profile_rows(profile):
+    for row in _summed(profile_rows(profile)):
         note = sources.setdefault((row.kind, row.source), len(sources) + 1)
         table.add_row(row.name, *(f"{value:.6g}" for value in (row.value, row.low, row.high)), f"{row.kind} [{note}]")
     console = Console(width=1000, color_system=None, markup=False, highlight=False, emoji=False)
@@ -66,6 +67,20 @@ def profile_text(profile: Profile) -> str:
     notes = [f"[{note}] {kind}: {source}" for (kind, source), note in sources.items()]
     description = [data["description"], ""] if data.get("description") else []
     return "\n".join([head, *description, *lines, "", "Sources", *notes])
+
+
+def _summed(rows: list[Row]) -> Iterator[Row]:
+    shapes: dict[str, list[Row]] = {}
+    for row in rows:
+        family, measured, rest = row.name.partition(" measured ")
+        if not (measured and family.startswith("timing ")):
+            yield row
+        elif rest.endswith(" ratio"):
+            shapes.setdefault(family, []).append(row)
+    for family, ratios in shapes.items():
+        name = f"{family} measured ratio at {len(ratios)} shapes"
+        values = [row.value for row in ratios]
+        yield Row(name, sum(values) / len(values), min(values), max(values), ratios[0].kind, ratios[0].source)
 
 
 def _numbers(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from . import ops
 from ._by_layer import reaching, repeated
+from ._in_training import InTraining
 from ._plan_notes import emptied_layers, warn_emptied
 from ._pruner_checks import (
     check_left_out,
@@ -21,16 +21,15 @@ from ._pruner_checks import (
     profile_of,
 )
 from ._ranks import Ranks
-from .adaptive import AdaptiveSchedule
 from .criteria import Loss
+from .currency import PruneFor
 from .energy import EnergyReport, Profile, price_workload
 from .errors import BudgetError
 from .estimate import ActivationDensity, as_profile
 from .importance import Importance, is_named
-from .masks import MaskSet
 from .plan import Plan
 from .pruner_state import read_state
-from .schedule import Constant, Schedule, checked_schedule, joules_at
+from .schedule import Schedule, checked_schedule, joules_at
 from .selection import Selector, check_plan, plain_module
 
 __all__ = ["PruneReport", "Pruner"]
@@ -56,7 +55,7 @@ class PruneReport:
         return prune_table(self)
 
 
-class Pruner:
+class Pruner(InTraining[Plan]):
     """Prunes ``model`` in place to a joule budget while it trains.
 
     Call :meth:`step` after each ``optimizer.step()``. Masks are bits held beside the model: pruned weights are zeroed
@@ -77,9 +76,9 @@ class Pruner:
             then. With the weights that the plan was made on the masks are the plan's. ``profile`` is needed again only
             when the plan's profile is not built in, ``importance`` only when it was a callable.
         schedule: ``Constant()`` (all at the first step) unless given; see :class:`jouleprune.PolynomialDecay`.
-        pattern, importance, data, loss, ignored_layers, min_density, activation_density, dtype, batch, per, count: as
-            in :func:`jouleprune.plan`. With "auto" each layer's pattern is chosen once, at the first update. Criteria
-            that look at data go through it at each update, with the weights of that time.
+        pattern, importance, data, loss, ignored_layers, min_density, activation_density, dtype, prune_for, batch, per,
+            count: as in :func:`jouleprune.plan`. With "auto" each layer's pattern is chosen once, at the first update.
+            Criteria that look at data go through it at each update, with the weights of that time.
     Raises:
         BudgetError: the budget is malformed, above the dense energy, or below the least that can be reached; nothing
         has changed.
@@ -88,6 +87,8 @@ class Pruner:
     Warns (when masks are chosen):
         EmptyLayerWarning: layers that keep nothing, by name.
     """
+
+    _shared = frozenset({"_plan", "_schedule", "_selector", "_profile", "_origin"})
 
     def __init__(
         self,
@@ -106,12 +107,15 @@ class Pruner:
         min_density: float | Mapping[str, float] = 0.0,
         activation_density: ActivationDensity = 1.0,
         dtype: str | Sequence[str] | None = None,
+        prune_for: PruneFor = "joules",
         batch: int | None = None,
         per: str = "inference",
         count: int | None = None,
     ) -> None:
         if (energy is None) == (plan is None):
             raise BudgetError("Pruner: expected exactly one of energy and plan", float("nan"))
+        if schedule is not None:
+            checked_schedule(schedule)
         ranks = Ranks.of(model)
         model = plain_module(model)
         if plan is not None:
@@ -122,11 +126,11 @@ class Pruner:
                 min_density=min_density != 0.0,
                 activation_density=activation_density != 1.0,
                 dtype=dtype is not None,
+                prune_for=prune_for != "joules",
                 batch=batch is not None,
                 per=per != "inference",
                 count=count is not None,
             )
-        self._schedule = Constant() if schedule is None else checked_schedule(schedule)
         self._profile = profile_of(plan) if profile is None and plan is not None else as_profile(given(profile))
         self._energy: str | float
         self._frozen: tuple[bool, ...] | None = None
@@ -135,7 +139,7 @@ class Pruner:
             check_same_profile(plan, self._profile)
             criterion = plan.importance if importance == "lamp" and is_named(plan.importance) else importance
             self._selector = Selector.of_plan(model, example_inputs, plan, self._profile, criterion, data, loss, ranks)
-            self._energy, self._frozen = plan.budget_j, plan.decided or None
+            self._energy, self._frozen = plan.limits.budget, plan.decided or None
         else:
             self._selector = Selector.record(
                 model,
@@ -149,82 +153,24 @@ class Pruner:
                 min_density=min_density,
                 activation_density=activation_density,
                 dtype=dtype,
+                prune_for=prune_for,
                 batch=batch,
                 per=per,
                 count=count,
                 ranks=ranks,
             )
             self._energy = given(energy)
-        self._dense_j, self._minimum_j, self._budget_j = self._selector.probe(self._energy)
-        self._model = model
-        self._masks = MaskSet(model)
-        self._plan: Plan | None = None
-        self._done = self._owed = False
-        self._steps = 0
-        if isinstance(self._schedule, AdaptiveSchedule):
-            self._schedule.take()
-
-    @property
-    def energy_j(self) -> float:
-        """Joules per count of the network as it will run with the present masks: equals
-        ``estimate(convert(model))``, which may be less where kept weights happen to be exactly zero."""
-        return self._dense_j if self._plan is None else self._plan.energy_j
+        super().__init__(model, schedule, self._selector.probe(self._energy))
 
     @property
     def budget_j(self) -> float:
-        """The final budget, joules per count."""
-        return self._budget_j
-
-    @property
-    def dense_j(self) -> float:
-        """Joules per count of the unmasked network."""
-        return self._dense_j
+        """The final budget, joules per count; pruned for bytes or multiply-adds, ``energy_j``: see ``plan.amounts``."""
+        return super().budget_j if self._selector.prune_for == "joules" else self.energy_j
 
     @property
     def minimum_j(self) -> float:
-        """The least joules per count that can be reached."""
-        return self._minimum_j
-
-    @property
-    def plan(self) -> Plan:
-        """The present plan, with its masks.
-
-        Raises:
-            ValueError: nothing has been pruned yet.
-        """
-        if self._plan is None:
-            raise ValueError(
-                "Pruner.plan: nothing has been pruned yet: call step() in the training loop, or prune_now()"
-            )
-        return self._plan
-
-    @property
-    def done(self) -> bool:
-        """Whether the final masks were chosen, by the schedule or by :meth:`prune_now`; later steps only keep them."""
-        return self._done
-
-    def step(self) -> None:
-        """One step of the schedule; call it after ``optimizer.step()`` and before ``zero_grad()``.
-
-        Chooses masks anew when the schedule says so, and zeroes pruned weights again in any case. With an importance of
-        present gradients that overflowed (mixed precision leaves such a step out) masks are chosen at the next step.
-        """
-        step, self._steps = self._steps, self._steps + 1
-        final = self._schedule.is_final(step)
-        due = not self._done and (final or self._owed or self._schedule.updates_at(step))
-        self._owed = due and gradients_overflow(self._selector, self._model)
-        if not due or self._owed:
-            self._masks.apply()
-        elif final:
-            self._update(None)
-        else:
-            share = self._schedule.value(step)
-            self._update(joules_at(share, self._budget_j, self._dense_j))
-
-    def prune_now(self) -> Plan:
-        """Goes to the final budget at once, whatever the schedule."""
-        self._update(None)
-        return self.plan
+        """The least joules per count that can be reached; pruned for bytes or multiply-adds, ``energy_j``."""
+        return super().minimum_j if self._selector.prune_for == "joules" else self.energy_j
 
     def prune_to(self, share: float) -> Plan:
         """Does the share of the removal now, whatever the schedule: ``E = budget + (dense - budget) * (1 - share)``; 1
@@ -235,7 +181,7 @@ class Pruner:
         """
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0.0 <= share <= 1.0:
             raise ValueError(f"share: expected a number in [0, 1], got {share!r}")
-        self._update(None if share == 1 else joules_at(share, self._budget_j, self._dense_j))
+        self._update(None if share == 1 else joules_at(share, self._reach.budget, self._reach.dense))
         return self.plan
 
     def look_ahead(self) -> Plan:
@@ -256,13 +202,9 @@ class Pruner:
         check_plan("like", like)
         selector, joules = reaching(self._selector, self._model, like, weights)
         last = set(weights) >= set(like.masks)
-        plan = selector.select(self._model, energy=self._energy if last else min(joules, self._dense_j))
+        plan = selector.select(self._model, energy=self._energy if last else min(joules, self._reach.dense))
         self._take(plan, last)
         return self.plan
-
-    def keep(self) -> None:
-        """Zeroes pruned weights again, outside of any schedule."""
-        self._masks.apply()
 
     def parameter(self, name: str) -> torch.nn.Parameter:
         """The parameter that a mask of the plan belongs to.
@@ -297,29 +239,26 @@ class Pruner:
         """The processes that prune this network together; None where this one prunes it alone."""
         return self._selector.ranks
 
-    def prunes(self, model: torch.nn.Module) -> bool:
-        """Whether ``model`` is the one that is pruned here."""
-        return plain_module(model) is self._model
-
     def report(self) -> PruneReport:
         """Joules before and after, layer by layer, each labelled."""
         before = price_workload(dense_workload(self._selector.workload, self._selector.weights), self._profile)
         after = before if self._plan is None else price_workload(self._plan.workload, self._profile)
         return PruneReport(before, after, self._plan)
 
-    def remove(self) -> None:
-        """Takes hooks and masks off the model; pruned weights are zero but free to train again."""
-        self._masks.clear()
+    def _must_wait(self) -> bool:
+        selector = self._selector
+        gradients = (self._model.get_parameter(weight).grad for weight in selector.weights)
+        return gradients_overflow(selector.importance, selector.data, gradients, selector.ranks)
 
-    def _update(self, target_j: float | None) -> None:
-        if target_j is None:
+    def _update(self, target: float | None) -> None:
+        if target is None:
             plan = self.look_ahead()
         else:
             if self._frozen is None:  # the layers that the final budget prunes are decided once, on the dense weights
                 last = self._selector.select(self._model, energy=self._energy)
                 self._frozen, self._selector = last.decided, self._selector.settled(last)
-            plan = self._selector.select(self._model, energy=self._energy, relaxed_j=target_j, frozen=self._frozen)
-        self._take(plan, target_j is None)
+            plan = self._selector.select(self._model, energy=self._energy, relaxed_j=target, frozen=self._frozen)
+        self._take(plan, target is None)
 
     def _take(self, plan: Plan, done: bool) -> None:
         warn_emptied(plan, () if self._plan is None else emptied_layers(self._plan), stacklevel=4)
@@ -331,7 +270,6 @@ class Pruner:
         """Step, masks (bits), plan, measured limits, where an ``AdaptiveSchedule`` stands, and the state of torch's CPU
         generator: enough to go on after a restart to the same masks, given the same model, inputs and arguments.
         Tensors and plain values only: ``torch.load(weights_only=True)`` reads it back."""
-        adaptive = {"adaptive": self._schedule.state_dict()} if isinstance(self._schedule, AdaptiveSchedule) else {}
         return {
             "schema": 1,
             "step": self._steps,
@@ -340,11 +278,12 @@ class Pruner:
             "masks": {name: mask.cpu().clone() for name, mask in self._masks.bits.items()},
             "plan": None if self._plan is None else self._plan.to_json(),
             "frozen": None if self._frozen is None else list(self._frozen),
-            "budget_j": self._budget_j,
+            "prune_for": self._selector.prune_for,
+            "budget_j": self._reach.budget,
             "profile_hash": self._profile.hash,
             "measured": self._selector.measured,
             "rng": torch.get_rng_state(),
-            **adaptive,
+            **self._adaptive_state(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], *, restore_rng: bool = True) -> None:
@@ -357,37 +296,15 @@ class Pruner:
             ValueError: the state is damaged, or belongs to another profile, budget, pattern or importance, or to other
                 layers; nothing has changed.
         """
-        saved = read_state(state, self._selector, self._model, self._profile, self._budget_j)
-        if isinstance(self._schedule, AdaptiveSchedule) and "adaptive" in state:  # not in states of before it was kept
-            self._schedule.load_state_dict(state["adaptive"])
+        saved = read_state(state, self._selector, self._model, self._profile, self._reach.budget)
+        self._load_adaptive(state)
         self._steps, self._done, self._owed = saved.step, saved.done, saved.owed
         self._plan, self._frozen = saved.plan, saved.frozen
         if saved.measured is not None and saved.measured != self._selector.measured:  # times measured since then
             self._selector = replace(self._selector, measured=saved.measured)
-            self._dense_j, self._minimum_j, self._budget_j = self._selector.probe(self._energy)
+            self._reach = self._selector.probe(self._energy)
         if saved.plan is not None and saved.frozen is not None:
             self._selector = self._selector.settled(saved.plan)
         if restore_rng and saved.rng is not None:
             torch.set_rng_state(saved.rng.cpu())
         self._masks.replace({} if saved.plan is None else saved.plan.masks)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
-        """A pruner of the copied model: ``copy.deepcopy((model, pruner))`` keeps the two together."""
-        other = Pruner.__new__(Pruner)
-        memo[id(self)] = other
-        shared = {"_model", "_masks", "_selector", "_profile", "_plan", "_schedule", "_origin"}
-        for name, value in self.__dict__.items():
-            if name not in shared:
-                setattr(other, name, copy.deepcopy(value, memo))
-        other._model = copy.deepcopy(self._model, memo)
-        other._selector, other._profile, other._plan, other._origin = (
-            self._selector,
-            self._profile,
-            self._plan,
-            self._origin,
-        )
-        adaptive = isinstance(self._schedule, AdaptiveSchedule)  # the copy goes its own way, asking the same loss
-        other._schedule = copy.copy(self._schedule) if adaptive else self._schedule
-        other._masks = MaskSet(other._model)
-        other._masks.replace(self._masks.bits)
-        return other

@@ -45,7 +45,7 @@ def read_state(
     """Checks all of it.
 
     Args:
-        budget_j: the final budget of the pruner that takes the state.
+        budget_j: the final budget of the pruner that takes the state, in its currency.
 
     Raises:
         ValueError: the message names the part that is damaged or belongs elsewhere.
@@ -70,12 +70,15 @@ def read_state(
         raise ValueError(f"{_WHERE}: plan: expected a plan beside masks, got None")
     if plan is not None:
         _check_plan(plan, selector, model)
+    told = state.get("prune_for", "joules" if plan is None else plan.prune_for)
+    if told != selector.prune_for:
+        raise ValueError(f"{_WHERE}: prune_for: expected {selector.prune_for!r}, got {told!r}")
     if "budget_j" in state:
         check_budget(_WHERE, state["budget_j"], budget_j)
     elif (
         plan is not None and done
     ):  # of before it was kept, or of C++; on the way, a layer at a time, plans name others
-        check_budget(_WHERE, plan.budget_j, budget_j)
+        check_budget(_WHERE, plan.limits.budget, budget_j)
     frozen = _frozen(state["frozen"], len(selector.weights))
     return SavedState(step, done, plan, frozen, _measured(state.get("measured")), _rng(state.get("rng")), owed)
 

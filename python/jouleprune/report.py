@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .currency import UNITS
+
 if TYPE_CHECKING:
     from .compare import Comparison, ComparisonRow
     from .energy import EnergyReport, Parts
@@ -43,6 +45,11 @@ def si(value: float, unit: str) -> str:
     return f"{value / 1e-12:.3g} p{unit}"
 
 
+def count_text(value: float) -> str:
+    """All digits before the point of large counts, six digits of others."""
+    return f"{value:,.0f}" if value >= 1e5 else f"{value:.6g}"
+
+
 def table(header: list[str], rows: Iterable[list[str]], *, left: int = 1) -> str:
     """A plain-text table; the first ``left`` columns are aligned to the left, the others to the right."""
     lines = [header, *rows]
@@ -66,7 +73,7 @@ def energy_table(report: EnergyReport) -> str:
     grid = Table(box=None, pad_edge=False, header_style="")
     for column in ("layer", "op", "shape", "kernel"):
         grid.add_column(column, no_wrap=True)
-    for column in ("density", "MACs", "energy", "compute", "memory", "metadata", "static", "share"):
+    for column in ("density", "MACs/pass", "energy", "compute", "memory", "metadata", "static", "share"):
         grid.add_column(column, justify="right", no_wrap=True)
 
     def joules(energy_j: float, parts: Parts) -> list[str]:
@@ -124,11 +131,16 @@ def plan_table(plan: Plan) -> str:
         ]
         for layer in plan.layers
     ]
-    tight = "maximal" if plan.maximal else f"{100 * plan.energy_j / plan.budget_j:.2f} % of the budget"
+    limits, unit = plan.limits, UNITS[plan.prune_for].strip()
+    tight = "maximal" if plan.maximal else f"{100 * limits.used / limits.budget:.2f} % of the budget"
+    per = f" per {plan.per}" if plan.prune_for == "joules" else ""
     head = (
-        f"{si(plan.energy_j, 'J')} of {si(plan.budget_j, 'J')} per {plan.per} ({tight}; dense {si(plan.dense_j, 'J')}, "
-        f"least {si(plan.minimum_j, 'J')}) on {plan.profile}, modelled"
+        f"{si(limits.used, unit)} of {si(limits.budget, unit)}{per} ({tight}; dense {si(limits.dense, unit)}, "
+        f"least {si(limits.minimum, unit)})"
     )
+    if plan.prune_for != "joules":
+        head += f"; {si(plan.energy_j, 'J')} per {plan.per}, dense {si(plan.dense_j, 'J')}"
+    head += f" on {plan.profile}, modelled"
     notes = []
     if plan.emptied:
         notes.append(f"emptied, so that nothing passes through: {', '.join(plan.emptied)}")
@@ -167,7 +179,7 @@ def prune_table(report: PruneReport) -> str:
         "layer",
         "op",
         "shape",
-        "MACs",
+        "MACs/pass",
         "density",
         "kernel",
         "before",
@@ -211,7 +223,7 @@ def comparison_table(comparison: Comparison) -> str:
     pers = dict.fromkeys(row.report.per for row in comparison.rows)
     labels = ", ".join(dict.fromkeys(row.label for row in comparison.rows))
     head = f"{labels}: energy per {' or '.join(pers)}; time, traffic and use of multipliers and buffer per forward pass"
-    return head + "\n" + table(columns, [line(row) for row in comparison.rows], left=2)
+    return "\n".join([head, table(columns, [line(row) for row in comparison.rows], left=2), *comparison.assumptions])
 
 
 def network_text(report: NetworkReport) -> str:

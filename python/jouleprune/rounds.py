@@ -171,6 +171,8 @@ def prune_to_floor(
     inner = plain_module(model)
     start = copy.deepcopy(inner.state_dict())
     dense_metric = _finite(evaluate(model))
+    if options.get("prune_for", "joules") != "joules":
+        raise ValueError(f"prune_for: expected 'joules', which are searched for, got {options['prune_for']!r}")
     probe = Pruner(model, example_inputs, energy="100%", profile=profile, **options)
     dense_j, low, high = probe.dense_j, probe.minimum_j, probe.dense_j
     best: tuple[Pruner, dict[str, Any], dict[str, Any], float] | None = None

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ._already_sparse import refuse_sparse, sentences
+from ._already_sparse import refuse_sparse
 from ._layer_options import floors_of, ignored_weights
+from ._prunable import prunable_weights
 from ._ranks import Ranks, unsharded, whole_weights
+from ._shard_scores import Shards
 from .criteria import Context, Loss
+from .currency import PruneFor, Reach, bytes_beside, checked_prune_for, copies_of
 from .energy import Profile
 from .errors import BudgetError, PatternError, ProfileError
 from .estimate import ActivationDensity
 from .importance import Importance, check_given, importance_name, scores_of
-from .layers import SPARSE_DTYPES, layer_of, why_not_convertible
 from .patterns import Freedom, check_pattern, checked_dtypes, freedom_of
 from .record import check_batch, record, unwrapped
 from .tuning import measured_limits
@@ -26,9 +28,8 @@ from .tuning import measured_limits
 if TYPE_CHECKING:
     from .plan import Plan
 
-__all__ = ["Selector", "check_plan", "computed_weights", "plain_module"]
+__all__ = ["Selector", "check_plan", "plain_module"]
 
-_PRUNABLE_OPS = ("linear", "conv1d", "conv2d", "lstm", "gru")
 #: Of an entry of a workload: what a plan decides. All else tells which network it is, on which inputs.
 _PLANNED = ("pattern", "layout", "kernel", "nnz", "input_density")
 #: Of several differences the one that tells people most.
@@ -56,6 +57,11 @@ class Selector:
     """The last three are for criteria that look at more than weights."""
     ranks: Ranks | None = field(default=None, repr=False)
     """Of a network that several processes train: they select together."""
+    prune_for: PruneFor = "joules"
+    copies: tuple[int, ...] = ()
+    """Names that each weight is stored under."""
+    other_bytes: int = 0
+    """Of the network's state beside these weights."""
 
     @classmethod
     def record(
@@ -72,6 +78,7 @@ class Selector:
         min_density: float | Mapping[str, float],
         activation_density: ActivationDensity,
         dtype: str | Sequence[str] | None = None,
+        prune_for: PruneFor = "joules",
         batch: int | None,
         per: str,
         count: int | None,
@@ -79,6 +86,7 @@ class Selector:
     ) -> Selector:
         """Runs the model once, without a trace, and finds what can be pruned in it."""
         _check_eager(model)
+        checked_prune_for(prune_for)
         check_pattern(pattern)
         dtypes = checked_dtypes(dtype, profile)
         check_given(importance, data, loss)
@@ -87,15 +95,16 @@ class Selector:
             ranks, model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count
         )
         workload = json.loads(recorded)
-        weights, unable = _prunable_weights(model, workload, profile, ignored)
+        weights, unable = prunable_weights(model, workload, profile, ignored, prune_for)
         freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
         floors = floors_of(weights, min_density)
         measured = measured_limits(recorded, weights, profile)
         if ranks is not None:  # their machines may have measured other times
             measured = ranks.of_the_first(measured)
+        copies = copies_of(model, weights)
         return cls(
             workload, profile, pattern, importance, weights, floors, freedoms, measured, unable,
-            example_inputs, data, loss, ranks,
+            example_inputs, data, loss, ranks, prune_for, tuple(copies.values()), bytes_beside(model, copies),
         )  # fmt: skip
 
     @classmethod
@@ -150,9 +159,11 @@ class Selector:
         own = {entry["weight"]: entry["dtype"] for entry in workload["entries"]}
         dtypes = sorted({layer.dtype for layer in plan.layers if layer.dtype != own.get(layer.weight)})
         freedoms = tuple(freedom_of(model, weight, dtypes) for weight in weights)
+        copies = copies_of(model, weights)
         selector = cls(
             workload, profile, plan.pattern, importance, weights, floors, freedoms, plan.measured, (),
             example_inputs, data, loss, ranks,
+            checked_prune_for(plan.prune_for), tuple(copies.values()), bytes_beside(model, copies),
         )  # fmt: skip
         return selector.settled(plan)
 
@@ -166,11 +177,14 @@ class Selector:
         )
         return replace(self, freedoms=freedoms)
 
-    def probe(self, energy: str | float) -> tuple[float, float, float]:
-        """(dense, minimum, budget) in joules per count. Raises BudgetError when the budget cannot be met."""
+    def probe(self, energy: str | float) -> Reach:
+        """How far the network can go. Raises BudgetError when the budget cannot be met."""
         _, text = self._ask([], {"probe": True, **_budget(energy)})
         data = json.loads(text)
-        return data["dense_j"], data["minimum_j"], data["budget_j"]
+        amounts = data["amounts"]
+        if amounts is not None:
+            return Reach(amounts["dense"], amounts["minimum"], amounts["budget"], data["dense_j"])
+        return Reach(data["dense_j"], data["minimum_j"], data["budget_j"], data["dense_j"])
 
     def select(
         self,
@@ -194,7 +208,11 @@ class Selector:
         scores = self._scores_now(model)
         return lambda energy: self._planned(scores, _budget(energy))
 
-    def _scores_now(self, model: torch.nn.Module) -> list[torch.Tensor]:
+    def _scores_now(self, model: torch.nn.Module) -> _Scored:
+        if self.ranks is not None:
+            shards = Shards.of(model, self.weights, self.importance, self.pattern, self.data)
+            if shards is not None:
+                return _Scored(self.ranks.together("importance", lambda: shards.scores(self.importance)), shards)
         patterns = {
             name: freedom.pattern or self.pattern for name, freedom in zip(self.weights, self.freedoms, strict=True)
         }
@@ -202,12 +220,15 @@ class Selector:
         context = Context(
             model, self.weights, patterns, self.workload, self.example_inputs, self.data, self.loss, whole
         )
-        return self._scores(context)
+        return _Scored(self._scores(context), None)
 
-    def _planned(self, scores: list[torch.Tensor], request: dict[str, Any]) -> Plan:
+    def _planned(self, scored: _Scored, request: dict[str, Any]) -> Plan:
         from .plan import Plan
 
-        masks, text = self._ask(scores, request)
+        together = {} if scored.shards is None else {"together": scored.shards.request()}
+        masks, text = self._ask(scored.scores, request | together)
+        if scored.shards is not None:
+            masks = scored.shards.joined(masks, json.loads(text)["decided"])
         kept = {name: mask for name, mask in zip(self.weights, masks, strict=True) if mask.numel() > 0}
         if self.ranks is not None:
             self.ranks.check_equal("masks", b"".join(bytes(mask.numpy()) for mask in masks) + text.encode())
@@ -229,14 +250,31 @@ class Selector:
             "pattern": self.pattern,
             "importance": importance_name(self.importance),
             "measured": json.loads(self.measured),
+            "prune_for": self.prune_for,
+            "other_bytes": self.other_bytes,
             "weights": [
-                {"name": name, "min_density": floor, **{key: value for key, value in vars(freedom).items() if value}}
-                for name, floor, freedom in zip(self.weights, self.floors, self.freedoms, strict=True)
+                {
+                    "name": name,
+                    "min_density": floor,
+                    "copies": copies,
+                    **{key: value for key, value in vars(freedom).items() if value},
+                }
+                for name, floor, copies, freedom in zip(
+                    self.weights, self.floors, self.copies, self.freedoms, strict=True
+                )
             ],
         }
         masks, text = torch.ops.jouleprune.select_masks(scores, json.dumps(request))
         _raise_named(text, "".join(f"; not prunable: {sentence}" for sentence in self.unable))
         return masks, text
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Scores of whole weights, or of the shards of them that lie here."""
+
+    scores: list[torch.Tensor]
+    shards: Shards | None
 
 
 def _recorded(ranks: Ranks | None, model: torch.nn.Module, example_inputs: Any, **options: Any) -> str:
@@ -300,49 +338,3 @@ def _raise_named(text: str, unable: str) -> None:
         raise BudgetError(error["message"] + unable, minimum)
     kinds: dict[str, type[ValueError]] = {"PatternError": PatternError, "ProfileError": ProfileError}
     raise kinds.get(error["type"], ValueError)(error["message"])
-
-
-def _prunable_weights(
-    model: torch.nn.Module, workload: Mapping[str, Any], profile: Profile, ignored: set[str]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Weights in call order that are parameters, not ignored, only used by prunable ops, and runnable once pruned; and
-    sentences about those that are not runnable."""
-    parameters = dict(model.named_parameters())
-    used_by: dict[str, set[str]] = {}
-    for entry in workload["entries"]:
-        if entry["weight"]:
-            used_by.setdefault(entry["weight"], set()).add(entry["op"] if entry["layout"] == "dense" else "sparse")
-    prunable, unable = [], [*computed_weights(model), *_unknown_kinds(model), *sentences(model)]
-    for name, ops in used_by.items():
-        if name in ignored or name not in parameters or not ops <= set(_PRUNABLE_OPS):
-            continue
-        if parameters[name].dtype not in SPARSE_DTYPES:
-            unable.append(f"{layer_of(name)}: no sparse kernel takes {parameters[name].dtype}")
-            continue
-        # Where hardware skips zeros they save energy whatever the host runs; on CPU and GPU only a sparse module saves.
-        obstacle = why_not_convertible(model, name) if profile.kind != "asic" else ""
-        if obstacle:
-            unable.append(f"{layer_of(name)}: {obstacle}")
-        else:
-            prunable.append(name)
-    return tuple(prunable), tuple(unable)
-
-
-def _unknown_kinds(model: torch.nn.Module) -> list[str]:
-    """Sentences about layers of weights for which there is no sparse kernel."""
-    kinds = (torch.nn.Conv3d, torch.nn.modules.conv._ConvTransposeNd, torch.nn.RNN)
-    return [
-        f"{name or 'the model'}: {type(module).__name__} has no sparse kernel"
-        for name, module in model.named_modules()
-        if isinstance(module, kinds)
-    ]
-
-
-def computed_weights(model: torch.nn.Module) -> list[str]:
-    """Sentences about layers whose weight is no parameter, but computed from others before each call."""
-    return [
-        f"{name}: its weight is computed (by torch.nn.utils.prune, weight_norm or a parametrization): make it a "
-        "parameter first, with their remove"
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | torch.nn.modules.conv._ConvNd) and "weight" not in module._parameters
-    ]

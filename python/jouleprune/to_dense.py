@@ -8,6 +8,7 @@ from torch import nn
 
 from .fuse_rewrite import is_rewritten
 from .layers import SPARSE, replace_module
+from .nn.transformer import with_fused_path
 from .selection import plain_module
 
 __all__ = ["to_dense"]
@@ -30,7 +31,7 @@ def to_dense(model: nn.Module) -> nn.Module:
         if any(name.startswith(f"{each}.") for each in done):  # a part of what was replaced
             continue
         fused = isinstance(module, SPARSE) and getattr(module, "activation", "none") != "none"
-        if fused or is_rewritten(module):
+        if fused or is_rewritten(module) or hasattr(module, "bytes_between"):
             raise ValueError(
                 f"model: {name or type(module).__name__!r} has other ops fused into sparse ones: "
                 "convert without fuse=True"
@@ -41,4 +42,5 @@ def to_dense(model: nn.Module) -> nn.Module:
                 return twin
             replace_module(dense, name, twin)
             done.append(name)
+    with_fused_path(dense)
     return dense

@@ -10,10 +10,14 @@ import torch
 from live_powercap import live_powercap
 
 import jouleprune as jp
-from jouleprune import calibration, energy
+from jouleprune import calibration, calibration_sweep, energy
 from jouleprune.calibration_fit import Sample, fit_energy, fit_time
-from jouleprune.calibration_sweep import Made, sweep
+from jouleprune.calibration_shapes import shapes
+from jouleprune.calibration_sweep import RANDOM, Made, sweep
+from jouleprune.calibration_timing import fit_timing
 from jouleprune.cli import main
+from jouleprune.estimate import price_entry
+from jouleprune.profile_table import profile_text
 from jouleprune.record import record
 
 KERNELS = {"dense": ("dense", "dense"), "csr": ("unstructured", "csr")}
@@ -218,6 +222,76 @@ def test_samples_of_another_machine_or_damaged_ones_are_not_used(quick, tmp_path
         assert energy.calibrate(path, time_budget_s=0.5, meters=no_meter(tmp_path)).samples == 16
 
 
+def slowed(sample: Sample) -> Sample:
+    """On a machine whose products are slow where there are few rows or columns: no roofline."""
+    one = sample.entries[0]
+    share = one["rows"] / (one["rows"] + 40) * one["n"] / (one["n"] + 20)
+    seconds = 3e-6 + one["macs"] * 1.5e-11 / share + one["weight_elements"] * 2e-10
+    return Sample(sample.family, sample.name, sample.entries, seconds, False, None, 0.01)
+
+
+def drawn_linear(count: int, seed: int, noise: float) -> list[Sample]:
+    chance = random.Random(seed)
+    found = []
+    for place in range(count):
+        rows, cols, n = (round(2 ** chance.uniform(4, 11)) for _ in range(3))
+        made = slowed(Sample("drawn", str(place), [entry(rows, cols, n)], 0.0, False, None))
+        seconds = made.seconds * (1 + noise * chance.gauss(0, 1))
+        found.append(Sample("drawn", str(place), made.entries, seconds, False, None, 0.01))
+    return found
+
+
+def mean_error(profile: dict, samples: list[Sample]) -> float:
+    loaded = jp.energy.load_profile(profile)
+    errors = [abs(price_entry(one.entries[0], loaded, 1).latency_s / one.seconds - 1) for one in samples]
+    return sum(errors) / len(errors)
+
+
+def test_a_machine_that_is_no_roofline_is_predicted_on_unseen_shapes():
+    seen, unseen = drawn_linear(300, 1, 0.03), drawn_linear(100, 2, 0.0)
+    fitted = document()
+    fit_time(fitted, seen, "a machine", "2026-01-01")
+    roofline = mean_error(fitted, unseen)
+    summary = fit_timing(fitted, seen, "a machine", "2026-01-01")
+    assert mean_error(fitted, unseen) < 0.06 < roofline / 2
+    told = summary.families["linear float32"]
+    assert told["calls"] == 300 and told["mape"] < 0.09 and abs(told["bias"]) < 0.03
+    assert "linear float32 " in str(summary)
+    source = fitted["provenance"]["/timing/linear float32"]
+    assert source["kind"] == "fitted" and "300 calls" in source["source"] and "a machine" in source["source"]
+    profile = jp.energy.load_profile(fitted)
+    assert json.loads(profile.to_json())["timing"] == json.loads(json.dumps(fitted["timing"]))
+    text = profile_text(profile)
+    assert "timing linear float32 seconds mac" in text and "timing linear float32 measured ratio at 300 shapes" in text
+    assert "measured 0 at" not in text
+
+
+def test_families_of_few_calls_have_no_timing():
+    fitted = document()
+    summary = fit_timing(fitted, drawn_linear(3, 1, 0.0), "a machine", "2026-01-01")
+    assert summary.families == {} and fitted["timing"] == {}
+    assert jp.energy.load_profile(fitted).name == "generic-cpu"
+
+
+def test_shapes_are_the_same_at_every_run_and_of_bounded_size():
+    first, again = list(shapes()), list(shapes())
+    assert [one.name for one in first] == [one.name for one in again]
+    assert [one.name for one in first] != [one.name for one in shapes(1)]
+    assert 1000 < len(first) < 1600
+    assert max(torch.Size(size).numel() for one in first for size in one.sizes) <= 22_000_000
+    assert {one.dtype for one in first} == {torch.float32, torch.bfloat16}
+
+
+def test_calls_take_turns_among_copies_of_a_layer(monkeypatch):
+    shape = next(one for one in shapes() if one.name.startswith("linear"))
+    made = calibration_sweep._of_shape(shape)
+    turns = made.run
+    assert len(turns._modules) > 1 or made.entries[0]["weight_elements"] > 2_000_000
+    made.run()
+    made.run()
+    assert turns._results[0] is not None and turns._results[1] is not turns._results[0]
+
+
 @pytest.mark.slow
 def test_with_a_meter_joules_are_counted(quick, tmp_path):
     with live_powercap(tmp_path, {"intel-rapl:0": ("package-0", 40.0)}) as root:
@@ -240,8 +314,8 @@ def test_a_meter_too_slow_for_the_time_budget_says_so(quick, tmp_path):
 
 def test_the_sweep_covers_kernels_types_and_families():
     calls = sweep()
-    assert len({call.name for call in calls}) == len(calls) > 100
-    assert {call.family for call in calls} == {"linear", "batch 1", "convolution 3x3", "convolution 1x1"}
+    assert len({call.name for call in calls}) == len(calls) > 1000
+    assert {call.family for call in calls} == {"linear", "batch 1", "convolution 3x3", "convolution 1x1", RANDOM}
     kernels, dtypes = set(), set()
     for call in calls:
         if "64ch 28x28" in call.name or "256x256" in call.name:

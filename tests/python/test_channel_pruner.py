@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from dataclasses import fields
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from structured_networks import network
 from torch import nn
 
 import jouleprune as jp
+from jouleprune.structured.options import StructureKeywords, StructureOptions
 
 pytest.importorskip("torch_pruning")
 EYERISS, CPU = "eyeriss-65nm", "generic-cpu"
@@ -221,3 +223,91 @@ def test_gradients_of_the_trained_network_count():
     pruner = jp.ChannelPruner(model, x, energy="50%", profile=EYERISS, importance="taylor")
     pruner.step()
     assert pruner.done and model[0].weight.grad is not None
+
+
+def test_an_adaptive_schedule_is_kept_in_the_state_and_serves_one_pruner():
+    losses = iter([1.0, 1.0, 2.0, 1.0, 1.0])
+    options = {"energy": "50%", "profile": EYERISS, "round_to": 1, "importance": "magnitude"}
+
+    def made(loss):
+        model, x = network("cnn")
+        schedule = jp.AdaptiveSchedule(loss, end_step=5, stride=0.25)
+        return jp.ChannelPruner(model, x, schedule=schedule, **options), schedule
+
+    pruner, schedule = made(lambda: next(losses))
+    joules = []
+    for _ in range(3):
+        pruner.step()
+        joules.append(pruner.energy_j)
+    assert joules[1] < joules[0] < pruner.dense_j and joules[2] > joules[1]  # at the third step the loss was too high
+    state = pruner.state_dict()
+    assert state["adaptive"]["share"] == 0.25
+    other, resumed = made(lambda: 1.0)
+    other.load_state_dict(state)
+    for each in (pruner, other):
+        each.step()
+    assert other.energy_j == pruner.energy_j and resumed.state_dict() == schedule.state_dict()
+    model, x = network("cnn")
+    with pytest.raises(ValueError, match="has begun with another Pruner"):
+        jp.ChannelPruner(model, x, schedule=schedule, **options)
+    damaged = {**state, "adaptive": {"schema": 1}}
+    with pytest.raises(ValueError, match=r"AdaptiveSchedule\.load_state_dict"):
+        other.load_state_dict(damaged)
+    for step in range(2):
+        pruner.step()
+        assert pruner.done == (step == 1)
+    assert pruner.energy_j <= pruner.budget_j
+
+
+def test_measured_activations():
+    """Zeros behind a ReLU are counted: of the smaller network afresh, and never more joules than without them."""
+    model, x = network("cnn")
+    options = {"energy": "50%", "profile": EYERISS, "round_to": 1}
+    plain = jp.ChannelPruner(model, x, **options)
+    measured = jp.ChannelPruner(model, x, activation_density="measured", **options)
+    assert measured.dense_j < plain.dense_j
+    assert measured.dense_j == jp.estimate(model, x, profile=EYERISS, activation_density="measured").energy_j
+    measured.prune_now()
+    assert measured.energy_j <= measured.budget_j
+    smaller = measured.shrink()
+    fresh = jp.estimate(smaller.model, x, profile=EYERISS, activation_density="measured").energy_j
+    assert fresh == pytest.approx(measured.energy_j, rel=1e-6)
+
+
+def test_a_step_whose_gradients_overflowed_is_waited_for():
+    model, x = network("cnn")
+    schedule = jp.LinearDecay(begin_step=0, end_step=3, initial=0.5)
+    model(x).square().mean().backward()
+    pruner = jp.ChannelPruner(
+        model, x, energy="60%", profile=EYERISS, round_to=1, schedule=schedule, importance="taylor"
+    )
+    model[0].weight.grad[0] = torch.inf
+    pruner.step()
+    assert pruner.energy_j == pruner.dense_j and pruner.state_dict()["owed"] is True
+    model[0].weight.grad[0] = 0
+    pruner.step()
+    assert pruner.energy_j < pruner.dense_j and pruner.state_dict()["owed"] is False
+
+
+def test_copies_keep_their_own_masks():
+    model, x = network("cnn")
+    pruner = jp.ChannelPruner(model, x, energy="60%", profile=EYERISS, round_to=1)
+    pruner.prune_now()
+    other_model, other = copy.deepcopy((model, pruner))
+    assert other.prunes(other_model) and not other.prunes(model) and other.energy_j == pruner.energy_j
+    pruner.remove()
+    with torch.no_grad():
+        for parameter in other_model.parameters():
+            parameter.fill_(1)
+    other.keep()
+    assert other.shrink().energy_j == pruner.energy_j
+    zeros = {name: parameter == 0 for name, parameter in other_model.named_parameters() if parameter.dim() > 1}
+    assert any(bool(each.any()) for each in zeros.values())
+
+
+def test_unknown_options_are_named():
+    assert list(StructureKeywords.__annotations__) == [field.name for field in fields(StructureOptions)]
+    model, x = network("mlp")
+    for call in (jp.ChannelPruner, jp.shrink, jp.plan_structure):
+        with pytest.raises(TypeError, match=r"expected options among pattern, importance, .*, got .patern."):
+            call(model, x, energy="60%", profile=EYERISS, patern="channel")

@@ -134,3 +134,16 @@ def test_schedules(capsys, schedule):
 def test_bad_arguments_are_one_line(capsys, told, arguments):
     code, out, err = run(capsys, *arguments)
     assert code == 1 and out == "" and told in err.splitlines()[-1]
+
+
+def test_a_budget_of_bytes_writes_a_packed_file(capsys, small_nets, tmp_path):
+    arguments = ["nets_to_prune:net", "--energy", "40%", "--prune-for", "bytes", "--json"]
+    code, out, _ = run(capsys, *arguments, "--out", "m.safetensors", "--plan", "plan.json")
+    assert code == 0
+    plan = jp.Plan.from_json((tmp_path / "plan.json").read_text())
+    assert json.loads(out)["report"]["plan"]["prune_for"] == "bytes"
+    loaded = jp.load(small_nets.net()[0], tmp_path / "m.safetensors")
+    assert jp.checkpoint.packed_bytes(loaded) == plan.amounts.used <= 0.4 * plan.amounts.dense
+    assert (tmp_path / "m.safetensors").stat().st_size < plan.amounts.used + 8192
+    code, out, _ = run(capsys, "nets_to_prune:net", "--energy", "40%", "--prune-for", "macs")
+    assert code == 0 and "multiply-adds" in out

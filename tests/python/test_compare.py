@@ -14,6 +14,10 @@ import jouleprune as jp
 DEVICES = ["generic-cpu", "generic-gpu-hbm", "eyeriss-65nm", "tpu-like", "horowitz-45nm"]
 
 
+def levels_of(name):
+    return json.loads(jp.energy.load_profile(name).to_json())["levels"]
+
+
 def test_rows_are_estimates():
     model, x = lenet()
     found = jp.compare(model, x, profiles=DEVICES, batches=(1, 6))
@@ -32,6 +36,11 @@ def test_rows_are_estimates():
             assert row.latency_low_s <= row.latency_s <= row.latency_high_s
             assert 0 < row.multiplier_share <= 1 + 1e-9
     assert "unavailable" in str(found) and "modelled" in str(found)
+    fast = [name for name in DEVICES if not any(level.get("bytes_s") for level in levels_of(name))]
+    (told,) = found.assumptions  # profiles with a speed and without bandwidths
+    assert told.split(": ")[-1].split(", ") == [name for name in fast if name != "horowitz-45nm"]
+    assert told in str(found) and json.loads(found.to_json())["assumptions"] == [told]
+    assert not jp.compare(model, x, profiles="generic-cpu").assumptions
 
 
 def test_networks_side_by_side():

@@ -32,9 +32,19 @@ def test_a_case_holds(capsys, path):
     assert json.loads(out).keys() == json.loads(path.read_text())["expected"].keys()
 
 
-@pytest.mark.parametrize("path", sorted(DATA.glob("more/*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted([*DATA.glob("more/*.json"), *DATA.glob("own/*.json")]), ids=lambda path: path.stem
+)
 def test_more_cases_hold(path):
     assert jp.energy.count(path).deviations == ()
+
+
+def test_assumptions_are_told_when_asked_for(capsys):
+    path = DATA / "sl_0421_eyeriss_like_gating.json"
+    assumptions = jp.energy.count(path).assumptions
+    assert len(assumptions) == 6 and assumptions[0].startswith("/architecture/levels/4/metadata_word_bits: not given;")
+    assert main(["count", str(path), "--assumptions"]) == 0
+    assert capsys.readouterr().err.splitlines() == list(assumptions)
 
 
 def test_expectations_are_not_read(capsys, tmp_path):

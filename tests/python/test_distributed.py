@@ -17,6 +17,7 @@ from networks import mlp
 from torch import Tensor, nn
 
 import jouleprune as jp
+from jouleprune._ranks import Ranks
 
 P = "eyeriss-65nm"
 SCHEDULE = jp.PolynomialDecay(end_step=4, frequency=2)
@@ -213,6 +214,65 @@ def regrown_by_hand(rank: int) -> object:
     return {name: float((a == b).double().mean()) for name, (a, b) in bits.items()}
 
 
+def not_gathered(rank: int) -> object:
+    """Rows that two processes do not share evenly, and one layer of a single row: a process has nothing of it."""
+    from jouleprune import selection
+
+    def gathers(*_: object) -> None:
+        raise AssertionError("weights were gathered")
+
+    def network() -> tuple[nn.Module, Tensor]:
+        torch.manual_seed(3)
+        layers = [nn.Linear(40, 31), nn.ReLU(), nn.Linear(31, 7), nn.ReLU(), nn.Linear(7, 1)]
+        model = nn.Sequential(*layers)
+        with torch.no_grad():
+            model[0].weight.copy_((model[0].weight * 40).round() / 40)  # ties across shards
+        return model, torch.randn(2, 40)
+
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    found, before = [], selection.whole_weights
+    for importance in ("magnitude", "gradient", "taylor"):
+        model, x = network()
+        alone, _ = network()
+        alone(x).square().mean().backward()
+        mesh = init_device_mesh("cpu", (2,))
+        for module in (model[0], model[2], model[4], model):
+            fully_shard(module, mesh=mesh)
+        model(x).square().mean().backward()
+        selection.whole_weights = gathers
+        try:
+            options = {"energy": "40%", "profile": P, "importance": importance, "schedule": SCHEDULE}
+            pruner = jp.Pruner(model, x, **options)
+            single = jp.Pruner(alone, x, **options)
+            for _ in range(5):
+                pruner.step(), single.step()
+                found.append((importance, pruner.plan.to_json() == single.plan.to_json(), kept(pruner), kept(single)))
+        finally:
+            selection.whole_weights = before
+    return found
+
+
+def any_of(rank: int) -> object:
+    ranks = Ranks()
+    return [ranks.any_of(rank == 1), ranks.any_of(False), ranks.any_of(True)]
+
+
+def overflow_of_one(rank: int) -> object:
+    """Gradients that overflow on rank 1 alone make both wait a step, so that they go on selecting together."""
+    ddp, pruner = replicated(rank, importance="gradient")
+    found = []
+    for overflows in (True, False):
+        ddp.zero_grad()
+        nn.functional.cross_entropy(ddp(torch.randn(16, 1, 28, 28)), torch.randint(10, (16,))).backward()
+        if overflows and rank == 1:
+            ddp.module[1].weight.grad[0, 0] = torch.inf
+        pruner.step()
+        found.append((pruner.state_dict()["owed"], pruner.state_dict()["plan"] is not None))
+    return found, kept(pruner)
+
+
 WORKS: dict[str, Callable[[int], object]] = {
     "replicas": of_replicas(),
     "replicas_taylor": of_replicas(importance="taylor"),
@@ -220,6 +280,7 @@ WORKS: dict[str, Callable[[int], object]] = {
     "replicas_fisher": of_replicas(importance="fisher", data=data, loss=nn.functional.cross_entropy, pattern="16x1"),
     "shards": of_shards(),
     "shards_taylor": of_shards(importance="taylor", pattern="2:4"),
+    "shards_magnitude": of_shards(importance="magnitude"),
     "channels": channels,
     "channels_of_shards": channels_of_shards,
     "alike": alike,
@@ -228,6 +289,9 @@ WORKS: dict[str, Callable[[int], object]] = {
     "regrown_by_hand": regrown_by_hand,
     "regrow_forgets": partial(regrown, forgets=True),
     "regrow_seeds": lambda rank: regrown(rank, grow="random", seed=rank),
+    "not_gathered": not_gathered,
+    "any_of": any_of,
+    "overflow_of_one": overflow_of_one,
     "masked": gradients_stay_masked,
     "fails": one_fails,
     "inputs": other_inputs,
@@ -262,6 +326,30 @@ def test_masks_and_weights_are_equal_on_all_ranks(found, work):
     for name, mask in masks0.items():
         removed = ~jp.ops.unpack_mask(mask, weights0[name].shape)
         assert removed.any() and not weights0[name][removed].any()
+
+
+@pytest.mark.slow
+def test_shards_are_selected_without_gathering_them(found):
+    for rank in found["not_gathered"]:
+        assert "error" not in rank, rank.get("trace")
+        for importance, same_plan, ours, alone in rank["result"]:
+            assert same_plan or importance != "magnitude"  # gradients of shards are summed in another order
+            assert ours.keys() == alone.keys()
+            if importance == "magnitude":
+                assert all(torch.equal(ours[name], alone[name]) for name in ours)
+        assert all(step[2] for step in rank["result"][2::5])  # masks, when a part of the removal is done
+    for (_, _, masks0, _), (_, _, masks1, _) in zip(*(rank["result"] for rank in found["not_gathered"]), strict=True):
+        assert all(torch.equal(masks0[name], masks1[name]) for name in masks0)
+
+
+@pytest.mark.slow
+def test_what_one_process_sees_counts_in_all(found):
+    assert [rank.get("result", rank.get("trace")) for rank in found["any_of"]] == [[True, False, True]] * 2
+    for rank in found["overflow_of_one"]:
+        assert "error" not in rank, rank.get("trace")
+        assert rank["result"][0] == [(True, False), (False, True)]
+    (_, masks0), (_, masks1) = (rank["result"] for rank in found["overflow_of_one"])
+    assert masks0 and all(torch.equal(masks0[name], masks1[name]) for name in masks0)
 
 
 @pytest.mark.slow

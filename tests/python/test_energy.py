@@ -113,6 +113,7 @@ def test_report_text_names_layers_units_and_label() -> None:
     lines = str(price_workload(text, load_profile("generic-cpu"))).splitlines()
     assert "uJ per inference on generic-cpu, modelled (interval" in lines[0]
     assert "us per pass" in lines[0]
+    assert "MACs/pass" in lines[1]
     assert any(line.startswith("[fc1]") and "128x784" in line and "100.0 %" in line for line in lines)
     assert lines[-1] == "not priced: aten::strange"
 

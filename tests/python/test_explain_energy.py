@@ -56,6 +56,8 @@ def test_text_and_json():
     assert "modelled" in text and "interval" in text and "/compute/int16/mac_pj = 1.694" in text
     assert "Chen et al., JSSC 2017" in text and "published" in text
     data = json.loads(found.to_json())
+    bits = next(term["count"] for term in data["calls"][0]["terms"] if term["what"] == "reads of RF")
+    assert bits > 1e6 and f"{bits:,.0f} bits" in text  # all digits
     assert data["schema"] == 1 and data["energy_j"] == found.energy_j
     assert added(term["energy_j"] for term in data["calls"][0]["terms"]) == pytest.approx(found.energy_j)
 

@@ -74,6 +74,20 @@ def test_n_m(kind, removed, n, m):
         assert torch.equal(layer.weight, layer.weight_orig * expected)
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_n_m_runs_along_the_rows_of_the_planner(groups):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Conv2d(8, 8, 3, groups=groups)), torch.randn(1, 8, 6, 6)
+    twin = copy.deepcopy(model)
+    prune.n_m_structured(model[0], "weight", 2, 4)
+    share = float((model[0].weight_mask != 0).double().mean())  # all that 2:4 may keep
+    options = {"profile": "eyeriss-65nm", "pattern": "2:4", "importance": "magnitude", "min_density": share}
+    least = jp.plan(twin, x, energy="100%", **options).minimum_j
+    plan = jp.plan(twin, x, energy=least, **options)
+    kept = jp.ops.unpack_mask(plan.masks["0.weight"], list(model[0].weight.shape))
+    assert torch.equal(model[0].weight_mask != 0, kept)
+
+
 @pytest.mark.parametrize("removed", [False, True])
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("amount", [0, 3, 0.5, 0.9, 1.0])
@@ -243,6 +257,6 @@ def test_bad_arguments_are_named(error, told, attempt):
 def test_n_of_m_where_nothing_goes_warns():
     layer = torch.nn.Conv2d(8, 8, 3, groups=4)
     with pytest.warns(UserWarning, match=r"keeps 2 of each 4 along dim 1 .* \(8, 2, 3, 3\): nothing goes"):
-        prune.n_m_structured(layer, "weight", 2, 4)
-    prune.n_m_structured(layer, "weight", 1, 4)  # of 2 entries one goes
+        prune.n_m_structured(layer, "weight", 2, 4, dim=1)
+    prune.n_m_structured(layer, "weight", 1, 4, dim=1)  # of 2 entries one goes
     assert int((layer.weight == 0).sum()) == layer.weight.numel() // 2

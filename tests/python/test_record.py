@@ -231,6 +231,25 @@ def test_packed_sequences_are_counted_by_their_real_steps() -> None:
     assert recorded["batch"] == 2
 
 
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_recurrent_layers_tell_their_steps(kind: type[nn.Module], batch_first: bool) -> None:
+    model = kind(4, 8, num_layers=2, bidirectional=True, batch_first=batch_first)
+    found = workload(model, torch.rand((3, 7, 4) if batch_first else (7, 3, 4)))["entries"]
+    assert {(one["n"], one["steps"]) for one in found if one["weight"]} == {(21, 7)}
+    one_sequence = workload(kind(4, 8), torch.rand(5, 4), batch=1)["entries"]
+    assert {one["steps"] for one in one_sequence if one["weight"]} == {5}
+    packed = nn.utils.rnn.pack_sequence([torch.rand(6, 4), torch.rand(2, 4)])
+    entries = workload(lambda: kind(4, 8)(packed), ())["entries"]
+    assert {(one["n"], one["steps"]) for one in entries if one["op"] != "copy"} == {(8, 6)}
+
+
+def test_entries_without_macs_tell_which_op_they_are() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.BatchNorm2d(4), nn.Sigmoid())
+    entries = workload(model, torch.rand(1, 3, 8, 8))["entries"]
+    assert [entry.get("call", "") for entry in entries] == ["", "relu", "max_pool2d", "batch_norm", "sigmoid"]
+
+
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
 def test_projected_lstm_and_cells() -> None:
     recorded = workload(nn.LSTM(5, 7, proj_size=3, bias=False), torch.randn(2, 4, 5))

@@ -86,7 +86,7 @@ def test_times_measured_in_between_do_not_move_masks():
     pruner, other = on_cpu(model), on_cpu(copy.deepcopy(model))
     limits = [{"weight": "1.weight", "kernel": "csr", "dtype": "float32", "below": 0.05}]
     other._selector = replace(other._selector, measured=json.dumps(limits))
-    other._dense_j, other._minimum_j, other._budget_j = other._selector.probe("60%")
+    other._reach = other._selector.probe("60%")
     pruner.step(), other.step()
     assert pruner.plan.tuning != other.plan.tuning
     other.load_state_dict(pruner.state_dict())

@@ -67,6 +67,22 @@ def test_a_smaller_llama_loads_in_plain_transformers(energy, tmp_path):
     assert made.shape == (2, 12)
 
 
+def test_percentages_are_of_the_unmasked_dense_model():
+    """As those of shrink: zeros that the weights hold already make no budget smaller."""
+    dense = jp.shrink_checkpoint(llama(), energy="60%", profile="eyeriss-65nm", round_to=16, **REQUEST)
+    masked = llama()
+    with torch.no_grad():
+        for name, parameter in masked.named_parameters():
+            if parameter.dim() == 2 and "layers" in name:
+                parameter[:, ::2] = 0
+    result = jp.shrink_checkpoint(masked, energy="60%", profile="eyeriss-65nm", round_to=16, **REQUEST)
+    assert result.budget_j == dense.budget_j and result.before.token_j < dense.before.token_j
+    assert result.after.token_j <= result.budget_j
+    with pytest.raises(jp.BudgetError) as told:
+        jp.shrink_checkpoint(masked, energy="0.01%", profile="eyeriss-65nm", round_to=16, **REQUEST)
+    assert told.value.minimum_j < dense.budget_j
+
+
 def test_units_that_nobody_reads_go_without_a_trace():
     """Grouped queries, a feed-forward width and a whole layer, all muted: the smaller model says the same."""
     model = llama()

@@ -17,9 +17,13 @@ constexpr size_t kMaxCaseBytes = size_t{64} << 20;
 
 [[noreturn]] void throw_case_error(const std::string& message) { throw core::ProfileError(message); }
 
-Json evaluate(const Node& root) {
+Json evaluate(const Node& root, std::vector<std::string>& assumptions) {
   const std::string kind = root.at("kind").one_of({"loop-nest", "systolic-array-model", "energy-budget-projection"});
-  if (kind == "loop-nest") return cases::evaluate(cases::read_loop_nest(root), root);
+  if (kind == "loop-nest") {
+    const cases::LoopNestCase given = cases::read_loop_nest(root);
+    assumptions = given.assumptions;
+    return cases::evaluate(given, root);
+  }
   if (kind == "systolic-array-model") return cases::evaluate_systolic(root);
   return cases::evaluate_projection(root);
 }
@@ -35,8 +39,9 @@ CaseCounts count_case(std::string_view json, const std::string& origin) {
   const Node root(parsed, document);
   root.expect_object();
   if (const Node schema = root.at("schema"); schema.json() != 1) schema.fail("1");
-  const Json computed = evaluate(root);
-  return {computed.dump(1), cases::deviations(computed, root)};
+  std::vector<std::string> assumptions;
+  const Json computed = evaluate(root, assumptions);
+  return {computed.dump(1), cases::deviations(computed, root), std::move(assumptions)};
 }
 
 }  // namespace jouleprune::energy

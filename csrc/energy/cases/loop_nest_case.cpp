@@ -194,16 +194,45 @@ class Reader {
         case_.sparse =
             read_sparse_options(node_level, {case_.workload.dims, tensor_names_, level.metadata_word_bits}, design) ||
             case_.sparse;
+        tell_assumptions(node_level, design);
         case_.levels[m] = std::move(level);
         break;
       }
     }
+    if (case_.sparse) tell_bandwidths(levels);
     for (size_t m = 0; m < case_.levels.size(); ++m) {
       const auto& keeps = case_.mapping.levels[m].keeps;
       if (!case_.levels[m] && std::find(keeps.begin(), keeps.end(), true) != keeps.end()) {
         root_.at("mapping").at("levels").item(m).at("level").fail(
             "a level of /architecture/levels, because it keeps tensors");
       }
+    }
+  }
+
+  void assume(const Node& level, const char* key, const std::string& what) {
+    case_.assumptions.push_back(level.pointer() + "/" + key + ": not given; assumed " + what);
+  }
+
+  /// What counts or cycles of a level with zeros rest on although the file does not say it.
+  void tell_assumptions(const Node& node, const nest::SparseLevel& design) {
+    const bool wide = std::any_of(design.representations.begin(), design.representations.end(), [](const auto& of_tensor) {
+      return std::any_of(of_tensor.ranks.begin(), of_tensor.ranks.end(),
+                         [](const nest::Rank& rank) { return rank.format != nest::Format::kBitmask; });
+    });
+    if (wide && !node.has("metadata_word_bits")) {
+      const int64_t bits = usual_metadata_bits(node.has("metadata_block_bits") ? node.at("metadata_block_bits").count() : 0);
+      assume(node, "metadata_word_bits", std::to_string(bits) + " bits per run length, coordinate or offset without a width of its own");
+    }
+  }
+
+  /// Only designs that make use of zeros have cycles that depend on it.
+  void tell_bandwidths(const Node& levels) {
+    for (size_t i = 0; i < levels.array_size(kMaxLevels); ++i) {
+      const Node node = levels.item(i);
+      const auto given = [&](const char* key) { return node.has(key) && !node.at(key).json().is_null(); };
+      if (given("read_bandwidth") || given("write_bandwidth") || given("shared_bandwidth")) continue;
+      assume(node, "read_bandwidth, write_bandwidth, shared_bandwidth",
+             "four blocks a cycle each way, and two accesses a cycle of a tensor whose accesses are gated");
     }
   }
 

@@ -38,6 +38,7 @@ struct LoopNestCase {
   ComputeUnits compute;
   nest::SparseDesign design;  ///< levels as the mapping
   bool sparse = false;        ///< some level or the arithmetic makes use of zeros
+  std::vector<std::string> assumptions;  ///< a line per value that the file does not give and that counts or cycles depend on
 };
 
 LoopNestCase read_loop_nest(const Node& root);

@@ -15,6 +15,7 @@ struct SparseNames {
 };
 
 /// Fills in representations and optimisations; false when the level has none.
+/// A rank of coordinates, run lengths or offsets without a width of its own takes that of the level.
 bool read_sparse_options(const Node& level, const SparseNames& names, nest::SparseLevel& design);
 
 }  // namespace jouleprune::energy::cases

@@ -11,6 +11,7 @@ namespace jouleprune::energy {
 struct CaseCounts {
   std::string json;                     ///< an object with the keys of the file's `expected`
   std::vector<std::string> deviations;  ///< one line per expected value that is further off than the file's tolerance
+  std::vector<std::string> assumptions; ///< one line per value that the file does not give and the counts rest on, with its place
 };
 
 /// Counts a case file (JSON text) of kind "loop-nest", "systolic-array-model" or "energy-budget-projection". `origin`

@@ -64,6 +64,8 @@ struct Entry {
   std::vector<int64_t> image;     ///< of a convolution: sizes of one output image; empty where they are not told
   std::vector<int64_t> stride;    ///< as `image`, an entry per axis of it; empty = 1
   std::vector<int64_t> dilation;  ///< as `stride`
+  int64_t steps = 1;              ///< of a recurrent layer: steps in time, `n / steps` columns each
+  std::string call;               ///< of an op without MACs: as torch names it, "clamp", "max_pool2d"; empty where it is not told
 };
 
 /// The ops of one forward pass at given shapes, in call order; a weight used twice has two entries.

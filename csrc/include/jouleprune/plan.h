@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace jouleprune {
@@ -17,8 +18,9 @@ class Budget {
   static Budget percent(double percent);
   /// "60%" or a number of joules ("1.2e-3"). Throws core::BudgetError.
   static Budget parse(std::string_view text);
-  /// Joules, given the dense energy. Throws core::BudgetError when that is not positive or the budget is above it.
-  double resolve(double dense_j) const;
+  /// Joules, given the dense energy; or bytes or multiply-adds ("bytes", "multiply-adds") given those of the dense network. Throws
+  /// core::BudgetError when that is not positive or the budget is above it.
+  double resolve(double dense, std::string_view unit = "J") const;
   std::string to_string() const;
 
  private:
@@ -55,7 +57,24 @@ struct MeasuredLimit {
   double below = 1;
 };
 
+/// What a plan that was not made for joules spends of bytes or multiply-adds, per forward pass.
+struct Amounts {
+  double budget = 0;
+  double used = 0;     ///< at most the budget
+  double dense = 0;    ///< of the unmasked network
+  double minimum = 0;  ///< the least that can be reached
+  double slack = 0;    ///< budget - used
+  std::optional<double> next{};  ///< what putting the next unit back would add
+};
+
 struct Plan {
+  /// What the budget counts: "joules"; "bytes" of the stored network; "macs", multiply-adds with kept weights. Where it is not joules,
+  /// `amounts` holds it, budget_j and minimum_j equal energy_j, and slack_j is 0: joules are told, not bounded.
+  std::string prune_for = "joules";
+  std::optional<Amounts> amounts{};
+  /// Of the file that Python's save(convert(model, plan=plan), packed=True) writes, its tensors alone; empty where nobody told how many
+  /// bytes there are beside the weights of `layers`.
+  std::optional<double> stored_bytes{};
   std::string profile, profile_hash, per = "inference";
   std::string pattern = "unstructured";  ///< as asked for: "unstructured", "16x1", "2:4", "auto"; that of a layer is in its line
   std::string importance, budget;

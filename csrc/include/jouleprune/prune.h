@@ -93,7 +93,7 @@ struct MaskedPlan : Plan {
 };
 
 struct PrunerOptions {
-  std::optional<Budget> energy{};            ///< required
+  std::optional<Budget> energy{};            ///< required; with `prune_for` "bytes" or "macs" a budget of those
   std::optional<Profile> profile{};          ///< required
   /// "unstructured"; blocks of R outputs x C inputs such as "16x1" (of a convolution C channels at one tap of its kernel); "N:M", at
   /// most N of M neighbouring inputs (of a convolution in the order channel, row, column); "auto": for each layer the one that loses
@@ -120,6 +120,9 @@ struct PrunerOptions {
   /// "int8" lets the plan run Linear and Conv2d layers on the CPU in int8 (for inference) beside their own number type;
   /// with a profile of a CPU.
   std::string dtype{};
+  /// What the budget counts: "joules"; "bytes" of the stored network; "macs", multiply-adds with kept weights of a forward pass, whatever
+  /// runs them. Of bytes and multiply-adds also layers may be pruned that nothing runs sparse, and the plan tells them in `amounts`.
+  std::string prune_for = "joules";
   bool replace_in_lists = false;             ///< as in ConvertOptions: count such layers as able to run sparse
 };
 
@@ -155,9 +158,9 @@ class Pruner {
   const MaskedPlan& plan() const;
   PruneReport report() const;
   double energy_j() const;   ///< joules per count of the network as it will run: equals estimate() of the converted network
-  double budget_j() const;
+  double budget_j() const;   ///< of bytes or multiply-adds energy_j(): see plan().amounts
   double dense_j() const;
-  double minimum_j() const;  ///< least energy that can be reached
+  double minimum_j() const;  ///< least energy that can be reached; of bytes or multiply-adds energy_j()
   bool done() const;         ///< whether the final selection was made, by the schedule or by prune_now()
   int64_t steps() const;     ///< step() calls so far
   /// Takes masks and hooks off; pruned weights are zero but free to train again.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .attention import additive
 
-__all__ = ["TransformerEncoder", "TransformerEncoderLayer", "without_fused_path"]
+__all__ = ["TransformerEncoder", "TransformerEncoderLayer", "with_fused_path", "without_fused_path"]
 
 
 class TransformerEncoderLayer(nn.TransformerEncoderLayer):
@@ -75,3 +75,11 @@ def without_fused_path(module: nn.Module) -> None:
         module.__class__ = TransformerEncoderLayer
     elif type(module) is nn.TransformerEncoder:
         module.__class__ = TransformerEncoder
+
+
+def with_fused_path(model: nn.Module) -> None:
+    """Makes the layers and encoders that :func:`without_fused_path` changed torch's own again."""
+    own = {TransformerEncoderLayer: nn.TransformerEncoderLayer, TransformerEncoder: nn.TransformerEncoder}
+    for module in model.modules():
+        if type(module) in own:
+            module.__class__ = own[type(module)]

@@ -27,8 +27,8 @@ class NMStructured(BasePruningMethod):
 
     PRUNING_TYPE = "global"  # sees the whole tensor and its mask
 
-    def __init__(self, n: int, m: int, dim: int = 1) -> None:
-        for name, number in (("n", n), ("m", m), ("dim", dim)):
+    def __init__(self, n: int, m: int, dim: int | None = None) -> None:
+        for name, number in (("n", n), ("m", m), ("dim", 0 if dim is None else dim)):
             if isinstance(number, bool) or not isinstance(number, int):
                 raise TypeError(f"{name}: expected a whole number, got {number!r}")
         if m < 1 or not 0 <= n <= m:
@@ -36,14 +36,25 @@ class NMStructured(BasePruningMethod):
         self.n, self.m, self.dim = n, m, dim
 
     def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
-        if -t.dim() <= self.dim < t.dim() and self.n < self.m and t.shape[self.dim] <= self.n:
-            told = f"keeps {self.n} of each {self.m} along dim {self.dim} of a tensor of shape {tuple(t.shape)}"
+        # Rows as the planner and the layout nm have them: inputs, of a convolution with their taps.
+        rows = t.flatten(1) if self.dim is None and t.dim() > 1 else t
+        dim = 1 if self.dim is None else self.dim
+        if -rows.dim() <= dim < rows.dim() and self.n < self.m and rows.shape[dim] <= self.n:
+            along = "its rows" if self.dim is None else f"dim {self.dim}"
+            told = f"keeps {self.n} of each {self.m} along {along} of a tensor of shape {tuple(t.shape)}"
             warnings.warn(f"n_m_structured {told}: nothing goes", UserWarning, stacklevel=2)
-        return default_mask * mask_n_of_m(t, self.n, self.m, dim=self.dim, left=default_mask != 0)
+        left = (default_mask != 0).view(rows.shape)
+        return default_mask * mask_n_of_m(rows, self.n, self.m, dim=dim, left=left).view(t.shape)
 
     @classmethod
     def apply(  # type: ignore[override]
-        cls, module: nn.Module, name: str, n: int, m: int, dim: int = 1, importance_scores: Tensor | None = None
+        cls,
+        module: nn.Module,
+        name: str,
+        n: int,
+        m: int,
+        dim: int | None = None,
+        importance_scores: Tensor | None = None,
     ) -> Hook:
         return super().apply(module, name, n, m, dim, importance_scores=importance_scores)
 
@@ -115,15 +126,17 @@ class VectorStructured(BlockStructured):
 
 
 def n_m_structured(
-    module: nn.Module, name: str, n: int, m: int, *, dim: int = 1, importance_scores: Tensor | None = None
+    module: nn.Module, name: str, n: int, m: int, *, dim: int | None = None, importance_scores: Tensor | None = None
 ) -> nn.Module:
-    """Keeps at most n of every m consecutive entries of ``module.name`` along ``dim``: the pattern n:m, such as 2:4.
+    """Keeps at most n of every m consecutive entries of ``module.name`` along its rows: the pattern n:m, such as 2:4.
 
     Args:
         module: holds the parameter.
         name: of the parameter.
         n, m: how many stay of how many, 0 <= n <= m. A last group that is shorter keeps n too.
-        dim: along which groups run: 1 is the inputs of a Linear and the input channels of a convolution.
+        dim: along which groups run; unless given along the rows of the weight matrix, as in ``jp.plan`` and the layout
+            ``nm``: the inputs of a Linear, of a convolution (grouped or not) the columns of a kernel, then its rows,
+            then channels. 1 is the input channels of a convolution.
         importance_scores: shape of the parameter; its magnitudes are compared in place of the parameter's.
     Returns:
         The module, with ``name_orig`` and ``name_mask`` as of :func:`jouleprune.prune.identity`. What earlier pruning

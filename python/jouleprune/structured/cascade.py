@@ -10,6 +10,7 @@ from torch import nn
 
 from ..energy import Profile
 from ..errors import BudgetError
+from ..importance import Importance
 from ..plan import Plan
 from ..pruner import Pruner
 from ..selection import plain_module
@@ -48,7 +49,7 @@ def cascade(
     profile: Profile | str | Mapping[str, Any],
     structure: str | Sequence[str] = ("head", "channel"),
     pattern: str = "auto",
-    importance: Any = "lamp",
+    importance: Importance = "lamp",
     splits: Sequence[float] = (0.25, 0.5, 0.75),
     evaluate: Callable[[nn.Module], float] | None = None,
     **options: Any,

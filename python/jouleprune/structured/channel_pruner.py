@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
+from typing_extensions import Unpack
 
+from .._in_training import InTraining
+from .._pruner_checks import gradients_overflow
 from .._ranks import Ranks, is_sharded
-from ..criteria import Loss
+from ..currency import Reach
 from ..energy import Profile
 from ..errors import BudgetError, PatternError
-from ..estimate import ActivationDensity, as_profile
-from ..importance import Importance
-from ..masks import MaskSet
+from ..estimate import as_profile
 from ..ops import pack_mask
-from ..schedule import Constant, Schedule, checked_schedule, joules_at
+from ..schedule import Schedule, checked_schedule
 from ..selection import plain_module
 from .make_plan import budget_in_joules, plan_structure
+from .options import StructureKeywords, StructureOptions
 from .plan import StructurePlan
 from .shrink import Shrunk, shrink
 from .structure import Structure, smaller_copy
@@ -32,7 +35,7 @@ _KINDS = ("filter", "neuron", "hidden", "head")
 _STATE = {"step": int, "done": bool, "plan": str, "dense_j": float, "minimum_j": float, "budget_j": float}
 
 
-class ChannelPruner:
+class ChannelPruner(InTraining[StructurePlan]):
     """As :class:`jouleprune.Pruner`, but whole channels, hidden units and heads go: all that they read and write is
     held at zero while ``model`` trains, so that the network computes what is left of it without them, and
     :meth:`shrink` then makes the smaller network.
@@ -46,7 +49,8 @@ class ChannelPruner:
     Args:
         model: trained in place. Replicas of DistributedDataParallel take the plan of rank 0, so that their masks are
             equal whatever data each sees: all make the same calls. Sharded networks (``fully_shard``) are refused.
-        schedule: ``Constant()`` (all at the first step) unless given.
+        schedule: ``Constant()`` (all at the first step) unless given. In several processes an ``AdaptiveSchedule``
+            must see the same loss in all.
         pattern: one or several of "channel", "filter", "neuron", "hidden" and "head".
         example_inputs, energy, profile, importance, data, loss, ignored_layers, min_density, round_to,
             activation_density, batch, per, count: as of :func:`jouleprune.shrink`.
@@ -56,6 +60,8 @@ class ChannelPruner:
         RuntimeError: planning failed in another process; the message names the rank.
     """
 
+    _shared = frozenset({"_plan", "_schedule", "_profile", "_ranks", "_options"})
+
     def __init__(
         self,
         model: nn.Module,
@@ -64,99 +70,30 @@ class ChannelPruner:
         energy: str | float,
         profile: Profile | str | Mapping[str, Any],
         schedule: Schedule | None = None,
-        pattern: str | Sequence[str] = "channel",
-        importance: Importance = "lamp",
-        data: Iterable[Any] | None = None,
-        loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
-        ignored_layers: Sequence[nn.Module | str] = (),
-        min_density: float | Mapping[str, float] = 0.0,
-        round_to: int | None = None,
-        activation_density: ActivationDensity = 1.0,
-        batch: int | None = None,
-        per: str = "inference",
-        count: int | None = None,
+        **keywords: Unpack[StructureKeywords],
     ) -> None:
-        for kind in kinds_of(pattern):
+        self._options = StructureOptions.of("ChannelPruner", keywords)
+        for kind in kinds_of(self._options.pattern):
             if kind not in _KINDS:
                 raise PatternError(f"pattern: expected some of channel, {', '.join(_KINDS)} in training, got {kind!r}")
-        self._schedule = Constant() if schedule is None else checked_schedule(schedule)
+        if schedule is not None:
+            checked_schedule(schedule)
         self._ranks = Ranks.of(model)
         self._model, self._inputs, self._profile = plain_module(model), example_inputs, as_profile(profile)
         for name, parameter in self._model.named_parameters():
             if is_sharded(parameter):
                 raise ValueError(f"model: expected whole parameters, got {name!r} sharded over processes")
         names = {id(module): name for name, module in self._model.named_modules()}
-        self._options: dict[str, Any] = {
-            "profile": self._profile, "pattern": pattern, "importance": importance, "data": data, "loss": loss,
-            "ignored_layers": [names.get(id(layer), layer) for layer in ignored_layers], "min_density": min_density,
-            "round_to": round_to, "activation_density": activation_density, "batch": batch, "per": per, "count": count,
-        }  # fmt: skip
+        ignored = [names.get(id(layer), layer) for layer in self._options.ignored_layers]
+        self._options = replace(self._options, ignored_layers=ignored)
         whole = self._planned("100%")
-        self._dense_j, self._minimum_j = whole.dense_j, whole.minimum_j
-        self._budget_j = budget_in_joules(energy, whole.dense_j)
-        if self._budget_j < self._minimum_j:
+        budget_j = budget_in_joules(energy, whole.dense_j)
+        if budget_j < whole.minimum_j:
             raise BudgetError(
-                f"energy: {self._budget_j:.4g} J is below the least that can be reached, {self._minimum_j:.4g} J",
-                self._minimum_j,
+                f"energy: {budget_j:.4g} J is below the least that can be reached, {whole.minimum_j:.4g} J",
+                whole.minimum_j,
             )
-        self._masks = MaskSet(self._model)
-        self._plan: StructurePlan | None = None
-        self._done, self._steps = False, 0
-
-    @property
-    def energy_j(self) -> float:
-        """Joules per count of the network that :meth:`shrink` would make now, with all of its weights counted."""
-        return self._dense_j if self._plan is None else self._plan.energy_j
-
-    @property
-    def budget_j(self) -> float:
-        return self._budget_j
-
-    @property
-    def dense_j(self) -> float:
-        return self._dense_j
-
-    @property
-    def minimum_j(self) -> float:
-        """Joules of the smallest network."""
-        return self._minimum_j
-
-    @property
-    def done(self) -> bool:
-        """Whether the final choice was made; later steps only keep it."""
-        return self._done
-
-    @property
-    def plan(self) -> StructurePlan:
-        """The present plan.
-
-        Raises:
-            ValueError: nothing has been pruned yet.
-        """
-        if self._plan is None:
-            raise ValueError("ChannelPruner.plan: nothing has been pruned yet: call step() in training, or prune_now()")
-        return self._plan
-
-    def step(self) -> None:
-        """One step of the schedule; call it after ``optimizer.step()`` and before ``zero_grad()``."""
-        step, self._steps = self._steps, self._steps + 1
-        if not self._done and self._schedule.is_final(step):
-            self.prune_now()
-        elif not self._done and self._schedule.updates_at(step):
-            share = self._schedule.value(step)
-            self._update(joules_at(share, self._budget_j, self._dense_j))
-        else:
-            self._masks.apply()
-
-    def prune_now(self) -> StructurePlan:
-        """Goes to the final budget at once, whatever the schedule."""
-        self._update(self._budget_j)
-        self._done = True
-        return self.plan
-
-    def keep(self) -> None:
-        """Zeroes what is pruned again, outside of any schedule."""
-        self._masks.apply()
+        super().__init__(self._model, schedule, Reach(whole.dense_j, whole.minimum_j, budget_j, whole.dense_j))
 
     def shrink(self, optimizer: torch.optim.Optimizer | None = None) -> Shrunk:
         """The smaller network, with outputs equal to those of the model as it is; the model keeps its shape.
@@ -169,15 +106,13 @@ class ChannelPruner:
         self._masks.apply()
         return shrink(self._model, plan=self.plan, optimizer=optimizer)
 
-    def remove(self) -> None:
-        """Takes hooks and masks off the model; what was pruned is zero but free to train again."""
-        self._masks.clear()
-
     def state_dict(self) -> dict[str, Any]:
-        """Step, joules, and plan as JSON: enough to go on after a restart, given the same model and arguments."""
+        """Step, joules, plan as JSON, and where an ``AdaptiveSchedule`` stands: enough to go on after a restart, given
+        the same model and arguments."""
         plan = None if self._plan is None else self._plan.to_json()
-        joules = {"dense_j": self._dense_j, "minimum_j": self._minimum_j, "budget_j": self._budget_j}
-        return {"schema": 1, "step": self._steps, "done": self._done, "plan": plan, **joules}
+        joules = {"dense_j": self.dense_j, "minimum_j": self.minimum_j, "budget_j": self.budget_j}
+        state = {"schema": 1, "step": self._steps, "done": self._done, "owed": self._owed, "plan": plan}
+        return {**state, **joules, **self._adaptive_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up where :meth:`state_dict` left off; masks apply at once.
@@ -197,20 +132,30 @@ class ChannelPruner:
         plan = None if state["plan"] is None else StructurePlan.from_json(state["plan"])
         if plan is not None and plan.profile_hash != self._profile.hash:
             raise ValueError(f"{where}: the state was made with another profile, {plan.profile!r}")
+        owed = state.get("owed", False)  # states of before it was kept lack it
+        if not isinstance(owed, bool):
+            raise ValueError(f"{where}: owed: expected True or False, got {owed!r}")
         masks = {} if plan is None else masks_of(self._model, plan.structure)
-        self._steps, self._done, self._plan = state["step"], state["done"], plan
-        self._dense_j, self._minimum_j, self._budget_j = (state[name] for name in ("dense_j", "minimum_j", "budget_j"))
+        self._load_adaptive(state)
+        self._steps, self._done, self._owed, self._plan = state["step"], state["done"], owed, plan
+        self._reach = Reach(state["dense_j"], state["minimum_j"], state["budget_j"], state["dense_j"])
         self._masks.replace(masks)
 
-    def _update(self, joules: float) -> None:
-        self._plan = self._planned(min(joules, self._dense_j))
+    def _must_wait(self) -> bool:
+        gradients = (parameter.grad for parameter in self._model.parameters())
+        return gradients_overflow(self._options.importance, self._options.data, gradients, self._ranks)
+
+    def _update(self, target: float | None) -> None:
+        self._plan = self._planned(min(self.budget_j if target is None else target, self.dense_j))
         self._masks.replace(masks_of(self._model, self._plan.structure))
+        self._done = target is None
 
     def _planned(self, energy: str | float) -> StructurePlan:
         """Of several processes that train replicas the plan of the first: each sees other data."""
 
         def work() -> StructurePlan:
-            return plan_structure(self._unmasked(), self._inputs, energy=energy, **self._options)
+            options: StructureKeywords = vars(self._options)  # type: ignore[assignment]
+            return plan_structure(self._unmasked(), self._inputs, energy=energy, profile=self._profile, **options)
 
         if self._ranks is None:
             return work()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ from torch import nn
 
 from ..energy import Profile
 from ..estimate import estimate
+from ..record import record
 from .hf_layout import Layout
+from .make_plan import unmasked_j
 
 __all__ = ["TokenPrices", "token_prices"]
 
@@ -43,19 +46,31 @@ class TokenPrices:
 
 
 def token_prices(
-    model: nn.Module, *, profile: Profile, layout: Layout, prompt: int, generated: int, batch: int = 1
+    model: nn.Module,
+    *,
+    profile: Profile,
+    layout: Layout,
+    prompt: int,
+    generated: int,
+    batch: int = 1,
+    unmasked: bool = False,
 ) -> TokenPrices:
-    """Prices of a request of ``batch`` sequences of that many tokens, per sequence: two recorded passes."""
+    """Prices of a request of ``batch`` sequences of that many tokens, per sequence: two recorded passes. ``unmasked``:
+    with every weight counted, zeros too."""
     config: Any = model.config
     tokens = torch.zeros(batch, prompt, dtype=torch.int64, device=next(model.parameters()).device)
     tokens += torch.arange(prompt, device=tokens.device) % config.vocab_size  # a mixture of experts gets various ones
-    prefill_j = estimate(model, {"input_ids": tokens}, profile=profile, batch=batch).energy_j
+
+    def joules(network: nn.Module, inputs: Any) -> float:
+        if unmasked:
+            return unmasked_j(json.loads(record(network, inputs, batch=batch)), profile)
+        return estimate(network, inputs, profile=profile, batch=batch).energy_j
+
+    prefill_j = joules(model, {"input_ids": tokens})
     decode_j, kv_bytes = 0.0, 0
     if generated:
         context = prompt + generated // 2
-        decode_j = estimate(
-            _OneStep(model, layout, batch, context), tokens[:, :1], profile=profile, batch=batch
-        ).energy_j
+        decode_j = joules(_OneStep(model, layout, batch, context), tokens[:, :1])
         width = next(model.parameters()).element_size()
         kv_bytes = 2 * layout.depth * layout.groups * layout.head_dim * (prompt + generated) * width
     return TokenPrices(prompt, generated, prefill_j, decode_j, kv_bytes)

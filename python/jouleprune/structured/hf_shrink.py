@@ -81,8 +81,9 @@ def shrink_checkpoint(
     Args:
         model: a Llama-like decoder (Llama, Mistral, Qwen, Mixtral, ...) or a BERT-like encoder. Heads go by whole
             key-value groups, in decoders whose configuration has ``head_dim``.
-        energy: "N%" of the model as it is, or joules per generated token (per token of the input where ``generated`` is
-            0): prompt and answer together, keys and values read again for every token included.
+        energy: "N%" of the unmasked dense model (every weight counted, zeros too), or joules per generated token (per
+            token of the input where ``generated`` is 0): prompt and answer together, keys and values read again for
+            every token included.
         profile: device profile: a ``Profile``, a built-in name, a path, or a dict.
         prompt, generated, batch: tokens of a request, and requests at a time. Encoders generate nothing.
         pattern: which numbers of the configuration may fall: "layer" (depth), "head" (key-value groups), "neuron" (the
@@ -142,8 +143,10 @@ def shrink_checkpoint(
 
     widths = [kind.widths for kind in options]
     full = tuple(each[-1] for each in widths)
-    dense_j = joules(full)
-    minimum_j = min(dense_j, least(joules, widths))
+    dense_j = token_prices(
+        model, profile=device, layout=layout, prompt=prompt, generated=generated, batch=batch, unmasked=True
+    ).token_j
+    minimum_j = min(joules(full), least(joules, widths))
     budget_j = budget_in_joules(energy, dense_j)
     if minimum_j > budget_j:
         raise BudgetError(

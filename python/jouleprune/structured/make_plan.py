@@ -5,23 +5,26 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Unpack
 
+from .._prunable import computed_weights
 from .._pruner_checks import dense_workload
-from ..criteria import Context, Loss
+from ..criteria import Context
 from ..energy import EnergyReport, Profile, price_workload
 from ..errors import BudgetError
-from ..estimate import ActivationDensity, as_profile, estimate
-from ..importance import Importance, check_given, importance_name
+from ..estimate import as_profile, estimate
+from ..importance import check_given, importance_name
 from ..record import record
-from ..selection import computed_weights, plain_module
+from ..selection import plain_module
 from ..untouched import has_no_data
 from .choice import Choice
+from .options import StructureKeywords, StructureOptions
 from .plan import ChoicePlan, NextStep, StructurePlan
 from .round_to import round_to_of
 from .search import least, search
@@ -29,7 +32,7 @@ from .structure import smaller_copy
 from .units import choices, kinds_of, structure_of, wanted_of
 from .worth import Scores, scores_for
 
-__all__ = ["budget_in_joules", "checked_step", "plan_structure"]
+__all__ = ["budget_in_joules", "checked_step", "plan_structure", "unmasked_j"]
 
 
 def _priced_on(
@@ -81,29 +84,27 @@ def plan_structure(
     *,
     energy: str | float,
     profile: Profile | str | Mapping[str, Any],
-    pattern: str | Sequence[str] = "channel",
-    importance: Importance = "lamp",
-    data: Iterable[Any] | None = None,
-    loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
-    ignored_layers: Sequence[nn.Module | str] = (),
-    min_density: float | Mapping[str, float] = 0.0,
-    round_to: int | None = None,
-    activation_density: ActivationDensity = 1.0,
-    batch: int | None = None,
-    per: str = "inference",
-    count: int | None = None,
+    **keywords: Unpack[StructureKeywords],
 ) -> StructurePlan:
     """As :func:`jouleprune.shrink`, but nothing is changed: see there for the arguments."""
+    asked = StructureOptions.of("plan_structure", keywords)
+    importance, data, loss, activation_density = asked.importance, asked.data, asked.loss, asked.activation_density
     model = plain_module(model)
-    kinds, device = kinds_of(pattern), as_profile(profile)
+    kinds, device = kinds_of(asked.pattern), as_profile(profile)
     for sentence in computed_weights(model):
         raise ValueError(f"model: {sentence}")
     _check_finite(model)
     check_given(importance, data, loss)
-    step = round_to_of(device, model) if round_to is None else checked_step(round_to)
-    workload = json.loads(
-        record(model, example_inputs, batch=batch, activation_density=activation_density, per=per, count=count)
+    step = round_to_of(device, model) if asked.round_to is None else checked_step(asked.round_to)
+    recorded = record(
+        model,
+        example_inputs,
+        batch=asked.batch,
+        activation_density=activation_density,
+        per=asked.per,
+        count=asked.count,
     )
+    workload = json.loads(recorded)
     batch, per, count = workload["batch"], workload["per"], workload["count"]
 
     def scores(names: tuple[str, ...]) -> Scores:
@@ -117,13 +118,13 @@ def plan_structure(
             density = {name: share for name, share in density.items() if name in alive}
         return estimate(network, inputs, profile=device, batch=batch, activation_density=density, per=per, count=count)
 
-    wanted = wanted_of(model, kinds, ignored_layers, step, min_density)
+    wanted = wanted_of(model, kinds, asked.ignored_layers, step, asked.min_density)
     with torch.no_grad():
         options, whole = choices(model, example_inputs, scores, wanted)
         prices = _Prices(model, *_priced_on(model, example_inputs, kinds, estimated), options)
         full = tuple(choice.widths[-1] for choice in options)
         widths = [choice.widths for choice in options]
-        dense_j = _unmasked_j(workload, device)
+        dense_j = unmasked_j(workload, device)
         minimum_j = min(dense_j, prices(full), least(prices, widths))
         budget_j = budget_in_joules(energy, dense_j)
         if minimum_j > budget_j:
@@ -157,7 +158,7 @@ def _check_finite(model: nn.Module) -> None:
             raise ValueError(f"model: expected finite weights, got NaN or infinity in {name!r}")
 
 
-def _unmasked_j(workload: Mapping[str, Any], profile: Profile) -> float:
+def unmasked_j(workload: Mapping[str, Any], profile: Profile) -> float:
     """Joules per count with every weight counted, zeros too: what percentages refer to. Layers whose weight is stored
     sparse stay as they are stored."""
     weights = [entry["weight"] for entry in workload["entries"] if entry["weight"] and entry["layout"] == "dense"]

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
+from typing_extensions import Unpack
 
-from ..criteria import Loss
 from ..energy import Profile
 from ..errors import BudgetError
-from ..estimate import ActivationDensity
-from ..importance import Importance
 from ..selection import plain_module
 from .make_plan import plan_structure
 from .optimizer import move_optimizer
+from .options import StructureKeywords, StructureOptions
 from .plan import StructurePlan
 from .structure import smaller_copy
 
@@ -43,18 +42,8 @@ def shrink(
     energy: str | float | None = None,
     profile: Profile | str | Mapping[str, Any] | None = None,
     plan: StructurePlan | None = None,
-    pattern: str | Sequence[str] = "channel",
-    importance: Importance = "lamp",
-    data: Iterable[Any] | None = None,
-    loss: Loss | Sequence[Loss] | Mapping[str, Loss] | None = None,
-    ignored_layers: Sequence[nn.Module | str] = (),
-    min_density: float | Mapping[str, float] = 0.0,
-    round_to: int | None = None,
-    activation_density: ActivationDensity = 1.0,
-    batch: int | None = None,
-    per: str = "inference",
-    count: int | None = None,
     optimizer: torch.optim.Optimizer | None = None,
+    **keywords: Unpack[StructureKeywords],
 ) -> Shrunk:
     """A smaller dense copy of ``model`` that takes at most ``energy``; ``model`` is not changed.
 
@@ -73,12 +62,13 @@ def shrink(
         energy: "N%" of the unmasked dense network (every weight counted, zeros too), or joules per count.
         plan: instead of ``energy``: an earlier plan, for the same network; other options are left out then.
         profile: device profile: a ``Profile``, a built-in name, a path, or a dict.
-        pattern: one or several of "channel" (all of the next three), "filter" (of convolutions), "neuron" (of Linear
-            layers), "hidden" (units of LSTM and GRU), "head" (of MultiheadAttention, which becomes a
-            :class:`jouleprune.nn.NarrowMultiheadAttention`), "layer" (blocks with a residual path around them), "rank"
-            (two smaller layers in place of one, or three of a convolution; extra ``lowrank``), "structured" (all but
-            "rank").
-        importance, data, loss: as in :func:`jouleprune.plan`; "lamp" and "<criterion>/lamp" compare whole units.
+        pattern: one or several of "channel" (unless given; the next three), "filter" (of convolutions),
+            "neuron" (of Linear layers), "hidden" (units of LSTM and GRU), "head" (of MultiheadAttention, which becomes
+            a :class:`jouleprune.nn.NarrowMultiheadAttention`), "layer" (blocks with a residual path around them),
+            "rank" (two smaller layers in place of one, or three of a convolution; extra ``lowrank``), "structured" (all
+            but "rank").
+        importance, data, loss: as in :func:`jouleprune.plan`; "lamp" (unless given) and "<criterion>/lamp" compare
+            whole units.
         ignored_layers: modules, or names of modules or weights, that keep their shape.
         min_density: least share of units to keep, for all groups or by name of the group; one unit always stays.
         round_to: numbers of channels are multiples of it; from the profile unless given (columns of a systolic array, a
@@ -94,6 +84,7 @@ def shrink(
         ImportError: Torch-Pruning or tensorly is needed and not installed.
         ValueError: other arguments; the message names them.
     """
+    StructureOptions.of("shrink", keywords)
     inner = plain_module(model)
     if (energy is None) == (plan is None):
         raise BudgetError("shrink: expected exactly one of energy and plan")
@@ -103,11 +94,7 @@ def shrink(
         if profile is None:
             raise ValueError("profile: expected a Profile, a built-in name, a path or a dict, got None")
         assert energy is not None
-        plan = plan_structure(
-            inner, example_inputs, energy=energy, profile=profile, pattern=pattern, importance=importance, data=data,
-            loss=loss, ignored_layers=ignored_layers, min_density=min_density, round_to=round_to,
-            activation_density=activation_density, batch=batch, per=per, count=count,
-        )  # fmt: skip
+        plan = plan_structure(inner, example_inputs, energy=energy, profile=profile, **keywords)
     elif not isinstance(plan, StructurePlan):
         raise ValueError(f"plan: expected a StructurePlan, got {type(plan).__name__}")
     smaller, cuts = smaller_copy(inner, plan.structure)

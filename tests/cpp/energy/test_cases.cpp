@@ -35,6 +35,15 @@ TEST(Cases, MoreOutputsHold) {
   }
 }
 
+/// Layers that no publication has, computed apart from the library: by walking, by numpy, by hand.
+TEST(Cases, OwnHold) {
+  const auto files = case_files({""}, "energy/own");
+  EXPECT_EQ(files.size(), 5u);
+  for (const CaseFile& file : files) {
+    for (const std::string& line : count_case(file.text, file.name).deviations) ADD_FAILURE() << file.name << ": " << line;
+  }
+}
+
 TEST(Cases, HaveTheKeysOfWhatIsExpected) {
   for (const CaseFile& file : all_cases()) {
     const Json given = Json::parse(file.text), computed = Json::parse(count_case(file.text, file.name).json);
@@ -60,7 +69,9 @@ TEST(Cases, ExpectationsAreNotRead) {
 
 /// Every number of `/expected`, one at a time, off by more than any tolerance.
 TEST(Cases, EveryPerturbedExpectationIsCaught) {
-  for (const CaseFile& file : case_files({"tl", "sl_", "hyang_lenet5"})) {
+  std::vector<CaseFile> files = case_files({"tl", "sl_", "hyang_lenet5"});
+  for (CaseFile& file : case_files({""}, "energy/own")) files.push_back(std::move(file));
+  for (const CaseFile& file : files) {
     const Json given = Json::parse(file.text);
     const Json expected = given.at("expected").flatten();
     for (const auto& [pointer, value] : expected.items()) {
@@ -130,6 +141,23 @@ TEST(Cases, DamageNamesItsPlace) {
   Json missing = case_named("tl00");
   missing["architecture"]["levels"][0].erase("ert_pj_per_block");
   expect(refusal(missing), "/architecture/levels/0/ert_pj_per_block: missing");
+}
+
+/// Values that a file does not give are told, and no longer once it gives them.
+TEST(Cases, AssumptionsAreTold) {
+  for (const CaseFile& file : case_files({"tl", "hyang_lenet5"})) {
+    EXPECT_TRUE(count_case(file.text, file.name).assumptions.empty()) << file.name;
+  }
+  Json given = case_named("sl_0421");
+  const auto told = [&] { return count_case(given.dump(), "case").assumptions; };
+  EXPECT_EQ(told().size(), 6u);  // five levels without bandwidth, one with run lengths of no width
+  EXPECT_EQ(told().at(0),
+            "/architecture/levels/4/metadata_word_bits: not given; assumed 4 bits per run length, coordinate or offset without a width "
+            "of its own");
+  EXPECT_TRUE(told().at(1).starts_with("/architecture/levels/0/read_bandwidth, write_bandwidth, shared_bandwidth: not given; assumed"));
+  given["architecture"]["levels"][4]["metadata_word_bits"] = 5;
+  for (Json& level : given["architecture"]["levels"]) level["read_bandwidth"] = 16;
+  EXPECT_TRUE(told().empty());
 }
 
 TEST(Cases, StatedBandwidthSetsTheCycles) {

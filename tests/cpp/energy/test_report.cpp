@@ -63,7 +63,7 @@ TEST(Report, TableNamesLayersUnitsAndLabel) {
   std::ostringstream out;
   out << report_of("generic-cpu");
   for (const char* part :
-       {"features.0", "30x20", "modelled", "uJ", "per inference on generic-cpu", "total", "aten::strange"}) {
+       {"features.0", "30x20", "MACs/pass", "modelled", "uJ", "per inference on generic-cpu", "total", "aten::strange"}) {
     EXPECT_NE(out.str().find(part), std::string::npos) << part << "\n" << out.str();
   }
 }

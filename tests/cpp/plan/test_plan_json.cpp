@@ -82,8 +82,16 @@ TEST(PlanJson, RefusesWhatIsNoPlan) {
     j["measured"] = {{{"weight", "w0"}, {"kernel", "csr"}, {"dtype", "float32"}, {"below", 7}}};
   });
   refused("/duality_gap", [](Json& j) { j["duality_gap"] = -1; });
+  refused("/stored_bytes", [](Json& j) { j["stored_bytes"] = -1; });
+  refused("prune_for", [](Json& j) { j["prune_for"] = "watts"; });
+  refused("amounts", [](Json& j) { j["prune_for"] = "bytes"; });
+  refused("/amounts/used", [](Json& j) {
+    j["prune_for"] = "macs";
+    j["amounts"] = {{"budget", 1}, {"used", -1}, {"dense", 1}, {"minimum", 0}, {"slack", 2}, {"next", nullptr}};
+  });
   for (const auto& [key, value] : good.items()) {
-    if (key == "duality_gap" || key == "measured") continue;  // plans of before it was told
+    const bool later = key == "duality_gap" || key == "measured" || key == "prune_for" || key == "amounts" || key == "stored_bytes";
+    if (later) continue;  // plans of before it was told
     refused("/" + key, [&](Json& j) { j.erase(key); });
   }
   for (const char* text : {"", "{", "[]", "null", "{}", "{\"schema\": 1}", "{\"schema\": 1, \"layers\": ["}) {

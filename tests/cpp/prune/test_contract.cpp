@@ -3,6 +3,7 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 #include <jouleprune/prune.h>
+#include <jouleprune/rounds.h>
 
 #include <string>
 #include <tuple>
@@ -45,6 +46,41 @@ TEST_P(Contract, ConvertedEqualsPlannedAndMeetsTheBudget) {
     EXPECT_EQ(estimate(*network.net, network.forward(), profile).total_j(), pruner.energy_j()) << explain(*network.net);
     EXPECT_LT((network.net->forward(network.input) - expected).abs().max().item<double>(), 1e-4);
   }
+}
+
+TEST_P(Contract, BudgetsOfBytesAndMultiplyAdds) {
+  int64_t state_bytes = 0;
+  for (const auto& tensor : network.net->parameters()) state_bytes += static_cast<int64_t>(tensor.nbytes());
+  for (const auto& tensor : network.net->buffers()) state_bytes += static_cast<int64_t>(tensor.nbytes());
+  for (const char* prune_for : {"bytes", "macs"}) {
+    network = make_network(std::get<0>(GetParam()));
+    const PrunerOptions options{.energy = Budget::percent(40), .profile = profile, .schedule = LinearDecay{.end_step = 2}, .prune_for = prune_for};
+    Pruner pruner(*network.net, network.forward(), options);
+    for (int step = 0; step < 3; ++step) pruner.step();
+    const auto& amounts = pruner.plan().amounts;
+    ASSERT_TRUE(pruner.done() && amounts.has_value());
+    EXPECT_LE(amounts->used, amounts->budget);
+    EXPECT_TRUE(pruner.plan().maximal || amounts->used > 0.99 * amounts->budget);
+    EXPECT_DOUBLE_EQ(amounts->budget, 0.4 * amounts->dense);
+    if (std::string(prune_for) == "bytes") {
+      EXPECT_EQ(amounts->dense, static_cast<double>(state_bytes));
+    }
+    EXPECT_EQ(pruner.budget_j(), pruner.energy_j());
+    EXPECT_EQ(pruner.report().after.total_j(), pruner.energy_j());
+    Network again = make_network(std::get<0>(GetParam()));
+    Pruner resumed(*again.net, again.forward(), options);
+    resumed.load_state_dict(pruner.state_dict());
+    EXPECT_EQ(resumed.plan().to_json(), pruner.plan().to_json());
+    EXPECT_THROW(prune_to_floor(*network.net, network.forward(), {.profile = profile, .prune_for = prune_for},
+                                {.evaluate = [] { return 1.0; }}),
+                 c10::ValueError);
+    network.net->eval();
+    convert(*network.net, network.forward(), {.plan = pruner.plan()});
+    if (std::string(prune_for) == "bytes" && profile.kind() == "cpu") {
+      EXPECT_EQ(estimate(*network.net, network.forward(), profile).total_j(), pruner.energy_j());
+    }
+  }
+  EXPECT_THROW(make_plan(*network.net, network.forward(), {.energy = Budget::percent(40), .profile = profile, .prune_for = "watts"}), PatternError);
 }
 
 TEST_P(Contract, PatternsKeepTheSamePromise) {

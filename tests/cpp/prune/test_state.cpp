@@ -186,6 +186,10 @@ TEST(PrunerState, DamagedStatesAreRefusedAndChangeNothing) {
       {"measured", "{", "measured"},
       {"measured", 1, "measured: expected JSON, got Int"},
       {"rng", at::zeros({3}), "rng: expected"},
+      {"owed", 1, "owed: expected true or false, got Int"},
+      {"budget_j", "much", "budget_j: expected a number, got String"},
+      {"prune_for", "bytes", "prune_for: expected joules, got bytes"},
+      {"adaptive", c10::Dict<std::string, double>(), "adaptive: the state was taken along an AdaptiveSchedule"},
       {"schedule", "Constant(begin_step=0)", "schedule: expected PolynomialDecay(begin_step=0, end_step=10, frequency=3, initial=0, power=3), got Const"},
   };
   for (const auto& [key, value, message] : cases) {
@@ -210,7 +214,7 @@ TEST(PrunerState, StatesOfOtherPrunersAreRefused) {
     Pruner other(*network.net, network.forward(), options);
     expect_refused(message, [&] { other.load_state_dict(state); });
   };
-  refuse("plan: budget_j: expected", state_options(30));
+  refuse("budget_j: expected", state_options(30));
   refuse("profile_hash: expected that of 'generic-cpu'", state_options(100, "generic-cpu"));
   auto options = state_options();
   options.pattern = "1x4";
@@ -230,11 +234,38 @@ TEST(PrunerState, StatesOfOtherPrunersAreRefused) {
 TEST(PrunerState, StatesWithoutWhatPythonOnceLackedAreRead) {
   Midway midway;
   auto dict = midway.pruner.state_dict().toGenericDict().copy();
-  for (const char* key : {"measured", "rng", "schedule"}) static_cast<void>(dict.erase(std::string(key)));
+  for (const char* key : {"measured", "rng", "schedule", "owed", "prune_for", "budget_j"}) static_cast<void>(dict.erase(std::string(key)));
   Network again = copy_of(midway.network);
   Pruner resumed(*again.net, again.forward(), state_options());
+  Pruner other(*again.net, again.forward(), state_options(30));
+  expect_refused("plan: budget_j: expected", [&] { other.load_state_dict(dict); });
   resumed.load_state_dict(dict);
   expect_same_end(midway, again, resumed);
+}
+
+/// As Python's Pruner leaves one midway through prune_layers: the plan names the joules of the layers so far.
+TEST(PrunerState, OfAStepOnTheWayThePlanMayNameAnotherBudget) {
+  Midway midway;
+  Plan plan = midway.pruner.plan();
+  plan.budget_j *= 2;
+  plan.budget = "so far";
+  Network again = copy_of(midway.network);
+  Pruner resumed(*again.net, again.forward(), state_options());
+  resumed.load_state_dict(changed(midway.pruner.state_dict(), "plan", plan.to_json()));
+  expect_same_end(midway, again, resumed);
+}
+
+TEST(PrunerState, OwedMasksAreChosenAtTheNextStep) {
+  Midway midway;  // the next update would be two steps later
+  Network again = copy_of(midway.network);
+  Pruner resumed(*again.net, again.forward(), state_options());
+  resumed.load_state_dict(changed(midway.pruner.state_dict(), "owed", true));
+  const double before = resumed.energy_j();
+  train_on(again, resumed, 1);
+  train_on(midway.network, midway.pruner, 1);
+  EXPECT_EQ(midway.pruner.energy_j(), before);
+  EXPECT_LT(resumed.energy_j(), before);
+  EXPECT_FALSE(resumed.state_dict().toGenericDict().at(std::string("owed")).toBool());
 }
 
 TEST(Pruner, MasksMoveWhenAsManyStay) {
