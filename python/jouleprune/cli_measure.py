@@ -31,7 +31,8 @@ def add_measure(commands: Any) -> None:
         action="append",
         default=[],
         metavar="UNIT=N",
-        help="what one pass does: inference=8, token=640, output_token=128, request=1; repeat for several",
+        help="what one pass does: inference=8, token=640, output_token=128, request=1; repeat for several (default: "
+        "as many inferences as dim 0 of the first input has)",
     )
     parser.add_argument("--target", type=float, default=2.0, metavar="PERCENT", help="half interval (default: 2)")
     parser.add_argument("--seconds", type=float, default=60.0, help="at most about so long (default: 60)")
@@ -50,7 +51,7 @@ def _measure(options: argparse.Namespace) -> tuple[str, int]:
 
     from . import energy
     from .model_spec import load_model
-    from .record import arguments
+    from .record import _batch, arguments
 
     if options.threads is not None:
         if options.threads < 1:
@@ -64,7 +65,7 @@ def _measure(options: argparse.Namespace) -> tuple[str, int]:
     with torch.inference_mode():
         measured = energy.measure(
             lambda: model(*args, **kwargs),
-            counts=counts,
+            counts=counts or {"inference": max(_batch(example_inputs), 1)},
             meters=meters,
             check=options.check,
             target=options.target / 100,

@@ -268,6 +268,8 @@ def test_command(capsys):
     if data["label"] == "unavailable":  # the check is short then, and cannot pass
         assert main([*arguments, "--check"]) == 1
         assert "check: not passed" in capsys.readouterr().out
+    assert main(["measure", "test_measure:make", "--seconds", "1", "--json"]) == 0  # the examples are a batch of 4
+    assert json.loads(capsys.readouterr().out)["counts"] == {"inference": 4}
     assert main([*arguments, "--grams-per-kwh", "400"]) == 0
     assert "per inference: " in capsys.readouterr().out
     for wrong in (["--count", "inference"], ["--gpus", "a"], ["--threads", "0"], ["--target", "0"]):
