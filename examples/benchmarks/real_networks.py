@@ -21,19 +21,16 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from jouleprune.bench.machine import MALLOC
-
 #: Of the packages: audio files are read with them, networks are not.
 _UNUSED = ("librosa", "webrtcvad", "torchaudio", "resampy", "soundfile")
 
 
 def hold_still() -> None:
-    """This command again with glibc held as ``jouleprune bench`` holds it (what is freed below 32 MB stays), on one
-    core, the last, with one thread."""
-    if any(os.environ.get(name) != value for name, value in MALLOC.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MALLOC})
+    """One core, the last, with one thread. Blocks of up to 32 MB that are freed stay with the process, as in one that
+    has run a network before (glibc raises its limit when it frees one): before, each large result is mapped anew."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
+    torch.empty(31 << 20, dtype=torch.uint8)
 
 
 def _without_audio() -> None:

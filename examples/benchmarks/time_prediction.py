@@ -5,8 +5,7 @@
 
 One core, one thread. Networks, batches and the calibration take turns, so that a drift of the machine hits all alike;
 the median of the rounds counts, of the process's CPU time: on an idle machine the time that passes, on a busy one
-without the others' share. ``roofline``: the same profile without its
-``timing``.
+without the others' share. ``roofline``: the same profile without its ``timing``.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from jouleprune.record import record
 
 
 def seconds_of(model: torch.nn.Module, x: torch.Tensor, repeats: int) -> float:
+    model(x)  # what ran before has left other data in the caches
     begin = time.process_time()
     for _ in range(repeats):
         model(x)
