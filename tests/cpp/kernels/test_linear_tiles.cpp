@@ -1,64 +1,14 @@
 // The loops over matrix tiles, run on tiles in plain C++: processors that have them are rare.
-#include <array>
-#include <cmath>
-#include <cstring>
-
 #include "bsr_cases.h"
+#include "kernels/amx.h"
 #include "kernels/bsr/linear_tiles.h"
 #include "kernels/bsr/tile_body.h"
+#include "model_tiles.h"
 
 namespace jouleprune::kernels::bsr::testing {
 namespace {
 
-/// Eight registers as Intel's manual describes TILELOADD, TILESTORED and TDPBF16PS (denormals aside). What was never loaded is NaN;
-/// reads and writes touch whole tiles, so that the address sanitizer sees one that reaches too far.
-class ModelTiles {
- public:
-  ModelTiles() {
-    std::memset(tiles_.data(), 0xff, sizeof(tiles_));
-    ++live;
-  }
-  ~ModelTiles() { --live; }
-
-  template <int kTile>
-  void load(const void* from, int64_t stride) {
-    for (int64_t row = 0; row < kTileRows; ++row) {
-      std::memcpy(tiles_[kTile].data() + row * 64, static_cast<const char*>(from) + row * stride, 64);
-    }
-  }
-  template <int kTile>
-  void store(void* to, int64_t stride) {
-    for (int64_t row = 0; row < kTileRows; ++row) {
-      std::memcpy(static_cast<char*>(to) + row * stride, tiles_[kTile].data() + row * 64, 64);
-    }
-  }
-  template <int kSums, int kLeft, int kRight>
-  void multiply() {
-    static_assert(kSums != kLeft && kLeft != kRight && kRight != kSums);  // an illegal instruction otherwise
-    for (int64_t m = 0; m < kTileRows; ++m) {
-      for (int64_t n = 0; n < kTileRows; ++n) {
-        float sum = at<float>(kSums, m, n);
-        for (int64_t k = 0; k < kTileRows; ++k) {
-          for (int64_t half = 0; half < 2; ++half) {
-            sum = std::fma(widen(at<BFloat16>(kLeft, m, 2 * k + half)), widen(at<BFloat16>(kRight, k, 2 * n + half)), sum);
-          }
-        }
-        std::memcpy(tiles_[kSums].data() + m * 64 + n * 4, &sum, sizeof(sum));
-      }
-    }
-  }
-
-  static inline thread_local int live = 0;  // a thread has one set of registers
-
- private:
-  template <class T>
-  T at(int tile, int64_t row, int64_t column) const {
-    T value;
-    std::memcpy(&value, tiles_[static_cast<size_t>(tile)].data() + row * 64 + column * static_cast<int64_t>(sizeof(T)), sizeof(T));
-    return value;
-  }
-  std::array<std::array<char, 1024>, 8> tiles_;
-};
+using kernels::testing::ModelTiles;
 
 void multiply_in_the_model(const TileBands& bands, const BFloat16* input, int64_t stride, int64_t count, int64_t begin, int64_t end,
                            BFloat16* output) {
@@ -104,7 +54,7 @@ TEST(LinearTiles, Match) { expect_matches({multiply_in_the_model}); }
 
 TEST(LinearTiles, MatchOnThisProcessor) {
   if (tile_kernels() == nullptr) {
-    GTEST_SKIP() << "matrix tiles: " << tile_state();
+    GTEST_SKIP() << "matrix tiles of bfloat16: " << tile_state(Tiles::kBFloat16);
   }
   expect_matches(*tile_kernels());
 }
