@@ -196,6 +196,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("active_isa", [] { return std::string(kernels::isa_name(kernels::active_isa())); });
   m.def("supported_isas", &bindings::supported_isas);
   m.def("generates_code", &kernels::jit::available);
+  m.def("host_profile", [] { return std::string(plan::host_profile()); });
   m.def("matrix_tiles", [] {
     const std::string bfloat16 = kernels::tile_state(kernels::Tiles::kBFloat16), int8 = kernels::tile_state(kernels::Tiles::kInt8);
     return bfloat16 == int8 ? bfloat16 : "bfloat16 " + bfloat16 + ", int8 " + int8;

@@ -64,7 +64,6 @@ class PanelProduct {
       for (int64_t i = 0; i < count; ++i) {
         const int64_t width = width_of(panel + i);
         prefetch_input(panel + count + i, unit);
-        prefetch_output(panel + i, row_of(unit), end);
         multiplier_.multiply(unit, words + i * panel_words(), width, sums + i * sums_words() + (row_of(unit) - first) * width);
       }
       if (unit + 1 < unit_end && end - first < kWaitingRows) {
@@ -103,18 +102,6 @@ class PanelProduct {
       const In* x = p_.input + (panel * widest_ + j) * p_.input_stride;
       for (int64_t c = begin; c < end; c += kLine) {
         __builtin_prefetch(x + c, 0, 2);
-      }
-    }
-  }
-
-  void prefetch_output(int64_t panel, int64_t row, int64_t end) const {
-    static const bool on = getenv("PFO") != nullptr;
-    if (!on) return;
-    constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(Out));
-    for (int64_t j = 0; j < count_of(panel); ++j) {
-      const Out* y = p_.output + (panel * widest_ + j) * p_.weight.quads.rows;
-      for (int64_t r = row; r < end; r += kLine) {
-        __builtin_prefetch(y + r, 1, 3);
       }
     }
   }

@@ -14,17 +14,11 @@ constexpr int64_t kLine = 64;  // bytes of a quad of 16 batch rows
 /// 64 bytes that move at once.
 using Line [[gnu::vector_size(64), gnu::may_alias]] = char;
 
-/// Where the right factor of a step lies: quad by quad, `stride` bytes apart.
-struct Quads {
-  const char* from;
-  int64_t stride;
-};
-
-/// One band and kBatch tiles of batch rows of a panel. Sums are tiles [strip * kBatch + batch], the others follow.
+/// One band and a panel of kBatch tiles of batch rows. Sums are tiles [strip * kBatch + batch], the others follow.
 template <class Tiles, int kStrips, int kBatch>
 class BandProduct {
  public:
-  BandProduct(Tiles& tiles, const TileWeight& w, const char* panel, int64_t width) : tiles_(tiles), w_(w), panel_(panel), stride_(width * 4) {}
+  BandProduct(Tiles& tiles, const TileWeight& w, const char* panel) : tiles_(tiles), w_(w), panel_(panel) {}
 
   void run(int64_t band, int32_t* sums) {
     for_each_tile<kSums>([&]<int t>() {  // every batch row alike
@@ -35,27 +29,27 @@ class BandProduct {
       gather(step);
     }
     for (int64_t step = begin; step < end; ++step) {
-      const Quads quads = quads_of(step);
+      const char* const quads = quads_of(step);
       if (step + kAhead < end) {
         gather(step + kAhead);
       }
       const int8_t* const values = w_.values + step * kStrips * kTileBytes;
       for_each_tile<kStrips>([&]<int s>() { tiles_.template load<kWeights + s>(values + s * kTileBytes, kLine); });
       for_each_tile<kBatch>([&]<int b>() {
-        constexpr int kInput = kInputs + b % kFree;
-        tiles_.template load<kInput>(quads.from + b * kLine, quads.stride);
+        constexpr int kInput = kInputs + b;
+        tiles_.template load<kInput>(quads + b * kLine, kStride);
         for_each_tile<kStrips>([&]<int s>() { tiles_.template multiply_bytes<s * kBatch + b, kWeights + s, kInput>(); });
       });
     }
     for_each_tile<kSums>([&]<int t>() {
-      tiles_.template store<t>(sums + t / kBatch * kTileSide * (stride_ / 4) + t % kBatch * kTileSide, stride_);
+      tiles_.template store<t>(sums + (t / kBatch * kTileSide * kBatch + t % kBatch) * kTileSide, kStride);
     });
   }
 
  private:
   static constexpr int kSums = kStrips * kBatch, kWeights = kSums, kInputs = kWeights + kStrips;
-  static constexpr int kFree = 8 - kInputs;  // tiles of activations that can be under way at once
-  static_assert(kFree >= 1);
+  static_assert(kInputs + kBatch <= 8);
+  static constexpr int64_t kStride = kBatch * kLine;  // from a quad to the next, and from an output's sums to the next
 
   // Gathered some steps ahead: a tile that is loaded from lines that stores have yet to reach waits for them.
   static constexpr int64_t kAhead = 2, kBuffers = 4;
@@ -72,47 +66,40 @@ class BandProduct {
     char* const to = buffer(step);
     for (int64_t k = 0; k < kTileSide; ++k) {
       for (int64_t b = 0; b < kBatch; ++b) {
-        *reinterpret_cast<Line*>(to + (k * kBatch + b) * kLine) = *reinterpret_cast<const Line*>(panel_ + quads[k] * stride_ + b * kLine);
+        *reinterpret_cast<Line*>(to + (k * kBatch + b) * kLine) = *reinterpret_cast<const Line*>(panel_ + quads[k] * kStride + b * kLine);
       }
     }
   }
 
-  Quads quads_of(int64_t step) {
+  /// Quad by quad, kStride apart.
+  const char* quads_of(int64_t step) {
     const int32_t place = w_.places[step];
-    return place >= 0 ? Quads{panel_ + place * stride_, stride_} : Quads{buffer(step), kBatch * kLine};
+    return place >= 0 ? panel_ + place * kStride : buffer(step);
   }
 
   Tiles& tiles_;
   const TileWeight& w_;
   const char* panel_;
-  int64_t stride_;
   alignas(64) char lines_[kBuffers][kTileSide * kBatch * kLine];
 };
 
 template <class Tiles, int kStrips, int kBatch>
-void multiply_band(Tiles& tiles, const TileWeight& w, int64_t band, const int32_t* panel, int64_t width, int64_t first, int32_t* sums) {
-  BandProduct<Tiles, kStrips, kBatch>(tiles, w, reinterpret_cast<const char*>(panel + first), width).run(band, sums + first);
+void multiply_bands(const TileWeight& w, int64_t begin, int64_t end, const int32_t* panel, int32_t* sums) {
+  Tiles tiles;
+  BandProduct<Tiles, kStrips, kBatch> product(tiles, w, reinterpret_cast<const char*>(panel));
+  for (int64_t band = begin; band < end; ++band) {
+    product.run(band, sums + (band - begin) * kStrips * kTileSide * kBatch * kTileSide);
+  }
 }
 
 template <class Tiles>
 void multiply_tiles(const TileWeight& w, int64_t begin, int64_t end, const int32_t* panel, int64_t width, int32_t* sums) {
-  Tiles tiles;
-  for (int64_t band = begin; band < end; ++band) {
-    int32_t* const to = sums + (band - begin) * w.strips * kTileSide * width;
-    const auto run = [&](auto* multiply, int64_t first) { multiply(tiles, w, band, panel, width, first, to); };
-    if (w.strips == 2) {  // two tiles of batch rows at a time
-      for (int64_t first = 0; first < width; first += 2 * kTileSide) {
-        width - first == kTileSide ? run(&multiply_band<Tiles, 2, 1>, first) : run(&multiply_band<Tiles, 2, 2>, first);
-      }
-      continue;
-    }
-    switch (width / kTileSide) {
-      case 1: run(&multiply_band<Tiles, 1, 1>, 0); break;
-      case 2: run(&multiply_band<Tiles, 1, 2>, 0); break;
-      case 3: run(&multiply_band<Tiles, 1, 3>, 0); break;
-      default: run(&multiply_band<Tiles, 1, 4>, 0);
-    }
+  const bool one = width == kTileSide;
+  const auto run = [&](auto* bands) { bands(w, begin, end, panel, sums); };
+  if (w.strips == 2) {
+    return one ? run(&multiply_bands<Tiles, 2, 1>) : run(&multiply_bands<Tiles, 2, 2>);
   }
+  one ? run(&multiply_bands<Tiles, 1, 1>) : run(&multiply_bands<Tiles, 1, 2>);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ struct TileWeight {
 
 struct TileKernels {
   /// sums[(r - row of begin) * width + j] for the rows of bands [begin, end), whole bands of them. `panel` (panel_kernels.h, one word;
-  /// width 16 to 64) may be read up to 15 quads beyond its last one.
+  /// width 16 or 32) may be read up to 15 quads beyond its last one.
   void (*multiply)(const TileWeight& weight, int64_t begin, int64_t end, const int32_t* panel, int64_t width, int32_t* sums);
 };
 
