@@ -17,8 +17,8 @@
 #include "energy/profile_data.h"
 #include "errors.h"
 #include "gpu_choice.h"
+#include "kernels/amx.h"
 #include "kernels/isa.h"
-#include "kernels/bsr/tile_kernels.h"
 #include "kernels/jit/executable_memory.h"
 #include "kernels/peak/peak.h"
 #include "meters.h"
@@ -199,7 +199,11 @@ PYBIND11_MODULE(_C, m) {
   m.def("active_isa", [] { return std::string(kernels::isa_name(kernels::active_isa())); });
   m.def("supported_isas", &bindings::supported_isas);
   m.def("generates_code", &kernels::jit::available);
-  m.def("matrix_tiles", [] { return std::string(kernels::bsr::tile_state()); });
+  m.def("host_profile", [] { return std::string(plan::host_profile()); });
+  m.def("matrix_tiles", [] {
+    const std::string bfloat16 = kernels::tile_state(kernels::Tiles::kBFloat16), int8 = kernels::tile_state(kernels::Tiles::kInt8);
+    return bfloat16 == int8 ? bfloat16 : "bfloat16 " + bfloat16 + ", int8 " + int8;
+  });
   m.def(
       "peak_gflops", [](double seconds) { return kernels::peak::fused_multiply_add_gflops(kernels::active_isa(), seconds); },
       py::arg("seconds"), py::call_guard<py::gil_scoped_release>());

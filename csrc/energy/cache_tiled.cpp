@@ -80,7 +80,28 @@ size_t home_of(const Entry& entry, const ProfileData& profile, int bits) {
   return home;
 }
 
+struct Speed {
+  double macs = 0, share = 1;  ///< issued, and of which peak
+  bool own_peak = false;       ///< sparse_macs_s, not macs_s
+};
+
+/// Sparse layouts have a peak of their own where the profile has matrix units, but for kernels that run on these when they are
+/// faster there.
+Speed speed_of(const KernelCost& kernel, const KernelCounts& done, const DtypeCost& cost) {
+  const Speed plain{done.macs_issued, done.peak_share, kernel.layout != "dense" && cost.sparse_macs_s.value > 0};
+  if (!plain.own_peak || done.matrix_share <= 0) return plain;
+  const Speed matrix{done.matrix_macs, done.matrix_share, false};
+  const auto seconds = [](const Speed& speed, double peak) { return speed.macs / (speed.share * peak); };
+  return seconds(matrix, cost.macs_s.value) < seconds(plain, cost.sparse_macs_s.value) ? matrix : plain;
+}
+
 }  // namespace
+
+bool without_matrix_units(const Entry& entry, const ProfileData& profile, const DtypeCost& cost) {
+  if (profile.dataflow != "cache-tiled" || entry.layout == "dense" || cost.sparse_macs_s.value <= 0) return false;
+  const KernelCost& kernel = find_kernel(entry.kernel);
+  return speed_of(kernel, kernel.count(entry, profile.kind == "gpu" ? DeviceKind::kGpu : DeviceKind::kCpu), cost).own_peak;
+}
 
 Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner) {
   const KernelCost& kernel = find_kernel(entry.kernel);
@@ -91,11 +112,12 @@ Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCo
   }
   Counts counts;
   // Nothing gates zeros here: what is issued is charged (g = 1).
-  counts.macs_issued = counts.macs_charged = done.macs_issued;
+  const Speed speed = speed_of(kernel, done, cost);
+  counts.macs_issued = counts.macs_charged = speed.macs;
   counts.macs_effective = with_weight * entry.input_density;
   counts.ops = static_cast<double>(entry.ops);
   counts.index_decodes = done.index_decodes;
-  counts.busy_macs = done.macs_issued / done.peak_share;
+  counts.busy_macs = speed.macs / speed.share;
 
   const Operands operands = operands_of(entry, done, cost.bits);
   const bool left_moves = entry.op == "matmul";
@@ -124,9 +146,8 @@ Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCo
   Traffic& panels = counts.levels[last >= 2 ? last - 1 : last];
   panels.read_bits += done.extra_bits;
   panels.write_bits += done.extra_bits;
-  const bool own_peak = kernel.layout != "dense" && cost.sparse_macs_s.value > 0;
   const std::optional<double> measured = family_seconds(entry, profile, done, corner);
-  counts.seconds = measured ? *measured : seconds_of(counts, profile, own_peak ? cost.sparse_macs_s : cost.macs_s, corner);
+  counts.seconds = measured ? *measured : seconds_of(counts, profile, speed.own_peak ? cost.sparse_macs_s : cost.macs_s, corner);
   return counts;
 }
 

@@ -33,8 +33,7 @@ std::optional<double> capacity_bits(const ProfileData& profile, size_t level) {
 }
 
 double peak(const Entry& entry, const ProfileData& profile, const DtypeCost& cost) {
-  const bool own = profile.dataflow == "cache-tiled" && entry.layout != "dense" && cost.sparse_macs_s.value > 0;
-  return own ? cost.sparse_macs_s.value : cost.macs_s.value;
+  return without_matrix_units(entry, profile, cost) ? cost.sparse_macs_s.value : cost.macs_s.value;
 }
 
 /// An end of the time. Of a mapping, the one that the call runs in: the ends of its joules may each have another, faster or slower one.

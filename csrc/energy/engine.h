@@ -45,6 +45,9 @@ Counts count_tiles(const Entry& entry, const ProfileData& profile, const DtypeCo
 /// that is fused the first operand is at hand, and its result takes its way out anyway.
 Counts count_traffic(const Entry& entry, const ProfileData& profile, const DtypeCost& cost, Corner corner);
 
+/// Whether a call on `profile` runs at the peak of kernels that cannot use matrix units (DtypeCost::sparse_macs_s).
+bool without_matrix_units(const Entry& entry, const ProfileData& profile, const DtypeCost& cost);
+
 /// Time of `counts` at `macs_s` (0 = unknown) and the levels' bandwidths.
 double seconds_of(const Counts& counts, const ProfileData& profile, const Quantity& macs_s, Corner corner);
 

@@ -37,11 +37,9 @@ class Namer {
       : profile_(profile),
         json_(Json::parse(profile.canonical)),
         dtype_("/compute/" + listed_for(profile, entry.dtype).name) {
-    const bool own_peak = profile.dataflow == "cache-tiled" && entry.layout != "dense";
-    const std::string sparse = dtype_ + "/sparse_macs_s";
-    peak_ = own_peak && json_.contains(Json::json_pointer(sparse)) ? sparse : dtype_ + "/macs_s";
     if (profile.dataflow == "cache-tiled") family_ = timed_as(entry, profile);
     const DtypeCost used = cost_of(profile, entry.dtype);
+    peak_ = dtype_ + (without_matrix_units(entry, profile, used) ? "/sparse_macs_s" : "/macs_s");
     if (used.name == listed_for(profile, entry.dtype).name) return;
     note_ = used.name + " is not listed: extrapolated by its width (MACs quadratic, operations and speed linear; " +
             "interval three times wider on both sides)";

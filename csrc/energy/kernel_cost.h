@@ -21,6 +21,8 @@ struct KernelCounts {
   double gathered_bits = 0;      ///< kernels without blocking: activations that their loads bring in, whole lines of a cache,
                                  ///< wherever a cache does not hold all activations; 0: blocked for the caches
   double peak_share = 1;         ///< share of the device's peak the inner loop reaches when nothing else limits it
+  double matrix_macs = 0;        ///< multiply-accumulates it would execute on the matrix units of a CPU
+  double matrix_share = 0;       ///< as peak_share, of the peak of those; 0: it cannot run on them
 };
 
 /// Where a kernel runs: the library has one of a name for each.

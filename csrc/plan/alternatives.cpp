@@ -8,6 +8,7 @@
 
 #include "energy/price.h"
 #include "energy/profile_data.h"
+#include "kernels/amx.h"
 #include "plan/limits.h"
 #include "plan/pricer.h"
 
@@ -125,8 +126,13 @@ std::vector<Alternative> alternatives(std::span<const Entry> calls, const KeptEn
   return found;
 }
 
+const char* host_profile() {
+  using kernels::Tiles;
+  return kernels::tiles_serve(Tiles::kBFloat16) && kernels::tiles_serve(Tiles::kInt8) ? "xeon-amx" : "generic-cpu";
+}
+
 Profile predicting_profile(const std::optional<Profile>& device) {
-  return device.has_value() && device->kind() != "asic" ? *device : energy::load_profile("generic-cpu");
+  return device.has_value() && device->kind() != "asic" ? *device : energy::load_profile(host_profile());
 }
 
 }  // namespace jouleprune::plan

@@ -34,7 +34,10 @@ struct KeptEntries {
 std::vector<Alternative> alternatives(std::span<const Entry> calls, const KeptEntries& kept, const Profile& profile,
                                       const TuningTable* times, int threads);
 
-/// The profile that predicts times here: `device` where it is a CPU or GPU, else generic-cpu.
+/// The built-in profile that comes nearest to this machine's processor: "xeon-amx" where matrix tiles are in use, else "generic-cpu".
+const char* host_profile();
+
+/// The profile that predicts times here: `device` where it is a CPU or GPU, else host_profile().
 Profile predicting_profile(const std::optional<Profile>& device);
 
 }  // namespace jouleprune::plan

@@ -8,6 +8,8 @@ namespace jouleprune::plan {
 namespace {
 // What "auto" offers: single weights, the int8 block, vectors of the height of a strip, and blocks.
 constexpr std::array<std::string_view, 5> kAuto = {"unstructured", "1x4", "16x1", "16x4", "16x16"};
+// In bfloat16 also the block that matrix tiles multiply where it lies.
+constexpr std::string_view kTileBlock = "32x32";
 
 constexpr int64_t kQuad = 4;
 
@@ -82,11 +84,12 @@ std::vector<Form> shared_forms(const Request& request, const PrunableWeight& wei
 }
 }  // namespace
 
-std::vector<select::Pattern> patterns_of(const Request& request, const PrunableWeight& weight) {
+std::vector<select::Pattern> patterns_of(const Request& request, const PrunableWeight& weight, const std::string& dtype) {
   const std::string& wanted = weight.pattern.empty() ? request.pattern : weight.pattern;
   if (wanted != "auto") return {select::Pattern::parse(wanted)};
   std::vector<select::Pattern> patterns;
   for (const std::string_view text : kAuto) patterns.push_back(select::Pattern::parse(text));
+  if (dtype == "bfloat16") patterns.push_back(select::Pattern::parse(kTileBlock));
   return patterns;
 }
 

@@ -15,9 +15,9 @@ struct Form {
   double below = 2;  ///< density from which on it is not chosen: dense was measured to be faster; above 1: nothing is known
 };
 
-/// The patterns a weight may be pruned in: its own, the request's, or for "auto" those that the library has kernels for.
-/// Throws core::PatternError.
-std::vector<select::Pattern> patterns_of(const Request& request, const PrunableWeight& weight);
+/// The patterns a weight may be pruned in: its own, the request's, or for "auto" those that the library has kernels for in
+/// the number type `dtype` of the layer. Throws core::PatternError.
+std::vector<select::Pattern> patterns_of(const Request& request, const PrunableWeight& weight, const std::string& dtype);
 
 /// Rows and columns of the weight matrix, {0, 0} when the entry does not tell; of a convolution also how many columns each input
 /// channel has.

@@ -106,7 +106,7 @@ void Network::add_weight(const PrunableWeight& weight) {
   const Entry& first = request_.workload.entries[layer.entries.front()];
   layer.group = first_.size() - 1;
   layer.unpruned = whole_forms(request_, weight, layer.entries, *pricer_);
-  for (const select::Pattern& pattern : patterns_of(request_, weight)) {
+  for (const select::Pattern& pattern : patterns_of(request_, weight, layer.dtype)) {
     MatrixSize size = layer.matrix;
     if (pattern.kind == select::Pattern::Kind::kUnstructured) size = {1, first.weight_elements, 1};
     layer.units = select::Units(pattern, size.rows, size.cols, size.taps);

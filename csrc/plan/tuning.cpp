@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "energy/json_reader.h"
+#include "kernels/amx.h"
 #include "kernels/isa.h"
 
 namespace jouleprune::plan {
@@ -172,7 +173,9 @@ std::string TuningTable::hash() const {
 }
 
 std::string this_machine() {
-  return processor() + ", " + kernels::isa_name(kernels::active_isa()) + ", jouleprune " + std::string(version());
+  const bool tiles = kernels::tiles_serve(kernels::Tiles::kBFloat16) || kernels::tiles_serve(kernels::Tiles::kInt8);
+  return processor() + ", " + kernels::isa_name(kernels::active_isa()) + (tiles ? " with matrix tiles" : "") + ", jouleprune " +
+         std::string(version());
 }
 
 std::string tuning_path() {

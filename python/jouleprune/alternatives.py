@@ -32,11 +32,12 @@ def alternatives(
         model: the pruned network, its layers dense.
         entries: its recorded calls.
         patterns: of the weights that are asked about.
-        device: predicts the times where it is a CPU or GPU; else ``generic-cpu`` does.
+        device: predicts the times where it is a CPU or GPU; else ``generic-cpu`` does, or ``xeon-amx`` where matrix
+            tiles are in use.
     Returns:
         Name of the profile that predicted, and by weight a line for each way to run it.
     """
-    profile = device if device is not None and device.kind != "asic" else load_profile("generic-cpu")
+    profile = device if device is not None and device.kind != "asic" else load_profile(_C.host_profile())
     tuning = Tuning()
     calls: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:

@@ -239,8 +239,8 @@ def plan(
         profile: device profile: a ``Profile``, a built-in name, a path, or a dict.
         pattern: "unstructured"; "RxC", whole blocks of R outputs x C inputs ("16x1", "1x4", "16x16"; of a convolution
             C channels at one tap of its kernel); "N:M", at most N of M neighbouring inputs ("2:4"; of a convolution in
-            the order channel, row, column); "auto", for each layer the one of unstructured, 1x4, 16x1, 16x4, 16x16 and
-            dense that loses least importance within the budget.
+            the order channel, row, column); "auto", for each layer the one of unstructured, 1x4, 16x1, 16x4, 16x16 (of
+            bfloat16 also 32x32) and dense that loses least importance within the budget.
         importance: "lamp" (default), "magnitude" (w^2), "gradient" (|g|), "taylor" (|w g|), one of
             ``jouleprune.criteria`` by name ("wanda", "fisher", "l1/sum", ...) or as an instance, or a callable
             ``(name, weight, grad) -> scores``; higher scores are kept. docs/methods.md lists them.

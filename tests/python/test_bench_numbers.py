@@ -8,6 +8,7 @@ import torch
 from bench_tools import TINY, FakeClock
 
 from jouleprune.bench import suites
+from jouleprune.bench.candidate import Unavailable
 from jouleprune.bench.guard import Expected, WrongResult, check
 from jouleprune.bench.machine import pin
 from jouleprune.bench.masks import KINDS, masked_weight, n_of_m
@@ -174,6 +175,9 @@ def test_cold_copies_share_nothing_and_agree():
             check(layer(problem.x).roll(-place, -1), expected, "float32")
     assert len({layer.weight.data_ptr() for layer in layers}) == 9
     assert not torch.equal(layers[0].weight, layers[1].weight)
+    problem = Problem(case, 0.5, "random", cache_bytes=480 << 20)
+    with pytest.raises(Unavailable, match="cold not possible: a last-level cache of 480 MB wants copies of 960 MB"):
+        next(problem.layers(1000))
 
 
 def test_pinning_and_means():

@@ -5,6 +5,7 @@
 #include "kernels/bsr/bsr_kernels.h"
 #include "kernels/bsr/csr_form.h"
 #include "kernels/bsr/gradient_strips.h"
+#include "kernels/bsr/linear_gathered.h"
 #include "kernels/bsr/linear_strips.h"
 #include "kernels/bsr/linear_tiles.h"
 #include "kernels/bsr/reference.h"
@@ -34,8 +35,8 @@ void linear(const LinearParams<T>& p, const ParallelFor& parallel, Isa isa) {
     return reference::linear(p);
   }
   if constexpr (std::is_same_v<T, BFloat16>) {
-    if (const TileKernels* const tiles = tile_kernels(); tiles != nullptr && isa == Isa::kAvx512 && p.n >= kTileRows && has_tiles(p.bsr)) {
-      return linear_tiles(p, *tiles, parallel);
+    if (isa == Isa::kAvx512 && p.n >= kTileRows && has_bands(p.bsr) && tile_kernels() != nullptr) {
+      return has_tiles(p.bsr) ? linear_tiles(p, *tile_kernels(), parallel) : linear_gathered(p, *gathered_kernels(), parallel);
     }
   }
   if (has_strips<T>(p.bsr, Side::kForward)) {

@@ -7,6 +7,7 @@
 #include "kernels/csr/panels.h"
 #include "kernels/csr/scratch.h"
 #include "kernels/denormals.h"
+#include "kernels/large_pages.h"
 
 namespace jouleprune::kernels::bsr {
 namespace {
@@ -16,7 +17,7 @@ using csr::Scratch;
 struct TileForm : PackedForm {
   int64_t strips = 1, bands = 0;
   std::vector<int32_t> offsets, columns;
-  std::vector<BFloat16> values;
+  std::vector<BFloat16, LargePages<BFloat16>> values;  // tiles on whole cache lines
 
   int64_t bytes() const override {
     return static_cast<int64_t>(values.size() * sizeof(BFloat16) + (offsets.size() + columns.size()) * sizeof(int32_t));

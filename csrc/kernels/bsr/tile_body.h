@@ -7,18 +7,10 @@
 #include "kernels/bsr/tile_kernels.h"
 #include "kernels/csr/code_tiles_body.h"
 #include "kernels/csr/vector_activate.h"
+#include "kernels/each_tile.h"
 
 namespace jouleprune::kernels::bsr {
 namespace {
-
-/// visit.operator()<0>() ... <kCount - 1>(): tile registers are named in the instruction.
-template <int kCount, int kFirst = 0, class Visit>
-[[gnu::always_inline]] inline void for_each_tile(const Visit& visit) {
-  if constexpr (kFirst < kCount) {
-    visit.template operator()<kFirst>();
-    for_each_tile<kCount, kFirst + 1>(visit);
-  }
-}
 
 /// Activates and rounds a tile of sums into the output.
 inline void store_sums(const float* sums, int64_t count, int64_t rows, Activation activation, BFloat16* to, int64_t stride) {

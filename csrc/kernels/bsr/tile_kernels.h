@@ -35,11 +35,7 @@ struct TileKernels {
                    BFloat16* output);
 };
 
-/// The processor's tiles; null where there are none, the system refuses them, or JOULEPRUNE_AMX is 0. Throws
-/// std::invalid_argument when that variable holds anything but 0, 1 or nothing.
+/// The processor's tiles; null where they do not serve (amx.h).
 const TileKernels* tile_kernels();
-
-/// What became of them here: "in use", "off: JOULEPRUNE_AMX=0" or "not on this processor".
-const char* tile_state();
 
 }  // namespace jouleprune::kernels::bsr

@@ -24,6 +24,8 @@
 
 namespace jouleprune::kernels::bsr_int8 {
 
+struct TileKernels;
+
 inline constexpr int64_t kQuad = 4;
 /// 127 x 128 x this many products still fit an int32.
 inline constexpr int64_t kMaxInFeatures = 1 << 17;
@@ -71,6 +73,9 @@ struct LinearParams {
   const float* input_scales = nullptr;  ///< [n] of an input of bytes, instead of input_scale
   float output_scale = 0;               ///< > 0: the step of an output of bytes
   float* output_scales = nullptr;       ///< [n] written: output_scale, or NaN for a row that would hold a NaN
+  // For comparing kernels, too:
+  bool tiles = true;                          ///< false: no matrix tiles, even where the processor has them
+  const TileKernels* tile_kernels = nullptr;  ///< not null: these, even where they do not pay; where there is VNNI alone
 };
 
 template <class In, class Out>

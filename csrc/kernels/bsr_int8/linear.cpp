@@ -8,6 +8,7 @@
 #include "kernels/bsr_int8/panel_kernels.h"
 #include "kernels/bsr_int8/reference.h"
 #include "kernels/bsr_int8/small_batch.h"
+#include "kernels/bsr_int8/tile_form.h"
 #include "kernels/bsr_int8/waves.h"
 #include "kernels/csr/panels.h"
 #include "kernels/csr/scratch.h"
@@ -21,19 +22,18 @@ using csr::Scratch;
 template <class In, class Out>
 class PanelProduct {
  public:
-  PanelProduct(const LinearParams<In, Out>& p, const PanelKernels& kernels, const PanelForm& form)
-      : p_(p), kernels_(kernels), form_(form), widest_(form.code() != nullptr ? kCodeWidth : kMaxVectors * kernels.lanes),
-        words_per_row_(p.weight.quads.cols * kernels.words) {}
+  PanelProduct(const LinearParams<In, Out>& p, const PanelKernels& kernels, const PanelMultiplier& multiplier)
+      : p_(p), kernels_(kernels), multiplier_(multiplier), widest_(multiplier.widest()),
+        words_per_row_(multiplier.quads() * kernels.words) {}
 
   int64_t panels() const { return (p_.n + widest_ - 1) / widest_; }
-  /// Rows of the weight come in units that a kernel multiplies at once.
-  int64_t units() const {
-    return form_.code() != nullptr ? form_.code()->groups() : (p_.weight.quads.rows + kUnitRows - 1) / kUnitRows;
-  }
+  int64_t units() const { return multiplier_.units(); }
   int64_t panel_words() const { return words_per_row_ * widest_; }
   int64_t widest() const { return widest_; }
   /// Multiply-adds of vectors, roughly, that one panel takes.
-  int64_t panel_work() const { return (p_.weight.quads.nnz + 2 * (p_.weight.quads.rows + p_.weight.quads.cols)) * widest_; }
+  int64_t panel_work() const {
+    return (multiplier_.vector_work() + 2 * (p_.weight.quads.rows + p_.weight.quads.cols)) * widest_;
+  }
 
   void quantise(int64_t panel, int32_t* words, float* scales) const {
     const int64_t first = panel * widest_, count = count_of(panel), width = width_of(panel);
@@ -57,13 +57,14 @@ class PanelProduct {
   /// sums_words(). Sums wait in cache until there are enough of them for whole lines of the output.
   void multiply(int64_t panel, int64_t count, int64_t unit_begin, int64_t unit_end, const int32_t* words, const float* scales,
                 int32_t* sums) const {
+    const auto row_of = [&](int64_t unit) { return multiplier_.row_of(unit); };
     int64_t first = row_of(unit_begin);  // rows [first, row_of(unit)) wait
     for (int64_t unit = unit_begin; unit < unit_end; ++unit) {
       const int64_t end = row_of(unit + 1);
       for (int64_t i = 0; i < count; ++i) {
         const int64_t width = width_of(panel + i);
         prefetch_input(panel + count + i, unit);
-        multiply_unit(unit, words + i * panel_words(), width, sums + i * sums_words() + (row_of(unit) - first) * width);
+        multiplier_.multiply(unit, words + i * panel_words(), width, sums + i * sums_words() + (row_of(unit) - first) * width);
       }
       if (unit + 1 < unit_end && end - first < kWaitingRows) {
         continue;
@@ -79,23 +80,15 @@ class PanelProduct {
     }
   }
 
-  int64_t sums_words() const { return (kWaitingRows + kUnitRows + kLineElements) * widest_; }
+  int64_t sums_words() const { return (kWaitingRows + multiplier_.unit_rows() + kLineElements) * widest_; }
 
  private:
   static constexpr bool kBytesIn = std::is_same_v<In, uint8_t>, kBytesOut = std::is_same_v<Out, uint8_t>;
   static constexpr int64_t kLineElements = kBytesOut ? 64 : 16;  // of a cache line (two of them for 16-bit types)
-  static_assert(kUnitRows >= 30, "generated code has groups of up to 30 rows");
   static constexpr int64_t kWaitingRows = 128;  // 8 KB of sums, in a first-level cache
 
   int64_t count_of(int64_t panel) const { return std::min(widest_, p_.n - panel * widest_); }
   int64_t width_of(int64_t panel) const { return (count_of(panel) + kernels_.lanes - 1) / kernels_.lanes * kernels_.lanes; }
-  int64_t row_of(int64_t unit) const {
-    const int64_t rows = p_.weight.quads.rows;
-    if (form_.code() == nullptr) {
-      return std::min(rows, unit * kUnitRows);
-    }
-    return unit < form_.code()->groups() ? form_.code()->block(unit, 0).row_begin : rows;
-  }
 
   /// A share of the next panel's inputs, for the kernel reads no memory of its own: 1-3 % on Zen 4. (Fetching the lines of the
   /// output for writing costs more than it saves.)
@@ -110,18 +103,6 @@ class PanelProduct {
       for (int64_t c = begin; c < end; c += kLine) {
         __builtin_prefetch(x + c, 0, 2);
       }
-    }
-  }
-
-  void multiply_unit(int64_t unit, const int32_t* words, int64_t width, int32_t* sums) const {
-    if (const auto* code = form_.code()) {
-      const auto& block = code->block(unit, 0);
-      block.run(words, form_.values(), sums, reinterpret_cast<const uint32_t*>(form_.start() + block.row_begin));
-    } else {
-      const auto& quads = p_.weight.quads;
-      const int64_t block = column_block(quads, kernels_.words * 4 * width);
-      kernels_.multiply({form_.row_offsets(), form_.columns(), form_.values(), form_.start(), quads.cols, block}, row_of(unit),
-                        row_of(unit + 1), words, width, sums);
     }
   }
 
@@ -158,7 +139,7 @@ class PanelProduct {
 
   const LinearParams<In, Out>& p_;
   const PanelKernels& kernels_;
-  const PanelForm& form_;
+  const PanelMultiplier& multiplier_;
   int64_t widest_, words_per_row_;
 };
 
@@ -197,6 +178,17 @@ void split_rows(const PanelProduct<In, Out>& product, const ParallelFor& paralle
   });
 }
 
+template <class In, class Out>
+void multiply_panels(const LinearParams<In, Out>& p, const PanelKernels& kernels, const PanelMultiplier& multiplier,
+                     const ParallelFor& parallel) {
+  const PanelProduct<In, Out> product(p, kernels, multiplier);
+  constexpr int64_t kFewPanels = 4;
+  if (product.panels() < kFewPanels) {
+    return split_rows(product, parallel);
+  }
+  split_panels(product, panels_per_wave(multiplier.pass_bytes(), (product.panel_words() + product.sums_words()) * 4), parallel);
+}
+
 }  // namespace
 
 template <class In, class Out>
@@ -213,13 +205,14 @@ void linear(const LinearParams<In, Out>& p, const ParallelFor& parallel, Isa isa
   if (p.small_kernels && small_batch_serves(p.n, isa)) {
     return linear_small(p, parallel);
   }
-  const auto form = panel_form(p.weight, p.forms, isa, p.with_code);
-  const PanelProduct<In, Out> product(p, panel_kernels(isa), *form);
-  constexpr int64_t kFewPanels = 4;
-  if (product.panels() < kFewPanels) {
-    return split_rows(product, parallel);
+  const TileKernels* const tiles = p.tile_kernels != nullptr ? p.tile_kernels : p.tiles && isa == Isa::kAvx512 ? tile_kernels() : nullptr;
+  if (tiles != nullptr) {
+    if (const auto form = tile_form(p.weight, p.forms, p.n, p.tile_kernels != nullptr)) {
+      return multiply_panels(p, panel_kernels(isa), TileMultiplier(p.weight, *form, *tiles), parallel);
+    }
   }
-  split_panels(product, panels_per_wave(form->pass_bytes(), (product.panel_words() + product.sums_words()) * 4), parallel);
+  const auto form = panel_form(p.weight, p.forms, isa, p.with_code);
+  multiply_panels(p, panel_kernels(isa), FormMultiplier(p.weight, panel_kernels(isa), *form), parallel);
 }
 
 template void linear(const LinearParams<float>&, const ParallelFor&, Isa);

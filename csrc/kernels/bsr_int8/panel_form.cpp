@@ -1,8 +1,10 @@
 #include "kernels/bsr_int8/panel_form.h"
 
+#include <algorithm>
 #include <new>
 #include <system_error>
 
+#include "kernels/bsr_int8/waves.h"
 #include "kernels/bsr_int8/weight_words.h"
 
 namespace jouleprune::kernels::bsr_int8 {
@@ -46,6 +48,30 @@ int64_t PanelForm::bytes() const {
 int64_t PanelForm::pass_bytes() const {
   const auto values = static_cast<int64_t>(values_.size()) * 4;
   return values + (code_ ? code_->code_bytes() : values);
+}
+
+int64_t FormMultiplier::units() const {
+  return form_.code() != nullptr ? form_.code()->groups() : (weight_.quads.rows + kUnitRows - 1) / kUnitRows;
+}
+
+int64_t FormMultiplier::row_of(int64_t unit) const {
+  const int64_t rows = weight_.quads.rows;
+  if (form_.code() == nullptr) {
+    return std::min(rows, unit * kUnitRows);
+  }
+  return unit < form_.code()->groups() ? form_.code()->block(unit, 0).row_begin : rows;
+}
+
+void FormMultiplier::multiply(int64_t unit, const int32_t* panel, int64_t width, int32_t* sums) const {
+  if (const auto* code = form_.code()) {
+    const auto& block = code->block(unit, 0);
+    block.run(panel, form_.values(), sums, reinterpret_cast<const uint32_t*>(form_.start() + block.row_begin));
+    return;
+  }
+  const auto& quads = weight_.quads;
+  kernels_.multiply({form_.row_offsets(), form_.columns(), form_.values(), form_.start(), quads.cols,
+                     column_block(quads, kernels_.words * 4 * width)},
+                    row_of(unit), row_of(unit + 1), panel, width, sums);
 }
 
 std::shared_ptr<const PanelForm> panel_form(const Weight& weight, PackedForms* forms, Isa isa, bool code_wanted) {

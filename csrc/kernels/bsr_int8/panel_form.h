@@ -5,6 +5,7 @@
 
 #include "kernels/bsr_int8/bsr_int8_kernels.h"
 #include "kernels/bsr_int8/panel_kernels.h"
+#include "kernels/bsr_int8/panel_multiplier.h"
 #include "kernels/jit/pattern_code.h"
 
 namespace jouleprune::kernels::bsr_int8 {
@@ -32,6 +33,29 @@ class PanelForm : public PackedForm {
   std::vector<uint32_t> values_;
   std::vector<int32_t> start_, columns_, row_offsets_;
   std::shared_ptr<const jit::PatternCode> code_;
+};
+
+/// By generated code where the form has it, else by the table's kernel.
+class FormMultiplier final : public PanelMultiplier {
+ public:
+  FormMultiplier(const Weight& weight, const PanelKernels& kernels, const PanelForm& form)
+      : weight_(weight), kernels_(kernels), form_(form) {}
+
+  int64_t widest() const override { return form_.code() != nullptr ? kCodeWidth : kMaxVectors * kernels_.lanes; }
+  int64_t quads() const override { return weight_.quads.cols; }
+  int64_t units() const override;
+  int64_t row_of(int64_t unit) const override;
+  int64_t unit_rows() const override { return kUnitRows; }
+  int64_t pass_bytes() const override { return form_.pass_bytes(); }
+  int64_t vector_work() const override { return weight_.quads.nnz; }
+  void multiply(int64_t unit, const int32_t* panel, int64_t width, int32_t* sums) const override;
+
+ private:
+  static_assert(kUnitRows >= 30, "generated code has groups of up to 30 rows");
+
+  const Weight& weight_;
+  const PanelKernels& kernels_;
+  const PanelForm& form_;
 };
 
 /// The form of this weight for a table, kept among its forms. code_wanted: with code, if there can be any.

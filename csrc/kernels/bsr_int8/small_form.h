@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kernels/bsr_int8/bsr_int8_kernels.h"
-#include "kernels/bsr_int8/large_pages.h"
+#include "kernels/large_pages.h"
 #include "kernels/bsr_int8/small_kernels.h"
 
 namespace jouleprune::kernels::bsr_int8 {

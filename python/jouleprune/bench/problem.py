@@ -8,11 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .candidate import Unavailable
 from .guard import Expected
 from .masks import masked_weight
 from .suites import Case, ConvShape, LinearShape
 
 __all__ = ["Problem"]
+
+#: Of one candidate's copies: eight candidates take 2 GB.
+_MOST_COLD_BYTES = 256 << 20
 
 
 class Problem:
@@ -51,9 +55,18 @@ class Problem:
         return self.nnz * self._shape.positions
 
     def copies(self, bytes_of_one: int) -> int:
-        """How many copies of a weight keep each other out of the last-level cache; 1 for cases with warm caches."""
+        """How many copies of a weight keep each other out of the last-level cache; 1 for cases with warm caches.
+
+        Raises:
+            Unavailable: the copies of one candidate, of which there are about eight, would fill too much memory.
+        """
         if not self.case.cold:
             return 1
+        if 2 * self._cache_bytes > _MOST_COLD_BYTES:
+            raise Unavailable(
+                f"cold not possible: a last-level cache of {self._cache_bytes >> 20} MB wants copies of "
+                f"{2 * self._cache_bytes >> 20} MB for each candidate, at most {_MOST_COLD_BYTES >> 20} are made"
+            )
         return 1 + -(-2 * self._cache_bytes // max(1, bytes_of_one))
 
     def layers(self, bytes_of_one: int) -> Iterator[nn.Linear | nn.Conv2d]:

@@ -160,6 +160,8 @@ def _bf16() -> Iterator[Case]:
         for name, layout, block in (
             ("unstructured", "csr", (1, 1)),
             ("1x2", "csr", (1, 2)),
+            ("16x1", "bsr", (16, 1)),
+            ("32x1", "bsr", (32, 1)),
             ("32x32", "bsr", (32, 32)),
         ):
             yield replace(
@@ -169,12 +171,17 @@ def _bf16() -> Iterator[Case]:
 
 def _int8() -> Iterator[Case]:
     batch1 = LinearShape(4096, 4096, 1)
-    yield from _in_int8([*_plain("int8", _LARGE), Case("int8", f"{_name(batch1)} cold", batch1, cold=True)])
+    for case in _plain("int8", _LARGE):
+        yield from _in_int8([case], bands=(16, 32))
+    for cold in (True, False):
+        name = f"{_name(batch1)} {'cold' if cold else 'warm'}"
+        yield from _in_int8([Case("int8", name, batch1, cold=cold)])
 
 
-def _in_int8(plain: Iterable[Case]) -> Iterator[Case]:
+def _in_int8(plain: Iterable[Case], bands: Iterable[int] = ()) -> Iterator[Case]:
     for case in plain:
-        for name, block in (("1x4", (1, 4)), ("unstructured", (1, 1))):
+        blocks = [("1x4", (1, 4)), *((f"{rows}x4", (rows, 4)) for rows in bands), ("unstructured", (1, 1))]
+        for name, block in blocks:
             yield replace(case, name=f"{case.name} {name}", dtype="int8", block=block)
 
 

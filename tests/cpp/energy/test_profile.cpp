@@ -13,7 +13,7 @@ namespace {
 TEST(Profiles, BuiltIns) {
   EXPECT_EQ(Profile::names(),
             (std::vector<std::string>{"eyeriss-65nm", "eyeriss-normalised", "horowitz-45nm", "systolic-12x14", "tpu-like",
-                                      "eyeriss-nest", "fpga-like", "generic-cpu", "generic-gpu-hbm"}));
+                                      "eyeriss-nest", "fpga-like", "generic-cpu", "xeon-amx", "generic-gpu-hbm"}));
   for (const std::string& name : Profile::names()) {
     const Profile profile = energy::load_profile(name);
     EXPECT_EQ(profile.name(), name);
@@ -21,6 +21,7 @@ TEST(Profiles, BuiltIns) {
   }
   EXPECT_EQ(energy::load_profile("eyeriss-65nm").kind(), "asic");
   EXPECT_EQ(energy::load_profile("generic-cpu").kind(), "cpu");
+  EXPECT_EQ(energy::load_profile("xeon-amx").kind(), "cpu");
   EXPECT_EQ(energy::load_profile("generic-gpu-hbm").kind(), "gpu");
 }
 

@@ -1,64 +1,16 @@
 // The loops over matrix tiles, run on tiles in plain C++: processors that have them are rare.
-#include <array>
-#include <cmath>
-#include <cstring>
-
 #include "bsr_cases.h"
+#include "kernels/amx.h"
+#include "kernels/bsr/gathered_body.h"
+#include "kernels/bsr/linear_gathered.h"
 #include "kernels/bsr/linear_tiles.h"
 #include "kernels/bsr/tile_body.h"
+#include "model_tiles.h"
 
 namespace jouleprune::kernels::bsr::testing {
 namespace {
 
-/// Eight registers as Intel's manual describes TILELOADD, TILESTORED and TDPBF16PS (denormals aside). What was never loaded is NaN;
-/// reads and writes touch whole tiles, so that the address sanitizer sees one that reaches too far.
-class ModelTiles {
- public:
-  ModelTiles() {
-    std::memset(tiles_.data(), 0xff, sizeof(tiles_));
-    ++live;
-  }
-  ~ModelTiles() { --live; }
-
-  template <int kTile>
-  void load(const void* from, int64_t stride) {
-    for (int64_t row = 0; row < kTileRows; ++row) {
-      std::memcpy(tiles_[kTile].data() + row * 64, static_cast<const char*>(from) + row * stride, 64);
-    }
-  }
-  template <int kTile>
-  void store(void* to, int64_t stride) {
-    for (int64_t row = 0; row < kTileRows; ++row) {
-      std::memcpy(static_cast<char*>(to) + row * stride, tiles_[kTile].data() + row * 64, 64);
-    }
-  }
-  template <int kSums, int kLeft, int kRight>
-  void multiply() {
-    static_assert(kSums != kLeft && kLeft != kRight && kRight != kSums);  // an illegal instruction otherwise
-    for (int64_t m = 0; m < kTileRows; ++m) {
-      for (int64_t n = 0; n < kTileRows; ++n) {
-        float sum = at<float>(kSums, m, n);
-        for (int64_t k = 0; k < kTileRows; ++k) {
-          for (int64_t half = 0; half < 2; ++half) {
-            sum = std::fma(widen(at<BFloat16>(kLeft, m, 2 * k + half)), widen(at<BFloat16>(kRight, k, 2 * n + half)), sum);
-          }
-        }
-        std::memcpy(tiles_[kSums].data() + m * 64 + n * 4, &sum, sizeof(sum));
-      }
-    }
-  }
-
-  static inline thread_local int live = 0;  // a thread has one set of registers
-
- private:
-  template <class T>
-  T at(int tile, int64_t row, int64_t column) const {
-    T value;
-    std::memcpy(&value, tiles_[static_cast<size_t>(tile)].data() + row * 64 + column * static_cast<int64_t>(sizeof(T)), sizeof(T));
-    return value;
-  }
-  std::array<std::array<char, 1024>, 8> tiles_;
-};
+using kernels::testing::ModelTiles;
 
 void multiply_in_the_model(const TileBands& bands, const BFloat16* input, int64_t stride, int64_t count, int64_t begin, int64_t end,
                            BFloat16* output) {
@@ -82,37 +34,100 @@ std::vector<Case> tile_cases() {
   return cases;
 }
 
-void expect_matches(const TileKernels& kernels) {
+void multiply_gathered_in_the_model(const GatheredBands& bands, const BFloat16* panel, int64_t count, int64_t begin, int64_t end,
+                                    BFloat16* output) {
+  ASSERT_EQ(ModelTiles::live, 0);
+  multiply_gathered<ModelTiles>(bands, panel, count, begin, end, output);
+  ASSERT_EQ(ModelTiles::live, 0);
+}
+
+/// As tile_cases, with blocks of any width.
+std::vector<Case> gathered_cases() {
+  std::vector<Case> cases = {{0, 3, 4, 16, 1, 0.5},      {1, 0, 4, 16, 1, 0.5},      {1, 3, 0, 16, 1, 0.5},    {1, 1, 1, 16, 1, 1},
+                             {17, 1, 33, 32, 1, 1},      {5, 7, 11, 16, 3, 0},       {3, 17, 33, 16, 4, 1, 2}, {16, 16, 32, 16, 1, 1},
+                             {33, 49, 65, 32, 2, 0.7},   {64, 64, 64, 32, 1, 1},     {63, 100, 99, 48, 5, 0.6}, {40, 80, 96, 16, 16, 0.5, 5},
+                             {70, 130, 200, 64, 7, 0.4}, {99, 96, 320, 16, 1, 0.3, 0, false}, {48, 33, 64, 16, 1, 0.8, 7}};
+  std::mt19937 random(19);
+  const auto size = [&](int64_t limit) { return static_cast<int64_t>(random() % static_cast<uint64_t>(limit)); };
+  for (int i = 0; i < random_cases(60); ++i) {
+    cases.push_back({size(100), size(90), size(150), 16 * (1 + size(4)), 1 + size(9), std::array{0.0, 0.3, 0.9}[static_cast<size_t>(size(3))],
+                     size(3), size(2) == 0, static_cast<Activation>(size(4))});
+  }
+  return cases;
+}
+
+template <class Linear>
+void expect_matches(const std::vector<Case>& cases, const Linear& linear) {
   std::mt19937 random(7);
-  for (const Case& c : tile_cases()) {
+  for (const Case& c : cases) {
     const auto blocks = random_blocks(c, random);
     const auto bsr = blocks.view();
-    ASSERT_TRUE(has_tiles(bsr));
     const int64_t stride = c.cols + c.gap;
     const auto values = random_values<BFloat16>(bsr, random), bias = random_vector<BFloat16>(c.rows, random);
     const auto input = random_vector<BFloat16>(c.n * stride, random);
     expect_with_threads(expect_linear<BFloat16>(c, bsr, values, input, bias), c.name(), [&](const ParallelFor& parallel) {
       auto output = unwritten<BFloat16>(c.n * c.rows);
-      linear_tiles({bsr, values.data(), c.bias ? bias.data() : nullptr, c.activation, c.n, input.data(), stride, output.data()},
-                   kernels, parallel);
+      linear(LinearParams<BFloat16>{bsr, values.data(), c.bias ? bias.data() : nullptr, c.activation, c.n, input.data(), stride,
+                                    output.data()},
+             parallel);
       return output;
     });
   }
 }
 
-TEST(LinearTiles, Match) { expect_matches({multiply_in_the_model}); }
+void expect_tiles_match(const TileKernels& kernels) {
+  expect_matches(tile_cases(), [&](const LinearParams<BFloat16>& p, const ParallelFor& parallel) {
+    ASSERT_TRUE(has_tiles(p.bsr));
+    linear_tiles(p, kernels, parallel);
+  });
+}
+
+void expect_gathered_match(const GatheredKernels& kernels) {
+  for (const auto& cases : {gathered_cases(), tile_cases()}) {
+    expect_matches(cases, [&](const LinearParams<BFloat16>& p, const ParallelFor& parallel) {
+      ASSERT_TRUE(has_bands(p.bsr));
+      linear_gathered(p, kernels, parallel);
+    });
+  }
+}
+
+TEST(LinearTiles, Match) { expect_tiles_match({multiply_in_the_model}); }
+
+TEST(LinearTiles, GatheredMatch) { expect_gathered_match({pack_panel, multiply_gathered_in_the_model}); }
 
 TEST(LinearTiles, MatchOnThisProcessor) {
   if (tile_kernels() == nullptr) {
-    GTEST_SKIP() << "matrix tiles: " << tile_state();
+    GTEST_SKIP() << "matrix tiles of bfloat16: " << tile_state(Tiles::kBFloat16);
   }
-  expect_matches(*tile_kernels());
+  expect_tiles_match(*tile_kernels());
+  expect_gathered_match(*gathered_kernels());
+}
+
+/// Infinity in an input that a band removed does not show; in one that it kept, it does, and is no NaN.
+TEST(LinearTiles, GatheredInputsAloneCount) {
+  const std::vector<int32_t> offsets = {0, 1, 2}, columns = {2, 0};
+  const std::vector<BFloat16> values(32, narrow<BFloat16>(1.0f));
+  const formats::BsrView bsr{32, 3, 16, 1, 2, columns.data(), offsets.data()};
+  std::vector<BFloat16> input(16 * 3, narrow<BFloat16>(1.0f)), output(16 * 32);
+  input[0] = narrow<BFloat16>(std::numeric_limits<float>::infinity());
+  const auto run = [&](const GatheredKernels& kernels) {
+    linear_gathered({bsr, values.data(), nullptr, Activation::kNone, 16, input.data(), 3, output.data()}, kernels, serial);
+    for (int64_t i = 0; i < 32; ++i) {
+      EXPECT_EQ(widen(output[static_cast<size_t>(i)]), i < 16 ? 1.0f : std::numeric_limits<float>::infinity()) << "output " << i;
+    }
+  };
+  run({pack_panel, multiply_gathered_in_the_model});
+  if (gathered_kernels() != nullptr) {
+    run(*gathered_kernels());
+  }
 }
 
 TEST(LinearTiles, OtherBlocksHaveNone) {
   EXPECT_FALSE(has_tiles({64, 64, 8, 32}));
   EXPECT_FALSE(has_tiles({64, 64, 16, 16}));
   EXPECT_TRUE(has_tiles({1, 1, 48, 64}));
+  EXPECT_FALSE(has_bands({64, 64, 8, 32}));
+  EXPECT_TRUE(has_bands({64, 64, 16, 1}));
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include "energy/price.h"
 #include "energy/profile_data.h"
+#include "kernels/amx.h"
 #include "networks.h"
 #include "plan/limits.h"
 
@@ -91,8 +92,9 @@ TEST(Alternatives, ReadAsSentences) {
 }
 
 TEST(Alternatives, AreOfACpuOrGpu) {
-  EXPECT_EQ(predicting_profile(std::nullopt).name(), "generic-cpu");
-  EXPECT_EQ(predicting_profile(energy::load_profile("eyeriss-65nm")).name(), "generic-cpu");
+  EXPECT_EQ(std::string(host_profile()), kernels::tiles_serve(kernels::Tiles::kInt8) ? "xeon-amx" : "generic-cpu");
+  EXPECT_EQ(predicting_profile(std::nullopt).name(), host_profile());
+  EXPECT_EQ(predicting_profile(energy::load_profile("eyeriss-65nm")).name(), host_profile());
   const auto gpu = energy::load_profile("generic-gpu-hbm");
   EXPECT_EQ(predicting_profile(gpu).name(), "generic-gpu-hbm");
 }

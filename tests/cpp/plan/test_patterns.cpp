@@ -110,6 +110,17 @@ void expect_sound(const Prepared& made, const Result& result) {
   }
 }
 
+TEST(AutoPatterns, OfBfloat16HaveTheBlockOfMatrixTiles) {
+  Request request = prepared(mlp_workload(1), energy::load_profile("generic-cpu"), "auto", 1).request;
+  EXPECT_EQ(patterns_of(request, {}, "float32").size(), 5U);
+  const auto patterns = patterns_of(request, {}, "bfloat16");
+  ASSERT_EQ(patterns.size(), 6U);
+  EXPECT_EQ(patterns.back().r, 32);
+  EXPECT_EQ(patterns.back().c, 32);
+  request.pattern = "16x1";
+  EXPECT_EQ(patterns_of(request, {}, "bfloat16").size(), 1U);
+}
+
 class Patterns : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Patterns, KeepThePromiseOfTheBudget) {

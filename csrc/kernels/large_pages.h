@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #endif
 
-namespace jouleprune::kernels::bsr_int8 {
+namespace jouleprune::kernels {
 
 template <class T>
 struct LargePages {
@@ -40,4 +40,4 @@ struct LargePages {
   static constexpr size_t kPage = size_t{2} << 20, kLine = 64;
 };
 
-}  // namespace jouleprune::kernels::bsr_int8
+}  // namespace jouleprune::kernels
