@@ -3,9 +3,9 @@
 #include <ATen/core/Tensor.h>
 #include <torch/library.h>
 
-#include <cstdlib>
 #include <string_view>
 
+#include "ops/asked_kernel.h"
 #include "ops/compressed_product.h"
 #include "ops/conv2d_bsr_checks.h"
 #include "ops/conv_cuda.h"
@@ -23,11 +23,10 @@ using Sizes = at::IntArrayRef;
 
 conv::BsrShape bsr_shape(const ConvBsr& c) { return {launch_shape(c.shape), static_cast<int32_t>(c.shape.groups)}; }
 
-/// JOULEPRUNE_CUDA_BSR=sparse or =dense, else by prediction; what no kernel takes runs dense.
+/// JOULEPRUNE_CUDA_BSR=sparse or =dense, else by prediction (cuSPARSE has no convolutions); what no kernel takes runs dense.
 bool runs_sparse(const ConvBsr& c, const conv::View& view, at::ScalarType dtype, const CudaScope& scope) {
   const auto& bsr = c.weight.bsr;
-  const char* const word = std::getenv("JOULEPRUNE_CUDA_BSR");
-  const std::string_view asked = word == nullptr ? "" : word;
+  const auto asked = asked_kernel("JOULEPRUNE_CUDA_BSR", {"sparse", "dense", "cusparse"});
   if (asked == "dense" || !conv::fits(bsr_shape(c), bsr.r)) return false;
   auto work = conv_work(c.shape, bsr.blocks * bsr.r * bsr.c, dtype);
   work.planes = view.scratch();

@@ -7,9 +7,9 @@
 #include <c10/util/Exception.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <string_view>
 
+#include "ops/asked_kernel.h"
 #include "ops/cuda_backend.h"
 
 namespace jouleprune::ops {
@@ -30,12 +30,7 @@ bool is_there() {
   return found && !refused;
 }
 
-std::string_view asked_for() {
-  const char* const word = std::getenv("JOULEPRUNE_CUDA_NM");
-  const std::string_view asked = word == nullptr ? "" : word;
-  TORCH_CHECK_VALUE(asked.empty() || asked == "own" || asked == "cusparselt", "JOULEPRUNE_CUDA_NM: expected own or cusparselt, got '", asked, "'");
-  return asked;
-}
+std::string_view asked_for() { return asked_kernel("JOULEPRUNE_CUDA_NM", {"own", "cusparselt"}); }
 
 /// The library's refusal as an undefined tensor: builds without it have the ops, too, and they throw.
 template <class Call>

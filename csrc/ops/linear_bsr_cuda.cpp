@@ -5,9 +5,9 @@
 #include <ATen/ops/matmul.h>
 #include <torch/library.h>
 
-#include <cstdlib>
 #include <string_view>
 
+#include "ops/asked_kernel.h"
 #include "ops/bsr_checks.h"
 #include "ops/compressed_product.h"
 #include "ops/csr_checks.h"
@@ -23,13 +23,7 @@ namespace {
 namespace bsr = cuda::bsr;
 
 /// JOULEPRUNE_CUDA_BSR: "sparse", "dense" or "cusparse"; unset: by prediction sparse or dense.
-std::string_view asked_for() {
-  const char* const word = std::getenv("JOULEPRUNE_CUDA_BSR");
-  const std::string_view asked = word == nullptr ? "" : word;
-  TORCH_CHECK_VALUE(asked.empty() || asked == "sparse" || asked == "dense" || asked == "cusparse",
-                    "JOULEPRUNE_CUDA_BSR: expected sparse, dense or cusparse, got '", asked, "'");
-  return asked;
-}
+std::string_view asked_for() { return asked_kernel("JOULEPRUNE_CUDA_BSR", {"sparse", "dense", "cusparse"}); }
 
 bool runs_dense(const BsrWeight& weight, const Tensor& rows, const CudaScope& scope) {
   const auto asked = asked_for();

@@ -42,7 +42,7 @@ double predicted_s(ConvKernel kernel, const ConvWork& w, const csr::Machine& m) 
   }
   // Of float32 torch's convolutions round to TF32, at half the rate of 16-bit types.
   const double flops = 2 * rows * cols * n;
-  const double arithmetic = size == 8 ? 2 * flops / m.fma_flops : flops * (size == 4 ? 2 : 1) / m.tensor_flops;
+  const double arithmetic = size == 8 ? 2 * flops / m.fma_flops : flops * (size == 4 ? 2 : 1) / m.dense_flops;
   return kLaunch + std::max(moved(m, (rows * cols + in + out) * size, 0), arithmetic);
 }
 
