@@ -48,10 +48,16 @@ TEST(DeviceUse, AddsUpTheLayersOfTheReport) {
     ASSERT_EQ(use.levels.size(), bytes.size());
     for (const auto& level : use.levels) {
       EXPECT_DOUBLE_EQ(level.bytes, bytes.at(level.name)) << name << level.name;
-      if (level.fill) EXPECT_TRUE(*level.fill > 0 && *level.fill <= 1) << name << level.name;
-      if (level.bandwidth_share) EXPECT_LE(*level.bandwidth_share, 1 + 1e-12) << name << level.name;
+      if (level.fill) {
+        EXPECT_TRUE(*level.fill > 0 && *level.fill <= 1) << name << level.name;
+      }
+      if (level.bandwidth_share) {
+        EXPECT_LE(*level.bandwidth_share, 1 + 1e-12) << name << level.name;
+      }
     }
-    if (use.multiplier_share) EXPECT_TRUE(*use.multiplier_share > 0 && *use.multiplier_share <= 1 + 1e-12) << name;
+    if (use.multiplier_share) {
+      EXPECT_TRUE(*use.multiplier_share > 0 && *use.multiplier_share <= 1 + 1e-12) << name;
+    }
     EXPECT_EQ(use.multiplier_share.has_value(), use.latency_s > 0);
   }
 }
@@ -116,7 +122,9 @@ TEST(DensityCurves, AreEstimatesAtThatDensity) {
       }
       if (!curve.density) continue;
       EXPECT_LE(at(curve.kernel, profile, *curve.density), found.dense_j * (1 + 1e-9)) << name << curve.kernel;
-      if (*curve.density < 1) EXPECT_GT(at(curve.kernel, profile, *curve.density + 0.001), found.dense_j);
+      if (*curve.density < 1) {
+        EXPECT_GT(at(curve.kernel, profile, *curve.density + 0.001), found.dense_j);
+      }
     }
   }
 }

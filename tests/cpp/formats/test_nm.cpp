@@ -47,7 +47,9 @@ TEST(FormatNm, ChoosesWhatIsKeptAndFillsGroups) {
     for (int64_t row = 0; row < shape.rows; ++row) {
       const auto begin = columns.begin() + offsets[row], end = columns.begin() + offsets[row + 1];
       for (int64_t col = 0; col < shape.cols; ++col) {
-        if (keep[row * shape.cols + col]) EXPECT_TRUE(std::binary_search(begin, end, static_cast<int32_t>(col)));
+        if (keep[row * shape.cols + col]) {
+          EXPECT_TRUE(std::binary_search(begin, end, static_cast<int32_t>(col)));
+        }
       }
     }
   }
