@@ -277,7 +277,7 @@ def test_shapes_are_the_same_at_every_run_and_of_bounded_size():
     first, again = list(shapes()), list(shapes())
     assert [one.name for one in first] == [one.name for one in again]
     assert [one.name for one in first] != [one.name for one in shapes(1)]
-    assert 1000 < len(first) < 1600
+    assert 1000 < len(first) < 2500
     assert max(torch.Size(size).numel() for one in first for size in one.sizes) <= 22_000_000
     assert {one.dtype for one in first} == {torch.float32, torch.bfloat16}
 

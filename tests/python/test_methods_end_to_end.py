@@ -45,8 +45,9 @@ def smaller(result: jp.Shrunk, x: torch.Tensor) -> None:
 
 
 def others(model: nn.Module) -> list[str]:
-    """Layers that are no Linear layer or convolution."""
-    return [name for name, m in model.named_modules() if isinstance(m, nn.LSTM | nn.GRU | nn.MultiheadAttention)]
+    """Layers that are no Linear layer and no convolution that reads windows."""
+    kinds = (nn.LSTM, nn.GRU, nn.MultiheadAttention, nn.ConvTranspose2d)
+    return [name for name, m in model.named_modules() if isinstance(m, kinds)]
 
 
 def selecting(*importances: str, pattern: str = "unstructured", plain: bool = False) -> Callable[..., None]:
