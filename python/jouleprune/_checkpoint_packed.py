@@ -21,8 +21,14 @@ _PACKED = "packed"
 
 
 def weights_of(model: torch.nn.Module) -> set[str]:
-    """What may be packed: parameters with two dimensions or more, under all their names, not of sparse layers."""
-    sparse = {id(each) for module in model.modules() if isinstance(module, SPARSE) for each in module.parameters()}
+    """What may be packed: parameters with two dimensions or more, under all their names, not those of sparse layers. A
+    layer of several weights may hold dense ones beside sparse ones."""
+    sparse = {
+        id(each)
+        for module in model.modules()
+        if isinstance(module, SPARSE)
+        for each in module.parameters(recurse=False)
+    }
     return {
         name
         for name, weight in model.named_parameters(remove_duplicate=False)

@@ -17,7 +17,7 @@ from .ops import unpack_mask
 from .plan import LayerPlan, Plan
 from .record import record
 
-__all__ = ["Candidate", "Recording", "density_of", "planned_candidates", "with_zeros"]
+__all__ = ["Candidate", "Recording", "density_of", "planned_candidates", "stays_dense", "with_zeros"]
 
 _SPARSE_OPS = ("linear", "conv1d", "conv2d", "lstm", "gru")
 
@@ -54,8 +54,13 @@ class Candidate:
         return self.pattern == "dense"
 
 
-def planned_candidates(model: torch.nn.Module, plan: Plan) -> list[Candidate]:
-    """The layers that a plan prunes, or runs in another number type.
+def stays_dense(layer: LayerPlan) -> bool:
+    """Whether a plan prunes the layer for another currency than joules and runs it dense all the same."""
+    return layer.layout == "bitmap" or (layer.layout == "dense" and layer.pattern != "dense")
+
+
+def planned_candidates(model: torch.nn.Module, plan: Plan, force: bool = False) -> list[Candidate]:
+    """The layers that a plan runs sparse or in another number type; ``force``: and those that it prunes but runs dense.
 
     Raises:
         ValueError: the model lacks one, or does not hold the plan's zeros.
@@ -67,13 +72,11 @@ def planned_candidates(model: torch.nn.Module, plan: Plan) -> list[Candidate]:
             raise ValueError(f"plan: names the weight {layer.weight!r}, which the model lacks")
         _check_zeros(parameters[layer.weight], layer, plan)
     changed = [layer for layer in plan.layers if layer.pattern != "dense" or layer.layout != "dense"]
-    return [
-        _candidate(layer) for layer in changed if layer.layout != "bitmap"
-    ]  # these run dense, and are stored packed
+    return [_candidate(layer) for layer in changed if force or not stays_dense(layer)]
 
 
 def _candidate(layer: LayerPlan) -> Candidate:
-    wanted = layer.layout not in ("dense", "compressed")
+    wanted = layer.layout not in ("dense", "compressed", "bitmap")
     layout = layer.layout if wanted else "csr"
     return Candidate(layer.name, layer.weight, layer.kernel, wanted, layer.reason, layout, layer.pattern)
 

@@ -12,7 +12,7 @@ import torch
 
 from ._already_sparse import kept_decisions
 from ._convert_budget import check_budget
-from ._convert_candidates import Candidate, Recording, density_of, planned_candidates, with_zeros
+from ._convert_candidates import Candidate, Recording, density_of, planned_candidates, stays_dense, with_zeros
 from ._convert_modules import INT8_KERNEL, block_module, known_unit, sparse_module, with_sparse_modules
 from .alternatives import alternatives
 from .energy import Profile
@@ -105,7 +105,7 @@ def convert(
     _check_dtype(dtype, calibration, plan, profile)
     device = _profile_for(plan, profile)
     recording = Recording(model, example_inputs)
-    candidates = planned_candidates(model, plan) if plan is not None else with_zeros(model, device, recording)
+    candidates = planned_candidates(model, plan, force) if plan is not None else with_zeros(model, device, recording)
     int8 = {} if dtype is None else _in_int8(model, example_inputs, candidates, calibration, force, timer)
     taken = {weight: layer for weight, layer in int8.items() if layer.wanted}
     others = [layer for layer in candidates if layer.weight not in taken]
@@ -116,7 +116,7 @@ def convert(
         else _told(_decided(model, layer, timed.get(layer.weight), force), int8.get(layer.weight))
         for layer in candidates
     ]
-    made += _stored_packed(model, plan)
+    made += [] if force else _stored_packed(model, plan)
     converted = with_sparse_modules(model, [decision.weight for decision in made if decision.layout == "csr"], plan)
     blocks = {decision.weight for decision in made if decision.layout == "bsr"} - set(taken)
     for planned in candidates:
@@ -145,7 +145,7 @@ def _stored_packed(model: torch.nn.Module, plan: Plan | None) -> list[Decision]:
             f"dense: {layer.reason}; save(packed=True) writes what is kept",
         )
         for layer in (() if plan is None else plan.layers)
-        if layer.layout == "bitmap"
+        if stays_dense(layer)
     ]  # fmt: skip
 
 

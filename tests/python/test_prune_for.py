@@ -175,6 +175,43 @@ def test_multiply_adds_run_where_joules_say():
     assert bound.layers[0].kernel == "csr"
 
 
+def test_what_runs_dense_under_multiply_adds_stays_dense_whatever_the_clock_says():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10)), torch.randn(32, 256)
+    plan = jp.plan(model, x, energy="80%", profile=CPU, prune_for="macs", min_density=0.75)
+    assert [layer.layout for layer in plan.layers if layer.pattern != "dense"] == ["dense"] * len(plan.masks)
+    jp.Pruner(model, x, plan=plan).prune_now()
+    clock = iter(range(10**6))
+    converted = jp.convert(model, x, plan=plan, timer=lambda run: 1.0 / (1 + next(clock)))
+    assert jp.estimate(converted, x, profile=CPU).energy_j == plan.energy_j
+    assert packed_bytes(converted) == plan.stored_bytes
+    forced = jp.convert(model, x, plan=plan, force=True)
+    assert [one.layout for one in decisions(forced)] == ["csr"] * len(plan.masks)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
+def test_dense_matrices_beside_sparse_ones_are_packed_too(kind, tmp_path):
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.head = kind(32, 128, batch_first=True), nn.Linear(128, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(self.rnn(x)[0][:, -1])
+
+    torch.manual_seed(0)
+    model, x = Network().eval(), torch.randn(1, 3, 32)
+    with torch.no_grad():  # few large weights: csr is the smaller form of this matrix, bits that of the other
+        model.rnn.weight_hh_l0.mul_((torch.rand_like(model.rnn.weight_hh_l0) < 0.005) * 1000.0 + 1e-6)
+    plan = jp.plan(model, x, energy="10%", profile=CPU, prune_for="bytes", importance="magnitude")
+    assert {"csr", "bitmap"} <= {layer.layout for layer in plan.layers}
+    jp.Pruner(model, x, plan=plan).prune_now()
+    converted = jp.convert(model, x, plan=plan)
+    assert packed_bytes(converted) == plan.stored_bytes <= plan.amounts.budget
+    jp.save(converted, tmp_path / "m.safetensors", packed=True)
+    assert torch.equal(jp.load(Network().eval(), tmp_path / "m.safetensors")(x), converted(x))
+
+
 @pytest.mark.parametrize("prune_for", ["bytes", "macs"])
 def test_a_schedule_meets_each_target_and_resumes(prune_for):
     schedule = jp.LinearDecay(end_step=4, frequency=1)
