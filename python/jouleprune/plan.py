@@ -251,8 +251,10 @@ def plan(
             and joules are reported, not bounded. Layers that nothing runs sparse, or without gain, are pruned too.
         latency_s, dram_bytes, macs: upper bounds beside the budget, of one forward pass, modelled: seconds, bytes read
             from and written to the outermost memory, multiply-adds with kept weights. ``budget_j`` of the plan is then
-            the largest up to ``energy`` at which all hold, to a thousandth ("100%": only the bounds decide).
-        stored_bytes: likewise of ``plan.stored_bytes``.
+            the largest up to ``energy`` at which all hold, as bisection finds it ("100%": only the bounds decide): a
+            thousandth more breaks one.
+        stored_bytes: likewise of ``plan.stored_bytes``, which can rise a little as joules fall, where a layer takes a
+            form with indices: a budget further up may hold too then.
     Returns:
         Plan with ``energy_j <= budget_j``, and above 99 % of it or maximal.
     Raises:
