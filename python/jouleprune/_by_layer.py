@@ -71,8 +71,8 @@ def _pruned(plan: Plan) -> list[str]:
 
 def repeated(selector: Selector, model: torch.nn.Module, plan: Plan) -> Plan | None:
     """The plan with its masks, where the importance is still what it was made with; None otherwise. Patterns of "auto"
-    are chosen together with what each layer keeps, so that a selection among those patterns alone may keep another
-    share of each layer.
+    and number types are chosen together with what each layer keeps, so that a selection among those alone may keep
+    another share of each layer.
     """
     try:
         again_by, joules = reaching(selector, model, plan, _pruned(plan))

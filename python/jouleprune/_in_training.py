@@ -133,13 +133,18 @@ class InTraining(Generic[_Plan]):
         return {"adaptive": self._schedule.state_dict()} if isinstance(self._schedule, AdaptiveSchedule) else {}
 
     def _load_adaptive(self, state: Any) -> None:
-        """Of a state that may be from before it was kept.
+        """A state that is done may lack it: C++, which has no such schedule, writes those.
 
         Raises:
-            ValueError: it is damaged; nothing has changed.
+            ValueError: it is damaged, or missing; nothing has changed.
         """
-        if isinstance(self._schedule, AdaptiveSchedule) and "adaptive" in state:
+        if not isinstance(self._schedule, AdaptiveSchedule):
+            return
+        if "adaptive" in state:
             self._schedule.load_state_dict(state["adaptive"])
+        elif not state["done"]:
+            where = f"{type(self).__name__}.load_state_dict: adaptive"
+            raise ValueError(f"{where}: missing: the state was made along another schedule than AdaptiveSchedule")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A pruner of the copied model: ``copy.deepcopy((model, pruner))`` keeps the two together."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Bounds", "most_within"]
 
-_CLOSE = 1e-3  # how near to the largest budget the search comes
+_CLOSE = 1e-3  # how near to the largest budget the search comes, of itself,
+_LEAST = 1e-6  # or of the dense network, where the least budget is 0 and nothing else would end the search
+_ABOVE_ZERO = sys.float_info.min  # a budget is positive: of a least of 0 this one leaves nothing either
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,9 @@ class Bounds:
 
 
 def most_within(planned: Callable[[str | float], Plan], bounds: Bounds, profile: Profile, energy: str | float) -> Plan:
-    """The plan of the largest budget up to ``energy`` whose network keeps all bounds, to a thousandth of it: by
-    bisection, since what is bounded falls with what the budget counts.
+    """The plan of the largest budget up to ``energy`` that bisection finds whose network keeps all bounds. What is
+    bounded falls with the budget, but for small steps back where a layer takes another form: the budget found is within
+    a thousandth of one that breaks a bound, and another one above that may keep all.
 
     Raises:
         BudgetError: the network of the least budget does not keep them; the message tells what it reaches.
@@ -86,13 +90,13 @@ def most_within(planned: Callable[[str | float], Plan], bounds: Bounds, profile:
     best = planned(energy)
     if not bounds.exceeded(best, profile):
         return best
-    low, high = best.limits.minimum, best.limits.budget
-    best = planned(low)
+    low, high, dense = best.limits.minimum, best.limits.budget, best.limits.dense
+    best = planned(max(low, _ABOVE_ZERO))
     if missed := bounds.exceeded(best, profile):
         of = "energy" if best.prune_for == "joules" else best.prune_for
         least = f"{low:.4g}{' ' * (best.prune_for != 'macs')}{UNITS[best.prune_for]}"
         raise BudgetError(f"{'; '.join(missed)}, of the network of the least {of}, {least}", low)
-    while high - low > _CLOSE * low:
+    while high - low > max(_CLOSE * low, _LEAST * dense):
         middle = (low + high) / 2
         tried = planned(middle)
         if bounds.exceeded(tried, profile):

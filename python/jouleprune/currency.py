@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 
-__all__ = ["UNITS", "Amounts", "PruneFor", "Reach", "bytes_beside", "checked_prune_for", "copies_of"]
+from ._fields import checked, fields_of, object_of
+
+__all__ = ["UNITS", "Amounts", "PruneFor", "Reach", "bytes_beside", "checked_prune_for", "copies_of", "currency_of"]
 
 PruneFor = Literal["joules", "bytes", "macs"]
 #: As after a number.
@@ -50,9 +52,34 @@ def checked_prune_for(prune_for: object) -> PruneFor:
     Raises:
         ValueError: another word.
     """
-    if prune_for not in UNITS or not isinstance(prune_for, str):
+    if not isinstance(prune_for, str) or prune_for not in UNITS:
         raise ValueError(f'prune_for: expected "joules", "bytes" or "macs", got {prune_for!r}')
     return prune_for  # type: ignore[return-value]
+
+
+def currency_of(plan: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """``prune_for`` and ``amounts`` of a parsed plan: amounts where it is not for joules, and only there.
+
+    Raises:
+        ValueError: the message names the field.
+    """
+    told, amounts = plan.get("prune_for", "joules"), plan.get("amounts")
+    try:
+        prune_for = checked_prune_for(told)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    if (amounts is None) != (prune_for == "joules"):
+        expected = "null" if prune_for == "joules" else "an object"
+        raise ValueError(f"{where}: amounts: expected {expected} beside prune_for {prune_for!r}, got {amounts!r}")
+    return {"prune_for": prune_for, "amounts": None if amounts is None else _amounts(amounts, f"{where}: amounts")}
+
+
+def _amounts(amounts: Any, where: str) -> Amounts:
+    """``next`` may be null."""
+    data = object_of(amounts, where)
+    following = data.get("next")
+    made = fields_of(Amounts, {name: value for name, value in data.items() if name != "next"}, where)
+    return made if following is None else replace(made, next=checked(following, float, f"{where}: next"))
 
 
 def copies_of(model: torch.nn.Module, weights: Sequence[str]) -> dict[str, int]:

@@ -8,7 +8,6 @@ The choice is that of the library: ``linear_csr`` on CUDA makes it by the same f
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -67,12 +66,24 @@ H100 = Gpu("NVIDIA H100 80GB HBM3", 9, 0, 132, 1.83e9, 3.35e12)
 RTX_4090 = Gpu("NVIDIA GeForce RTX 4090", 8, 9, 128, 2.52e9, 1.0e12)
 
 
+#: Of a size: entries of a matrix, and what is computed from them, still fit 64 bits.
+_MOST = 2**31 - 1
+
+
+def _gpu(gpu: object) -> Gpu:
+    if not isinstance(gpu, Gpu):
+        raise ValueError(f"gpu: expected a Gpu, for example jouleprune.gpu_choice.A100, got {gpu!r}")
+    return gpu
+
+
 def _shape(rows: int, cols: int, density: float, n: int, dtype: str | torch.dtype) -> _C.GpuShape:
     for name, size in (("rows", rows), ("cols", cols), ("n", n)):
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name}: expected a whole number of at least 1, got {size!r}")
-    if not (isinstance(density, int | float) and math.isfinite(density) and 0 <= density <= 1):
+        if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= _MOST:
+            raise ValueError(f"{name}: expected a whole number of at least 1 (at most {_MOST}), got {size!r}")
+    if isinstance(density, bool) or not isinstance(density, int | float) or not 0 <= density <= 1:
         raise ValueError(f"density: expected a share in [0, 1], got {density!r}")
+    if not isinstance(dtype, str | torch.dtype):
+        raise ValueError(f"dtype: expected a torch.dtype or its name, got {dtype!r}")
     return _C.GpuShape(str(dtype).removeprefix("torch."), rows, cols, round(density * rows * cols), n)
 
 
@@ -84,9 +95,9 @@ class GpuTimes:
         """Reads the file: ``path``, or the one that the library uses; one that does not exist holds nothing.
 
         Raises:
-            ValueError: a damaged file, with the place.
+            ValueError: no Gpu; a damaged file, with the place.
         """
-        self._gpu, self._path = gpu, path or _C.tuning_path()
+        self._gpu, self._path = _gpu(gpu), path or _C.tuning_path()
         self._table = _C.TuningTable(gpu.identity)
         if self._path:
             self._table.load(self._path)
@@ -141,11 +152,16 @@ def explain(
         cusparse: whether cuSPARSE is there; it is chosen only where it was measured to win.
 
     Raises:
-        ValueError: sizes, a density or a type that there is not.
+        ValueError: sizes, a density or a type that there is not; ``gpu`` or ``times`` of another type.
     """
+    machine = _gpu(gpu)._machine
+    if times is not None and not isinstance(times, GpuTimes):
+        raise ValueError(f"times: expected GpuTimes or None, got {times!r}")
+    if not isinstance(cusparse, bool):
+        raise ValueError(f"cusparse: expected True or False, got {cusparse!r}")
     missing = "" if cusparse else "cuSPARSE is not asked for"
     table = None if times is None else times._table
-    text: str = _C.choose_on_gpu(_shape(rows, cols, density, n, dtype), gpu._machine, table, missing)[2]
+    text: str = _C.choose_on_gpu(_shape(rows, cols, density, n, dtype), machine, table, missing)[2]
     if times is not None and len(times) == 0:
         text += f"\n(the tuning file holds no times of {gpu.identity})"
     return text

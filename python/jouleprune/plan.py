@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from ._plan_notes import emptied_layers, sparse_before, warn_emptied
 from ._ranks import Ranks
 from .bounds import Bounds, most_within
 from .criteria import Loss
-from .currency import Amounts, PruneFor
+from .currency import Amounts, PruneFor, currency_of
 from .energy import Profile
 from .estimate import ActivationDensity, as_profile
 from .importance import Importance
@@ -119,7 +119,7 @@ class Plan:
         decided = checked(data.get("decided", []), list, f"{where}: decided")
         workload = object_of(_member(data, "workload"), f"{where}: workload")
         gap, measured = data.get("duality_gap"), data.get("measured", [])
-        stored, amounts = data.get("stored_bytes"), data.get("amounts")
+        stored = data.get("stored_bytes")
         array_of_objects(measured, f"{where}: measured")
         array_of_objects(workload.get("entries"), f"{where}: workload.entries")
         return cls(
@@ -134,8 +134,7 @@ class Plan:
             text=text,
             measured=json.dumps(measured),
             duality_gap=None if gap is None else checked(gap, float, f"{where}: duality_gap"),
-            prune_for=checked(data.get("prune_for", "joules"), str, f"{where}: prune_for"),
-            amounts=None if amounts is None else _amounts(amounts, f"{where}: amounts"),
+            **currency_of(data, where),
             stored_bytes=None if stored is None else checked(stored, float, f"{where}: stored_bytes"),
         )
 
@@ -185,14 +184,6 @@ def _member(data: Mapping[str, Any], name: str, kind: type | None = None) -> Any
 def _next_unit(unit: Any) -> NextUnit | None:
     where = "Plan.from_json: next_unit"
     return None if unit is None else fields_of(NextUnit, object_of(unit, where), where)
-
-
-def _amounts(amounts: Any, where: str) -> Amounts:
-    """``next`` may be null."""
-    data = object_of(amounts, where)
-    following = data.get("next")
-    made = fields_of(Amounts, {name: value for name, value in data.items() if name != "next"}, where)
-    return made if following is None else replace(made, next=checked(following, float, f"{where}: next"))
 
 
 def _checked_masks(masks: Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
@@ -260,8 +251,10 @@ def plan(
             and joules are reported, not bounded. Layers that nothing runs sparse, or without gain, are pruned too.
         latency_s, dram_bytes, macs: upper bounds beside the budget, of one forward pass, modelled: seconds, bytes read
             from and written to the outermost memory, multiply-adds with kept weights. ``budget_j`` of the plan is then
-            the largest up to ``energy`` at which all hold, to a thousandth ("100%": only the bounds decide).
-        stored_bytes: likewise of ``plan.stored_bytes``.
+            the largest up to ``energy`` at which all hold, as bisection finds it ("100%": only the bounds decide): a
+            thousandth more breaks one.
+        stored_bytes: likewise of ``plan.stored_bytes``, which can rise a little as joules fall, where a layer takes a
+            form with indices: a budget further up may hold too then.
     Returns:
         Plan with ``energy_j <= budget_j``, and above 99 % of it or maximal.
     Raises:

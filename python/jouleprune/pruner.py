@@ -134,7 +134,7 @@ class Pruner(InTraining[Plan]):
         self._profile = profile_of(plan) if profile is None and plan is not None else as_profile(given(profile))
         self._energy: str | float
         self._frozen: tuple[bool, ...] | None = None
-        self._origin = plan if plan is not None and plan.pattern == "auto" else None
+        self._origin = plan  # of whatever choice, which it need not show: int8 that was allowed and lost, say
         if plan is not None:
             check_same_profile(plan, self._profile)
             criterion = plan.importance if importance == "lamp" and is_named(plan.importance) else importance

@@ -254,18 +254,22 @@ def _section_text(section: DeviceSection) -> str:
 
 
 def sweep_table(sweep: Sweep) -> str:
-    """A line a budget; where it cannot be reached, the least that can."""
+    """A line a budget; where it cannot be reached, the least that can. What the budgets count is shown beside joules
+    where it is something else."""
+    unit, others = UNITS[sweep.prune_for].strip(), sweep.prune_for != "joules"
     rows = []
     for point in sweep:
         if point.energy_j is None:
-            rows.append([str(point.budget), f"not below {si(point.minimum_j, 'J')}", "", "", ""])
+            rows.append([str(point.budget), f"not below {si(point.minimum_j, unit)}", *[""] * (3 + others)])
             continue
         lost = "" if point.importance_lost is None else f"{point.importance_lost:.4g}"
         metric = "" if point.metric is None else f"{point.metric:.4g}"
         ends = interval_text(point.low_j, point.high_j, "J")
-        rows.append([str(point.budget), si(point.energy_j, "J"), ends, lost, metric])
+        used = [si(point.used or 0.0, unit)] if others else []
+        rows.append([str(point.budget), *used, si(point.energy_j, "J"), ends, lost, metric])
     head = f"per inference on {sweep.profile}, modelled"
-    return head + "\n" + table(["budget", "energy", "interval", "importance lost", "metric"], rows)
+    columns = ["budget", *[sweep.prune_for] * others, "energy", "interval", "importance lost", "metric"]
+    return head + "\n" + table(columns, rows)
 
 
 def metrics_text(metrics: Metrics) -> str:

@@ -179,7 +179,7 @@ class Selector:
 
     def probe(self, energy: str | float) -> Reach:
         """How far the network can go. Raises BudgetError when the budget cannot be met."""
-        _, text = self._ask([], {"probe": True, **_budget(energy)})
+        _, text = self._ask([], {"probe": True, **_budget(energy, self.prune_for)})
         data = json.loads(text)
         amounts = data["amounts"]
         if amounts is not None:
@@ -196,7 +196,7 @@ class Selector:
     ) -> Plan:
         """Masks of least importance lost within the budget; ``relaxed_j`` and ``frozen`` serve the steps of a
         schedule."""
-        request: dict[str, Any] = _budget(energy)
+        request: dict[str, Any] = _budget(energy, self.prune_for)
         if relaxed_j is not None:
             request["relaxed_j"] = relaxed_j
         if frozen is not None:
@@ -206,7 +206,7 @@ class Selector:
     def planned_now(self, model: torch.nn.Module) -> Callable[[str | float], Plan]:
         """Plans for several budgets, of scores that are taken once."""
         scores = self._scores_now(model)
-        return lambda energy: self._planned(scores, _budget(energy))
+        return lambda energy: self._planned(scores, _budget(energy, self.prune_for))
 
     def _scores_now(self, model: torch.nn.Module) -> _Scored:
         if self.ranks is not None:
@@ -288,18 +288,21 @@ def _recorded(ranks: Ranks | None, model: torch.nn.Module, example_inputs: Any, 
     return recorded
 
 
-def _budget(energy: str | float) -> dict[str, Any]:
+def _budget(energy: str | float, prune_for: PruneFor) -> dict[str, Any]:
     if isinstance(energy, str):
         return {"budget": energy}
+    of = "multiply-adds" if prune_for == "macs" else prune_for
     if isinstance(energy, bool) or not isinstance(energy, int | float):
-        raise BudgetError(f'energy: expected "N%" or joules, got {energy!r}', float("nan"))
+        raise BudgetError(f'energy: expected "N%" or {of}, got {energy!r}', float("nan"))
     try:
-        joules = float(energy)
+        amount = float(energy)
     except OverflowError:
-        joules = math.inf
-    if not math.isfinite(joules):
-        raise BudgetError(f"energy: expected a finite number of joules, got {energy!r}", float("nan"))
-    return {"budget_j": joules}
+        amount = math.inf
+    if not math.isfinite(amount):
+        raise BudgetError(f"energy: expected a finite number of {of}, got {energy!r}", float("nan"))
+    if amount <= 0 and prune_for != "joules":  # of joules the library says it
+        raise BudgetError(f"energy: expected a positive number of {of}, got {energy!r}", float("nan"))
+    return {"budget_j": amount}
 
 
 def plain_module(model: object) -> torch.nn.Module:

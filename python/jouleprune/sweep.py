@@ -13,6 +13,7 @@ import torch
 
 from ._plan_notes import quiet_about_emptied
 from ._pruner_checks import check_callable, check_options
+from .currency import PruneFor, checked_prune_for
 from .energy import Profile, price_workload
 from .errors import BudgetError
 from .estimate import as_profile
@@ -28,7 +29,8 @@ _BUDGETS = ("90%", "75%", "50%", "25%", "10%", "5%")
 @dataclass(frozen=True)
 class SweepPoint:
     """One budget of a sweep; ``plan`` is None where the budget cannot be reached, and ``minimum_j`` says how far one
-    can go. Energies are modelled, in joules per inference; ``low_j`` and ``high_j`` are the interval of ``energy_j``.
+    can go, in what the budget counts, as of :class:`jouleprune.BudgetError`. Energies are modelled, in joules per
+    inference; ``low_j`` and ``high_j`` are the interval of ``energy_j``. ``used``: of the budget, in what it counts.
     """
 
     budget: str | float
@@ -39,20 +41,22 @@ class SweepPoint:
     plan: Plan | None
     low_j: float | None = None
     high_j: float | None = None
+    used: float | None = None
 
 
 class Sweep(list[SweepPoint]):
-    """The points of a sweep, in the order of the budgets; prints and plots itself."""
+    """The points of a sweep, in the order of the budgets; prints and plots itself. ``prune_for``: what they count."""
 
-    def __init__(self, points: Sequence[SweepPoint], profile: str) -> None:
+    def __init__(self, points: Sequence[SweepPoint], profile: str, prune_for: PruneFor = "joules") -> None:
         super().__init__(points)
-        self.profile = profile
+        self.profile, self.prune_for = profile, prune_for
 
     def to_json(self) -> str:
         """As JSON, schema 1; without the plans."""
         names = [name for name in SweepPoint.__dataclass_fields__ if name != "plan"]
         points = [{name: getattr(point, name) for name in names} for point in self]
-        return json.dumps({"schema": 1, "profile": self.profile, "label": "modelled", "points": points})
+        head = {"schema": 1, "profile": self.profile, "label": "modelled", "prune_for": self.prune_for}
+        return json.dumps({**head, "points": points})
 
     def to_svg(self) -> str:
         """Importance lost, or the metric where every reached point has one, over joules; the same sweep gives the same
@@ -124,7 +128,7 @@ def sweep(
 
     Args:
         model, example_inputs, profile: as in :func:`jouleprune.plan`.
-        budgets: budgets to try, each "N%" or joules.
+        budgets: budgets to try, each "N%" or joules (or what ``prune_for`` counts).
         evaluate: called with a pruned copy of the model per budget; what it returns is kept as ``metric``.
         options: further arguments of :func:`jouleprune.plan`.
     Raises:
@@ -135,7 +139,7 @@ def sweep(
     check_callable("evaluate", evaluate, "(model) -> metric", optional=True)
     if isinstance(budgets, str) or not isinstance(budgets, Iterable):
         raise ValueError(f'budgets: expected a list such as ["50%", "25%"], got {budgets!r}')
-    device = as_profile(profile)
+    device, prune_for = as_profile(profile), checked_prune_for(options.get("prune_for", "joules"))
     points = []
     for budget in budgets:
         try:
@@ -155,5 +159,8 @@ def sweep(
         lost = sum(layer.importance_lost for layer in candidate.layers)
         priced = price_workload(candidate.workload, device)
         ends = priced.low_j, priced.high_j
-        points.append(SweepPoint(budget, candidate.energy_j, candidate.minimum_j, lost, metric, candidate, *ends))
-    return Sweep(points, device.name)
+        limits = candidate.limits
+        points.append(
+            SweepPoint(budget, candidate.energy_j, limits.minimum, lost, metric, candidate, *ends, used=limits.used)
+        )
+    return Sweep(points, device.name, prune_for)

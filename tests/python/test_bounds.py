@@ -62,6 +62,27 @@ def test_what_cannot_be_kept_is_told_before_anything_changes():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("bound", [{"stored_bytes": 1e5}, {"stored_bytes": 6000}, {"macs": 10}])
+def test_bounds_where_the_least_is_nothing(bound):
+    """Of multiply-adds every network can have none."""
+    model, x = mlp()
+    options = {"profile": CPU, "prune_for": "macs"}
+    plan = jp.plan(model, x, energy="100%", **options, **bound)
+    device = jp.energy.load_profile(CPU)
+    assert plan.amounts.minimum == 0 and plan.amounts.used > 0
+    assert not Bounds(**bound).exceeded(plan, device)
+    more = jp.plan(model, x, energy=1.01 * plan.amounts.budget + plan.amounts.next, **options)
+    assert Bounds(**bound).exceeded(more, device)
+
+
+def test_a_bound_below_the_network_of_nothing_tells_so():
+    model, x = mlp()
+    told = "stored_bytes: expected at most 1000, got 1144, of the network of the least macs, 0 multiply-adds"
+    with pytest.raises(jp.BudgetError, match=told) as error:
+        jp.plan(model, x, energy="100%", profile=CPU, prune_for="macs", stored_bytes=1000)
+    assert error.value.minimum_j == 0
+
+
 def test_a_bound_that_the_profile_does_not_tell():
     model, x = mlp()
     with pytest.raises(ValueError, match="latency_s: profile 'horowitz-45nm' does not tell it"):

@@ -151,13 +151,42 @@ def test_bad_states_and_calls():
     other, y = network("cnn")
     foreign = jp.ChannelPruner(other, y, energy="50%", profile=EYERISS)
     foreign.prune_now()
-    with pytest.raises((ValueError, IndexError, RuntimeError)):
+    with pytest.raises(ValueError, match=r"dense_j: expected .* of the network here"):
         pruner.load_state_dict(foreign.state_dict())
     elsewhere = jp.ChannelPruner(network("mlp")[0], x, energy="98%", profile=CPU)
     elsewhere.prune_now()
     with pytest.raises(ValueError, match="made with another profile"):
         pruner.load_state_dict(elsewhere.state_dict())
     assert pruner.energy_j == pruner.dense_j
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_states_that_belong_elsewhere_are_refused(steps):
+    model, x = network("mlp")
+    options = {"energy": "50%", "profile": EYERISS, "round_to": 1}
+    pruner = jp.ChannelPruner(model, x, **options)
+    if steps:
+        pruner.prune_now()
+    before, mine = copy.deepcopy(model.state_dict()), pruner.state_dict()
+    for changes, told in (
+        ({"energy": "60%"}, "budget_j: expected"), ({"profile": "horowitz-45nm"}, "another profile"),
+        ({"pattern": "neuron", "energy": "80%"}, "pattern: expected"),
+        ({"importance": "magnitude"}, "importance: expected 'lamp'"),
+    ):  # fmt: skip
+        other = jp.ChannelPruner(network("mlp")[0], x, **{**options, **changes})
+        if steps:
+            other.prune_now()
+        with pytest.raises(ValueError, match=f"ChannelPruner.load_state_dict: .*{told}"):
+            pruner.load_state_dict(other.state_dict())
+    for budget in (float("nan"), -1.0, 2 * pruner.dense_j):
+        with pytest.raises(ValueError, match="budget_j: expected"):
+            pruner.load_state_dict({**mine, "budget_j": budget})
+    wider = nn.Sequential(nn.Linear(30, 64), nn.ReLU(), nn.Linear(64, 5))
+    with pytest.raises(ValueError, match="dense_j: expected"):
+        jp.ChannelPruner(wider, torch.randn(2, 30), **options).load_state_dict(mine)
+    assert pruner.state_dict() == mine
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    pruner.load_state_dict({key: value for key, value in mine.items() if key not in ("profile_hash", "pattern")})
     with pytest.raises(
         jp.PatternError, match=r"call jouleprune\.shrink with it, or train with jouleprune\.ChannelPruner"
     ):

@@ -51,10 +51,30 @@ def test_damaged_files_and_bad_numbers_are_refused(tmp_path):
         times.put(8, 8, 0.5, 1, "float16", "dense", 0.0)
     with pytest.raises(ValueError, match=r"density: expected a share in \[0, 1\], got 2"):
         explain(A100, 8, 8, 2, 1)
-    with pytest.raises(ValueError, match="rows: expected a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"rows: expected a whole number of at least 1 .*, got 0"):
         explain(A100, 0, 8, 0.5, 1)
     with pytest.raises(ValueError, match="dtype: expected float16, bfloat16, float32 or float64, got 'int8'"):
         explain(A100, 8, 8, 0.5, 1, "int8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"gpu": "A100"}, "gpu: expected a Gpu, .*, got 'A100'"),
+        ({"rows": True}, "rows: expected a whole number of at least 1 .*, got True"),
+        ({"cols": 8.0}, "cols: expected a whole number"),
+        ({"n": 2**70}, "n: expected a whole number"),
+        ({"density": True}, "density: expected a share"),
+        ({"density": float("nan")}, "density: expected a share"),
+        ({"density": "0.5"}, "density: expected a share"),
+        ({"dtype": None}, "dtype: expected a torch.dtype or its name, got None"),
+        ({"times": {}}, "times: expected GpuTimes or None, got {}"),
+        ({"cusparse": "yes"}, "cusparse: expected True or False, got 'yes'"),
+    ],
+)
+def test_arguments_of_other_types_are_named(changes, told):
+    with pytest.raises(ValueError, match=f"^{told}"):
+        explain(**{"gpu": A100, "rows": 8, "cols": 8, "density": 0.5, "n": 1, **changes})
 
 
 def test_without_a_gpu_the_device_is_not_there(monkeypatch):

@@ -281,9 +281,13 @@ def test_tied_weights_are_stored_under_each_name():
     [
         ({"prune_for": "watts"}, ValueError, 'prune_for: expected "joules", "bytes" or "macs", got \'watts\''),
         ({"prune_for": None}, ValueError, "prune_for: expected"),
+        ({"prune_for": ["bytes"]}, ValueError, r"prune_for: expected .*, got \['bytes'\]"),
         ({"prune_for": "bytes", "energy": 1e9}, jp.BudgetError, "at most the dense network's 407080 bytes"),
         ({"prune_for": "macs", "energy": 10}, jp.BudgetError, "the minimum is"),
         ({"prune_for": "bytes", "energy": "1%", "min_density": 0.5}, jp.BudgetError, "bytes is below the least"),
+        ({"prune_for": "bytes", "energy": -1}, jp.BudgetError, "energy: expected a positive number of bytes, got -1"),
+        ({"prune_for": "macs", "energy": 0}, jp.BudgetError, "a positive number of multiply-adds, got 0"),
+        ({"prune_for": "macs", "energy": None}, jp.BudgetError, 'energy: expected "N%" or multiply-adds, got None'),
         ({"prune_for": "bytes", "energy": "0%"}, jp.BudgetError, "budget"),
         ({"prune_for": "bytes", "energy": "50%", "stored_bytes": -1}, ValueError, "stored_bytes: expected a positive"),
     ],
@@ -324,3 +328,23 @@ def test_admm_projects_onto_the_bytes():
         made("50%").load_state_dict(admm.state_dict())
     made("40%").load_state_dict(admm.state_dict())
     assert admm.finish().plan.amounts.used <= 0.4 * 407080
+
+
+@pytest.mark.parametrize(
+    ("made_for", "changes", "told"),
+    [
+        ("macs", {"amounts": None}, "amounts: expected an object beside prune_for 'macs', got None"),
+        ("macs", {"prune_for": "joules"}, "amounts: expected null beside prune_for 'joules', got {"),
+        ("joules", {"prune_for": "bytes"}, "amounts: expected an object beside prune_for 'bytes'"),
+        ("joules", {"prune_for": "watts"}, 'prune_for: expected "joules", "bytes" or "macs", got \'watts\''),
+        ("joules", {"prune_for": ["macs"]}, "prune_for: expected"),
+        ("macs", {"amounts": {"budget": 1.0}}, "amounts.used: missing"),
+    ],
+)
+def test_plans_from_json_have_amounts_of_what_they_count(made_for, changes, told):
+    model, x = mlp()
+    plan = jp.plan(model, x, energy="50%", profile=CPU, prune_for=made_for)
+    data = json.loads(plan.to_json())
+    assert jp.Plan.from_json(json.dumps(data)) == plan
+    with pytest.raises(ValueError, match=f"^Plan.from_json: {told}"):
+        jp.Plan.from_json(json.dumps({**data, **changes}))

@@ -24,6 +24,16 @@ def assert_same_plan(ours: jp.Plan, theirs: jp.Plan) -> None:
     assert all(torch.equal(ours.masks[name], theirs.masks[name]) for name in ours.masks)
 
 
+@pytest.mark.parametrize(("seed", "rows"), [(0, 16), (1, 16), (2, 32), (3, 64)])
+@pytest.mark.parametrize("energy", ["60%", "50%", "40%", "35%", "30%"])
+def test_masks_are_those_of_a_plan_with_a_choice_of_number_types(energy, seed, rows):
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 128)).eval()
+    x = torch.randn(rows, 256)
+    plan = jp.plan(model, x, energy=energy, profile="generic-cpu", dtype="int8")
+    assert_same_plan(jp.Pruner(model, x, plan=plan).prune_now(), plan)
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -187,7 +187,13 @@ def test_a_pruners_state_holds_where_its_adaptive_schedule_stands():
     assert twin.state_dict()["adaptive"] == state["adaptive"] != schedule.state_dict()
     with pytest.raises(ValueError, match="expected share, lowest and asked of schema 1"):
         resumed.load_state_dict({**state, "adaptive": {"share": 2}})
+    without = {name: value for name, value in state.items() if name != "adaptive"}
+    with pytest.raises(ValueError, match=r"Pruner\.load_state_dict: adaptive: missing"):
+        resumed.load_state_dict(without)
     assert resumed.state_dict()["step"] == 6
+    whole.prune_now()
+    resumed.load_state_dict({name: value for name, value in whole.state_dict().items() if name != "adaptive"})
+    assert resumed.done  # as C++ writes it
 
 
 def test_a_schedule_that_has_begun_serves_no_other_pruner():

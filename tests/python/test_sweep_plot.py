@@ -10,6 +10,7 @@ import pytest
 from networks import lenet
 
 import jouleprune as jp
+from jouleprune.report import si
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +27,23 @@ def test_points_have_their_interval(sweep):
     assert "modelled" in text and "not below" in text and len(text.splitlines()) == 3 + len(sweep)
     data = json.loads(sweep.to_json())
     assert [point["energy_j"] for point in data["points"]] == [point.energy_j for point in sweep]
+
+
+@pytest.mark.parametrize(("prune_for", "unit"), [("bytes", "B"), ("macs", "multiply-adds")])
+def test_other_budgets_are_told_in_what_they_count(prune_for, unit):
+    model, x = lenet()
+    budgets = ["40%", "0.001%"]
+    found = jp.sweep(model, x, profile="generic-cpu", budgets=budgets, prune_for=prune_for, min_density=0.1)
+    amounts = found[0].plan.amounts
+    assert (found[0].used, found[0].minimum_j) == (amounts.used, amounts.minimum)
+    assert found[1].plan is None and found[1].used is None and found[1].minimum_j == amounts.minimum
+    head, reached, not_reached = (
+        line.split("  ") for line in [str(found).splitlines()[1], *str(found).splitlines()[3:]]
+    )
+    assert [part.strip() for part in head if part][:3] == ["budget", prune_for, "energy"]
+    assert si(amounts.used, unit) in "  ".join(reached) and si(found[0].energy_j, "J") in "  ".join(reached)
+    assert f"not below {si(amounts.minimum, unit)}" in "  ".join(not_reached)
+    assert json.loads(found.to_json())["prune_for"] == prune_for
 
 
 def test_plot(sweep, tmp_path):

@@ -18,21 +18,19 @@ from ..currency import Reach
 from ..energy import Profile
 from ..errors import BudgetError, PatternError
 from ..estimate import as_profile
-from ..ops import pack_mask
+from ..importance import importance_name
 from ..schedule import Schedule, checked_schedule
 from ..selection import plain_module
+from .channel_state import masks_of, read_channel_state
 from .make_plan import budget_in_joules, plan_structure
 from .options import StructureKeywords, StructureOptions
 from .plan import StructurePlan
 from .shrink import Shrunk, shrink
-from .structure import Structure, smaller_copy
 from .units import kinds_of
 
-__all__ = ["ChannelPruner", "masks_of"]
+__all__ = ["ChannelPruner"]
 
 _KINDS = ("filter", "neuron", "hidden", "head")
-#: Of a state beside its schema.
-_STATE = {"step": int, "done": bool, "plan": str, "dense_j": float, "minimum_j": float, "budget_j": float}
 
 
 class ChannelPruner(InTraining[StructurePlan]):
@@ -107,39 +105,32 @@ class ChannelPruner(InTraining[StructurePlan]):
         return shrink(self._model, plan=self.plan, optimizer=optimizer)
 
     def state_dict(self) -> dict[str, Any]:
-        """Step, joules, plan as JSON, and where an ``AdaptiveSchedule`` stands: enough to go on after a restart, given
-        the same model and arguments."""
+        """Step, joules, plan as JSON, profile, pattern, importance, and where an ``AdaptiveSchedule`` stands: enough
+        to go on after a restart, given the same model and arguments."""
         plan = None if self._plan is None else self._plan.to_json()
         joules = {"dense_j": self.dense_j, "minimum_j": self.minimum_j, "budget_j": self.budget_j}
         state = {"schema": 1, "step": self._steps, "done": self._done, "owed": self._owed, "plan": plan}
-        return {**state, **joules, **self._adaptive_state()}
+        return {**state, **joules, **self._made_for(), **self._adaptive_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes up where :meth:`state_dict` left off; masks apply at once.
 
         Raises:
-            ValueError: no state of schema 1, or a plan of another profile or network; nothing has changed.
+            ValueError: no state of schema 1, or one of another profile, pattern, importance, budget or network; nothing
+                has changed.
         """
-        where = "ChannelPruner.load_state_dict"
-        if not isinstance(state, Mapping) or state.get("schema") != 1:
-            raise ValueError(f"{where}: expected the dict of state_dict(), schema 1, got {state!r}")
-        for name, kind in _STATE.items():
-            value = state.get(name)
-            if type(value) is not kind and not (name == "plan" and value is None):
-                raise ValueError(f"{where}: {name}: expected {kind.__name__}, got {value!r}")
-        if state["step"] < 0 or (state["done"] and state["plan"] is None):
-            raise ValueError(f"{where}: step, done, plan: do not go together: {state!r}")
-        plan = None if state["plan"] is None else StructurePlan.from_json(state["plan"])
-        if plan is not None and plan.profile_hash != self._profile.hash:
-            raise ValueError(f"{where}: the state was made with another profile, {plan.profile!r}")
-        owed = state.get("owed", False)  # states of before it was kept lack it
-        if not isinstance(owed, bool):
-            raise ValueError(f"{where}: owed: expected True or False, got {owed!r}")
-        masks = {} if plan is None else masks_of(self._model, plan.structure)
+        saved = read_channel_state(state, self._model, self._made_for(), self._reach)
         self._load_adaptive(state)
-        self._steps, self._done, self._owed, self._plan = state["step"], state["done"], owed, plan
-        self._reach = Reach(state["dense_j"], state["minimum_j"], state["budget_j"], state["dense_j"])
-        self._masks.replace(masks)
+        self._steps, self._done, self._owed, self._plan = saved.step, saved.done, saved.owed, saved.plan
+        self._masks.replace(saved.masks)
+
+    def _made_for(self) -> dict[str, Any]:
+        """What a state must share with the pruner that takes it, beside joules."""
+        return {
+            "profile_hash": self._profile.hash,
+            "pattern": list(kinds_of(self._options.pattern)),
+            "importance": importance_name(self._options.importance),
+        }
 
     def _must_wait(self) -> bool:
         gradients = (parameter.grad for parameter in self._model.parameters())
@@ -172,18 +163,3 @@ class ChannelPruner(InTraining[StructurePlan]):
                 parameter[parameter == 0] = torch.finfo(parameter.dtype).tiny
             parameter.grad = trained.grad
         return filled
-
-
-def masks_of(model: nn.Module, structure: Structure) -> dict[str, torch.Tensor]:
-    """Bits by parameter: what the smaller network of ``structure`` still has of it.
-
-    Raises:
-        ValueError: the structure names modules or places that the model lacks.
-    """
-    masks = {}
-    for name, cut in smaller_copy(model, structure)[1].items():
-        parameter = model.get_parameter(name)
-        stay = torch.zeros(parameter.numel(), dtype=torch.bool)
-        stay[cut(torch.arange(parameter.numel()).reshape(parameter.shape)).flatten()] = True
-        masks[name] = pack_mask(stay.reshape(parameter.shape).to(parameter.device))
-    return masks
