@@ -96,20 +96,30 @@ std::string extrapolated_from(const ProfileData& profile, const std::string& dty
   return nearest == wanted ? "" : nearest;
 }
 
-int dtype_bits(std::string_view dtype) {
-  struct Width {
-    std::string_view name;
-    int bits;
-  };
-  static constexpr Width kWidths[] = {{"float64", 64}, {"float32", 32}, {"float16", 16},      {"bfloat16", 16},
-                                      {"int64", 64},   {"int32", 32},   {"int16", 16},        {"int8", 8},
-                                      {"uint8", 8},    {"bool", 8},     {"complexfloat", 64}, {"complexdouble", 128},
-                                      {"uint16", 16},  {"uint32", 32},  {"uint64", 64},       {"complexhalf", 32}};
+namespace {
+
+struct Width {
+  std::string_view name;
+  int bits;
+};
+constexpr Width kWidths[] = {{"float64", 64}, {"float32", 32}, {"float16", 16},      {"bfloat16", 16},
+                             {"int64", 64},   {"int32", 32},   {"int16", 16},        {"int8", 8},
+                             {"uint8", 8},    {"bool", 8},     {"complexfloat", 64}, {"complexdouble", 128},
+                             {"uint16", 16},  {"uint32", 32},  {"uint64", 64},       {"complexhalf", 32}};
+
+/// 0 for names of no dtype.
+int known_bits(std::string_view dtype) {
   for (const Width& width : kWidths) {
     if (width.name == dtype) return width.bits;
   }
-  return dtype.starts_with("float8") ? 8 : 32;
+  return dtype.starts_with("float8") ? 8 : 0;
 }
+
+}  // namespace
+
+bool is_dtype(std::string_view name) { return known_bits(name) > 0; }
+
+int dtype_bits(std::string_view dtype) { return is_dtype(dtype) ? known_bits(dtype) : 32; }
 
 }  // namespace energy
 }  // namespace jouleprune

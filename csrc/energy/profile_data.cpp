@@ -231,7 +231,7 @@ class Reader {
     node.expect_object();
     if (node.json().size() > kMaxFamilies) node.fail_plainly("expected at most 128 families");
     for (const auto& [name, value] : node.json().items()) {
-      data_.timing.emplace(name, read_family(node.at(name), [this](const Node& number) { return quantity(number); }));
+      data_.timing.emplace(name, read_family(node.at(name), name, [this](const Node& number) { return quantity(number); }));
     }
   }
 

@@ -117,5 +117,7 @@ std::string extrapolated_from(const ProfileData& profile, const std::string& dty
 
 /// Width of a number type by its name; 32 for names it does not know.
 int dtype_bits(std::string_view dtype);
+/// Whether a dtype has this name.
+bool is_dtype(std::string_view name);
 
 }  // namespace jouleprune::energy

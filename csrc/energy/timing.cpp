@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "energy/json_reader.h"
+#include "energy/timed_families.h"
 
 namespace jouleprune::energy {
 namespace {
@@ -250,19 +251,25 @@ std::string timed_as(const Entry& entry, const ProfileData& profile) {
   return profile.timing.contains(view->family) ? view->family : profile.timing.contains(view->general) ? view->general : "";
 }
 
-TimeFamily read_family(const Node& node, const std::function<Quantity(const Node&)>& quantity) {
+TimeFamily read_family(const Node& node, const std::string& name, const std::function<Quantity(const Node&)>& quantity) {
+  const std::vector<size_t> sizes = sizes_of_family(name);
+  if (sizes.empty()) {
+    node.fail_plainly(
+        "expected a family of calls (an op or a kind of convolution with its dtype as in 'linear float32', a sparse kernel before them as "
+        "in 'csr linear float32', or an op without MACs as in 'elementwise relu')");
+  }
   node.expect_keys({"seconds", "reach", "pull", "measured"});
   TimeFamily family;
   family.seconds.resize(kTimedNames.size());
   const Node seconds = node.at("seconds");
   seconds.expect_object();
-  for (const auto& [name, value] : seconds.json().items()) {
-    const auto known = std::find(kTimedNames.begin(), kTimedNames.end(), name);
+  for (const auto& [count, value] : seconds.json().items()) {
+    const auto known = std::find(kTimedNames.begin(), kTimedNames.end(), count);
     if (known == kTimedNames.end()) {
-      seconds.at(name).fail_plainly("expected a count that calls are timed by (" +
-                                    joined({kTimedNames.begin(), kTimedNames.end()}) + ")");
+      seconds.at(count).fail_plainly("expected a count that calls are timed by (" +
+                                     joined({kTimedNames.begin(), kTimedNames.end()}) + ")");
     }
-    family.seconds[static_cast<size_t>(known - kTimedNames.begin())] = quantity(seconds.at(name));
+    family.seconds[static_cast<size_t>(known - kTimedNames.begin())] = quantity(seconds.at(count));
   }
   const auto positive = [&](const Node& number) {
     const Quantity read = quantity(number);
@@ -279,6 +286,10 @@ TimeFamily read_family(const Node& node, const std::function<Quantity(const Node
     const Node shape = measured.item(i);
     shape.expect_keys({"at", "ratio"});
     std::vector<double> place(shape.at("at").array_size(kMostAxes));
+    if (std::find(sizes.begin(), sizes.end(), place.size()) == sizes.end()) {
+      shape.at("at").fail((sizes.size() > 1 ? std::to_string(sizes.front()) + " or " : "") + std::to_string(sizes.back()) +
+                          " sizes, as calls of '" + name + "' have");
+    }
     for (size_t axis = 0; axis < place.size(); ++axis) place[axis] = shape.at("at").item(axis).number();
     if (i > 0 && place.size() != family.places.front().size()) {
       shape.at("at").fail(std::to_string(family.places.front().size()) + " sizes, as the first shape has");

@@ -58,7 +58,8 @@ std::string timed_as(const Entry& entry, const ProfileData& profile);
 double correction(const std::vector<std::vector<double>>& places, const std::vector<double>& logs, const std::vector<double>& at,
                   double reach, double pull);
 
-/// `/timing/NAME` of a profile; `quantity` reads a number with its interval and provenance.
-TimeFamily read_family(const Node& node, const std::function<Quantity(const Node&)>& quantity);
+/// `/timing/NAME` of a profile; `quantity` reads a number with its interval and provenance. Refuses a NAME of no family, which would time
+/// nothing, and shapes of other sizes than its calls have, which would correct nothing.
+TimeFamily read_family(const Node& node, const std::string& name, const std::function<Quantity(const Node&)>& quantity);
 
 }  // namespace jouleprune::energy

@@ -96,7 +96,9 @@ KernelCounts count_bsr_int8(const Entry& entry, DeviceKind) {
   counts.peak_share = kInt8Share;
   if (entry.op == "linear") {  // on tiles: kept blocks, gathered, or all of the weight
     const double all = as_double(entry.weight_elements);
-    const bool gathered = of_tile_rows(block_of(entry.pattern)) && nnz / kGatheredShareInt8 < all / kTileShareInt8;
+    // The pattern of a converted layer is read off its blocks (record/sparse.cpp): one row and none kept are of every pattern.
+    const bool alike = of_tile_rows(block_of(entry.pattern)) || entry.rows <= 1 || entry.nnz == 0;
+    const bool gathered = alike && nnz / kGatheredShareInt8 < all / kTileShareInt8;
     counts.matrix_macs = (gathered ? nnz : all) * columns;
     counts.matrix_share = gathered ? kGatheredShareInt8 : kTileShareInt8;
   }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "record/handlers.h"
+#include "record/zeros.h"
 
 namespace jouleprune::record {
 namespace {
@@ -45,6 +46,24 @@ void add_blocks(const Call& call, Recording& recording, const at::Tensor& blocks
 
 std::string block_pattern(const at::Tensor& blocks) {
   return std::to_string(blocks.size(1)) + "x" + std::to_string(blocks.size(2));
+}
+
+/// Whether the rows of each 16 keep the same blocks, as patterns of that many rows make them. `columns`, `offsets`: of the blocks of each
+/// row, which ascend. No where they cannot be read.
+bool share_blocks(const at::Tensor& columns, const at::Tensor& offsets, int64_t rows) {
+  constexpr int64_t kGroup = 16;
+  for (const at::Tensor* tensor : {&columns, &offsets}) {
+    if (!has_data(*tensor) || !tensor->is_cpu() || tensor->scalar_type() != at::kInt || !tensor->is_contiguous()) return false;
+  }
+  const int32_t *column = columns.const_data_ptr<int32_t>(), *offset = offsets.const_data_ptr<int32_t>();
+  if (offsets.numel() != rows + 1 || offset[0] != 0 || !std::is_sorted(offset, offset + rows + 1) || offset[rows] > columns.numel()) {
+    return false;
+  }
+  for (int64_t row = 0; row < rows; ++row) {
+    const int64_t first = row - row % kGroup;
+    if (!std::equal(column + offset[row], column + offset[row + 1], column + offset[first], column + offset[first + 1])) return false;
+  }
+  return true;
 }
 
 /// A convolution in layout bsr; in_channels and what follows it are the arguments from `place` on.
@@ -106,9 +125,10 @@ void linear_bsr(const Call& call, Recording& recording) {
 
 void linear_bsr_int8(const Call& call, Recording& recording) {
   const int64_t rows = call.tensor(5).numel(), cols = call.integer(9);
-  add_blocks(call, recording, call.tensor(1), rows, cols, std::string(call.inputs.at(10).toStringView()), [](Entry& entry) {
+  add_blocks(call, recording, call.tensor(1), rows, cols, std::string(call.inputs.at(10).toStringView()), [&](Entry& entry) {
     entry.dtype = "int8";
-    entry.pattern = "unstructured";
+    // What it costs on matrix tiles depends on it; stored is 1 x 4, whatever the pattern.
+    entry.pattern = share_blocks(call.tensor(2), call.tensor(3), rows) ? "16x4" : "unstructured";
     entry.kernel = "bsr-int8";
   });
 }
@@ -116,7 +136,7 @@ void linear_bsr_int8(const Call& call, Recording& recording) {
 void conv2d_bsr_int8(const Call& call, Recording& recording) {
   Entry entry = conv_of_blocks(call, recording, call.tensor(5).numel(), 9);
   entry.dtype = "int8";
-  entry.pattern = "unstructured";
+  entry.pattern = "unstructured";  // no cost of a convolution in int8 depends on it
   entry.kernel = "bsr-int8";
   recording.add(std::move(entry));
 }

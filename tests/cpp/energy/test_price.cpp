@@ -205,6 +205,23 @@ double break_even(const Entry& dense, const Profile& profile, const std::string&
   return 1 - static_cast<double>(low) / static_cast<double>(dense.weight_elements);
 }
 
+/// What a converted layer cannot tell of its pattern has no price: of one row every mask is of every pattern, and of no weights.
+TEST(Price, OneRowAndNoWeightsCostTheSameInAnyInt8Pattern) {
+  const Profile amx = energy::load_profile("xeon-amx");
+  const auto joules = [&](int64_t rows, int64_t kept, const char* pattern) {
+    Entry dense = linear(rows, 768, 192);
+    dense.dtype = "int8";
+    Entry entry = with_kernel(dense, "bsr-int8", kept);
+    entry.pattern = pattern;
+    return energy::price(entry, amx, 1).energy_j;
+  };
+  EXPECT_EQ(joules(1, 80, "16x4"), joules(1, 80, "1x4"));
+  EXPECT_EQ(joules(768, 0, "16x4"), joules(768, 0, "unstructured"));
+  const int64_t all = int64_t{768} * 768;
+  EXPECT_LT(joules(768, all / 8, "16x4"), joules(768, all / 8, "1x4"));
+  for (int64_t kept = 0; kept <= all; kept += all / 16) EXPECT_LE(joules(768, kept, "16x4"), joules(768, kept, "1x4")) << kept;
+}
+
 /// On matrix tiles dense bfloat16 and int8 are several times float32, and blocks of 16 rows alone keep up with them. Measured: int8 in
 /// 16x4 and bfloat16 in 32x32 win below 50 % zeros, 16x1 from 55 %, what has no blocks from 91 %.
 TEST(Price, BlocksWinOnMatrixTiles) {

@@ -7,11 +7,13 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <set>
 #include <string>
 
 #include "energy/calibrate_family.h"
 #include "energy/kernel_cost.h"
 #include "energy/price.h"
+#include "energy/timed_families.h"
 #include "energy/timing.h"
 
 namespace jouleprune::test {
@@ -254,7 +256,18 @@ TEST(Timing, MalformedTimingNamesThePlace) {
   EXPECT_NE(error_of(made).find(place + "/seconds/mac/low"), std::string::npos);
   made = profile_json();
   made["timing"]["linear float32"]["measured"][1]["at"] = {1, 2};
-  EXPECT_NE(error_of(made).find(place + "/measured/1/at: expected 4 sizes"), std::string::npos);
+  EXPECT_NE(error_of(made).find(place + "/measured/1/at: expected 4 sizes, as calls of 'linear float32' have, got"), std::string::npos);
+  for (const std::string family : {"norm layer_norm", "depthwise float32"}) {
+    made = profile_json();
+    made["timing"][family] = made["timing"]["csr linear float32"];
+    made["timing"][family]["measured"][0]["at"] = {8};
+    EXPECT_NE(error_of(made).find("/timing/" + family + "/measured/0/at: expected " + (family[0] == 'n' ? "2 or 3" : "6") + " sizes"),
+              std::string::npos);
+  }
+  made = profile_json();
+  made["timing"]["norm layer_norm"] = made["timing"]["csr linear float32"];
+  made["timing"]["norm layer_norm"]["measured"].push_back({{"at", {8, 8}}, {"ratio", number(2)}});
+  EXPECT_NE(error_of(made).find("/timing/norm layer_norm/measured/1/at: expected 3 sizes, as the first shape has"), std::string::npos);
   made = profile_json();
   made["timing"]["linear float32"]["measured"][0]["ratio"] = number(0);
   EXPECT_NE(error_of(made).find(place + "/measured/0/ratio/low: expected a number above 0"), std::string::npos);
@@ -270,6 +283,81 @@ TEST(Timing, MalformedTimingNamesThePlace) {
   json asic = json::parse(energy::load_profile("eyeriss-65nm").to_json());
   asic["timing"] = json::object();
   EXPECT_NE(error_of(asic).find("/timing: only a profile of dataflow cache-tiled has this"), std::string::npos);
+}
+
+TEST(Timing, FamiliesOfNoCallAreRefused) {
+  for (const std::string name : {"linear flaot32", "linear", "linaer float32", "", " ", "float32", "linear  float32", "linear float32 ",
+                                 "grouped small float32", "csr float32", "csr  float32", "csr matmul float32", "cs linear float32",
+                                 "dense linear float32", "csr linear", "elementwis relu", "elementwise ", "elementwise re lu", "norm a b"}) {
+    json made = profile_json();
+    made["timing"][name] = made["timing"]["csr linear float32"];
+    EXPECT_NE(error_of(made).find("/timing/" + name + ": expected a family of calls"), std::string::npos) << '"' << name << '"';
+  }
+}
+
+/// Whatever time_view() names is a family, with as many sizes as it tells.
+TEST(Timing, EveryCallsFamilyIsKnownWithItsSizes) {
+  const Profile profile = energy::load_profile("generic-cpu");
+  std::set<std::string> seen;
+  const auto check = [&](const Entry& entry) {
+    const auto view = energy::time_view(entry, profile.data(), energy::find_kernel(entry.kernel).count(entry, energy::DeviceKind::kCpu));
+    if (!view) return;
+    seen.insert(view->family);
+    for (const std::string& name : {view->family, view->general.empty() ? view->family : view->general}) {
+      const auto sizes = energy::sizes_of_family(name);
+      EXPECT_TRUE(std::find(sizes.begin(), sizes.end(), view->at.size()) != sizes.end()) << name << " " << view->at.size();
+    }
+  };
+  for (const char* dtype : {"float32", "bfloat16", "int8", "float64", "float16"}) {
+    for (const char* op : {"linear", "bilinear", "matmul", "attention", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "lstm", "gru",
+                           "rnn", "conv1d", "conv2d", "conv3d"}) {
+      const std::string name = op;
+      const bool windows = name.starts_with("conv") && !name.starts_with("conv_");
+      const size_t axes = name == "conv1d" ? 1 : name == "conv2d" ? 2 : 3;
+      for (const int64_t n : {int64_t{1}, int64_t{64}}) {
+        for (const int64_t groups : {1, 2, 32}) {
+          for (const int64_t taps : {1, 3}) {
+            Entry entry = linear(32 / groups, 32 / groups, n);
+            entry.op = name;
+            entry.dtype = dtype;
+            if (windows) {
+              entry.groups = groups;
+              entry.shape = {32, 32 / groups};
+              entry.shape.insert(entry.shape.end(), axes, taps);
+              entry.image.assign(axes, 1);
+              entry.image.back() = n;
+              entry.stride.assign(axes, 1);
+            }
+            check(entry);
+            for (const auto& kernel : energy::kernels()) {
+              if (kernel.layout == "dense" || !kernel.supports(entry)) continue;
+              Entry sparse = entry;
+              sparse.kernel = kernel.name;
+              sparse.layout = kernel.layout;
+              check(sparse);
+            }
+          }
+        }
+      }
+    }
+  }
+  for (const char* op : {"elementwise", "norm", "softmax", "pool", "reduce", "copy", "embedding"}) {
+    for (const char* call : {"", "_some_call2d"}) {
+      for (const std::vector<int64_t>& shape : {std::vector<int64_t>{}, {4, 8}}) {
+        Entry entry = linear(4, 8, 1);
+        entry.op = op;
+        entry.call = call;
+        entry.macs = 0;
+        entry.shape = shape;
+        check(entry);
+      }
+    }
+  }
+  for (const char* name : {"convolution small float32", "pointwise small float32", "convolution of a line bfloat16", "grouped float32",
+                           "depthwise int8", "pointwise float16", "lstm float32", "bsr-int8 linear small int8", "csr pointwise float32",
+                           "csr-vendor convolution float64", "elementwise", "norm _some_call2d", "conv_transpose2d float32"}) {
+    EXPECT_TRUE(seen.contains(name)) << name;
+  }
 }
 
 }  // namespace
