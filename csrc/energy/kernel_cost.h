@@ -7,6 +7,9 @@
 
 namespace jouleprune::energy {
 
+/// Batch rows up to which sparse Linear layers run their kernels for small batches.
+inline constexpr int64_t kSmallBatch = 8;
+
 /// Counts of one call run by one kernel, whole batch.
 struct KernelCounts {
   double macs_issued = 0;        ///< multiply-accumulates the kernel executes, zeros included

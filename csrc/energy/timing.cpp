@@ -15,8 +15,6 @@ constexpr double kLeastReach = 0.01;  // its square still is a number
 // glibc maps blocks from 32 MiB on anew at every allocation (DEFAULT_MMAP_THRESHOLD_MAX), so that each page is touched for the first
 // time; and it gives up what is free beyond twice that size, which a few results of half of it make together.
 constexpr double kMapped = 32.0 * 1024 * 1024;
-// Batch rows up to which sparse layers run their kernels for small batches (csrc/kernels/cost_csr.cpp).
-constexpr int64_t kSmallBatchRows = 8;
 // Convolutions: vectors of output channels that a kernel works on side by side, pixels times vectors whose sums are under way at a time
 // (registers that are left, and what hides the latency of a multiply-add).
 constexpr double kVectorLanes = 16, kMostVectors = 4, kMostSums = 16;
@@ -177,7 +175,7 @@ TimeView sparse(const Entry& entry, const KernelCounts& done) {
     const Windows windows = windows_of(entry);
     counter[Timed::kImage] = windows.batch;
     kind = windows.told && windows.taps == 1 ? "pointwise" : "convolution";
-  } else if (entry.op == "linear" && entry.n <= kSmallBatchRows) {
+  } else if (entry.op == "linear" && entry.n <= kSmallBatch) {
     kind = "linear small";
   }
   return {entry.kernel + " " + kind + " " + entry.dtype,

@@ -78,7 +78,7 @@ KernelCounts count_gpu_bsr(const Entry& entry) {
 /// Generated code over panels of 16 batch rows of bytes, or over 16 pixels of a padded raster: a vector of activations (four inputs
 /// of each) is loaded once for the up to 30 rows of a group that use it, and the weight passes by once for up to eight vectors.
 KernelCounts count_bsr_int8(const Entry& entry, DeviceKind) {
-  if (entry.op == "linear" && as_double(entry.n) <= kSmallBatch) return count_small_int8(entry);
+  if (entry.op == "linear" && entry.n <= kSmallBatch) return count_small_int8(entry);
   constexpr double kQuad = 4, kGroupRows = 30, kWaveColumns = 128;
   const double n = as_double(entry.n), groups = as_double(entry.groups), nnz = as_double(entry.nnz);
   const double columns = kLanes * std::ceil(n / kLanes), blocks = nnz / kQuad;

@@ -13,8 +13,8 @@ constexpr double kPanel = 64;
 // Columns that one vector holds: fewer cost as much.
 constexpr double kLanes = 16;
 constexpr double kIndexBits = 32;
-// Batch rows up to which kernels for small batches run, and output rows in the lanes of their vectors.
-constexpr double kSmallBatch = 8, kSmallRows = 16;
+// Output rows in the lanes of the vectors of kernels for small batches.
+constexpr double kSmallRows = 16;
 
 inline double tiles(double size, double tile) { return std::max(1.0, std::ceil(size / tile)); }
 inline double as_double(int64_t value) { return static_cast<double>(value); }

@@ -113,7 +113,7 @@ double used_columns(const Entry& entry, double strip_rows) {
 
 KernelCounts count_csr(const Entry& entry, DeviceKind device) {
   if (device == DeviceKind::kGpu || entry.dtype == "float64") return count_rows(entry);
-  return entry.op == "linear" && as_double(entry.n) <= kSmallBatch ? count_small(entry) : count_code(entry);
+  return entry.op == "linear" && entry.n <= kSmallBatch ? count_small(entry) : count_code(entry);
 }
 
 KernelCounts count_csr_vendor(const Entry& entry, DeviceKind device) {

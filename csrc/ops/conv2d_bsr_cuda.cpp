@@ -31,7 +31,7 @@ bool runs_sparse(const ConvBsr& c, const conv::View& view, at::ScalarType dtype,
   auto work = conv_work(c.shape, bsr.blocks * bsr.r * bsr.c, dtype);
   work.planes = view.scratch();
   work.block_rows = static_cast<int32_t>(bsr.r);
-  work.tensor_cores = bsr.r % 16 == 0 && (bsr.c == 1 || bsr.c % 16 == 0);
+  work.tensor_cores = cuda::bsr::fits_tensor_cores(bsr.r, bsr.c);
   return asked == "sparse" || conv::runs_sparse(conv::ConvKernel::kBlocks, work, scope.machine());
 }
 

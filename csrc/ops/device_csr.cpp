@@ -3,14 +3,13 @@
 #include <c10/util/Exception.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "csr/index.h"
 #include "csr/mask_tiles.h"
 #include "csr/tiles.h"
+#include "ops/asked_kernel.h"
 #include "ops/cuda_adapters.h"
 #include "ops/cusparse_product.h"
 #include "ops/device_forms.h"
@@ -141,12 +140,11 @@ namespace {
 /// The kernel that JOULEPRUNE_CUDA_CSR names; nothing where it is not set.
 std::optional<cuda::csr::Kernel> forced_kernel() {
   using cuda::csr::Kernel;
-  const char* const word = std::getenv("JOULEPRUNE_CUDA_CSR");
-  if (word == nullptr || *word == '\0') return std::nullopt;
+  const auto asked = asked_kernel("JOULEPRUNE_CUDA_CSR", {"by-entries", "by-tokens", "tiles", "dense", "cusparse"});
   for (const auto kernel : {Kernel::kByEntries, Kernel::kByTokens, Kernel::kTiles, Kernel::kDense, Kernel::kCusparse}) {
-    if (std::string_view(name_of(kernel)) == word) return kernel;
+    if (name_of(kernel) == asked) return kernel;
   }
-  TORCH_CHECK_VALUE(false, "JOULEPRUNE_CUDA_CSR: expected by-entries, by-tokens, tiles, dense or cusparse, got '", word, "'");
+  return std::nullopt;
 }
 }  // namespace
 

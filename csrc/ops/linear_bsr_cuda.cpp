@@ -29,7 +29,7 @@ bool runs_dense(const BsrWeight& weight, const Tensor& rows, const CudaScope& sc
   const auto asked = asked_for();
   if (!asked.empty()) return asked == "dense";
   const auto& b = weight.bsr;
-  const bool tensor_cores = rows.element_size() == 2 && b.r % 16 == 0 && (b.c == 1 || b.c % 16 == 0);
+  const bool tensor_cores = rows.element_size() == 2 && bsr::fits_tensor_cores(b.r, b.c);
   return !cuda::csr::blocks_run_sparse(
       {cuda_element_type(rows.scalar_type()), b.rows, b.cols, b.blocks * b.r * b.c, rows.size(0)}, b.r, tensor_cores,
       scope.machine());

@@ -5,15 +5,13 @@
 
 #include "bsr/block_gradient.h"
 #include "bsr/block_gradient_fma.h"
+#include "bsr/linear_bsr.h"
 #include "bsr/strip_fma.h"
 #include "bsr/strip_product.h"
 #include "feature_major.h"
 #include "launch_kernel.h"
 
 namespace jouleprune::cuda::bsr {
-
-/// Block sizes that tensor cores take: strips of 16 outputs, chunks of 8 elements along both sides (or vectors).
-constexpr bool fits_tensor_cores(int32_t r, int32_t c) { return r % 16 == 0 && (c == 1 || c % 16 == 0); }
 
 template <class T>
 inline constexpr bool kIs16Bit = sizeof(T) == 2;

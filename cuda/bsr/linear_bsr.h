@@ -7,6 +7,9 @@
 
 namespace jouleprune::cuda::bsr {
 
+/// Block sizes that tensor cores take: strips of 16 outputs, chunks of 8 elements along both sides (or vectors).
+constexpr bool fits_tensor_cores(int64_t r, int64_t c) { return r % 16 == 0 && (c == 1 || c % 16 == 0); }
+
 /// A weight [rows, cols] in the canonical tensors of layout bsr. Padding of the blocks is not looked at.
 struct Weight {
   ElementType type;

@@ -2,18 +2,16 @@
 
 #include <algorithm>
 
+#include "csr/roofline.h"
+
 namespace jouleprune::cuda::conv {
 namespace {
 
-constexpr double kLaunch = 2.5e-6;  // seconds from one kernel of a stream to the next
-constexpr double kReached = 0.8;    // share of the memory's rate that streams reach
-constexpr double kTile = 128;       // pixels of a block of threads
+using csr::ceil_div;
+using csr::kLaunch;
+using csr::moved;
 
-double ceil_div(double a, double b) { return static_cast<double>(static_cast<int64_t>((a + b - 1) / b)); }
-
-double moved(const csr::Machine& m, double dram, double l2) {
-  return std::max(dram / (kReached * m.dram_bytes), l2 / (kReached * m.l2_bytes));
-}
+constexpr double kTile = 128;  // pixels of a block of threads
 
 }  // namespace
 

@@ -3,20 +3,17 @@
 #include <algorithm>
 #include <limits>
 
+#include "csr/roofline.h"
+
 namespace jouleprune::cuda::csr {
 namespace {
 
-constexpr double kLaunch = 2.5e-6;      // seconds from one kernel of a stream to the next
-constexpr double kReached = 0.8;        // share of the memory's rate that streams reach
 constexpr double kSector = 32;          // bytes that a gathered element costs
 constexpr double kHeaderShare = 0.172;  // bytes of headers per weight of bitmap tiles (tiles.h)
 
-double ceil_div(double a, double b) { return static_cast<double>(static_cast<int64_t>((a + b - 1) / b)); }
-
 // What a launch takes: the slowest of its resources.
 double slowest(const Machine& m, double dram, double l2, double tensor_flops, double fma_flops) {
-  return std::max({dram / (kReached * m.dram_bytes), l2 / (kReached * m.l2_bytes), tensor_flops / m.tensor_flops,
-                   fma_flops / m.fma_flops});
+  return std::max({moved(m, dram, l2), tensor_flops / m.tensor_flops, fma_flops / m.fma_flops});
 }
 
 }  // namespace
@@ -53,7 +50,7 @@ double predicted_dense_s(DenseType type, const Shape& s, const Machine& m) {
   if (rate == 0) return std::numeric_limits<double>::infinity();
   // Activations are converted on the way in; results are 16 bits wide.
   const double bytes = rows * cols * size + cols * n * size + rows * n * 2;
-  return kLaunch + std::max(bytes / (kReached * m.dram_bytes), 2 * rows * cols * std::max(8.0, n) / rate);
+  return kLaunch + std::max(moved(m, bytes, 0), 2 * rows * cols * std::max(8.0, n) / rate);
 }
 
 double predicted_s(Kernel kernel, const Shape& s, const Machine& m) {
@@ -62,8 +59,8 @@ double predicted_s(Kernel kernel, const Shape& s, const Machine& m) {
   const bool is_16_bit = size == 2;
   const double activations = (rows + cols) * n * size;
   // Turning activations feature-major reads and writes them once.
-  const double turn_in = kLaunch + slowest(m, 2 * cols * n * size, 0, 0, 0);
-  const double turn_out = kLaunch + slowest(m, 2 * rows * n * size, 0, 0, 0);
+  const double turn_in = kLaunch + moved(m, 2 * cols * n * size, 0);
+  const double turn_out = kLaunch + moved(m, 2 * rows * n * size, 0);
   switch (kernel) {
     case Kernel::kByEntries: {
       const double passes = ceil_div(n, 8);
@@ -92,7 +89,7 @@ double predicted_s(Kernel kernel, const Shape& s, const Machine& m) {
     case Kernel::kDense: {
       const double flops = 2 * rows * cols * std::max(8.0, n);
       const double arithmetic = is_16_bit ? flops / m.dense_flops : flops * size / 4 / m.fma_flops;
-      return kLaunch + std::max(slowest(m, rows * cols * size + activations, 0, 0, 0), arithmetic);
+      return kLaunch + std::max(moved(m, rows * cols * size + activations, 0), arithmetic);
     }
   }
   return std::numeric_limits<double>::infinity();
@@ -110,7 +107,7 @@ bool blocks_run_sparse(const Shape& s, int64_t r, bool on_tensor_cores, const Ma
   const auto rows = static_cast<double>(s.rows), cols = static_cast<double>(s.cols), nnz = static_cast<double>(s.nnz);
   const auto n = static_cast<double>(s.n), size = static_cast<double>(size_of(s.type));
   const double flops = 2 * nnz * std::max(8.0, n), passes = ceil_div(n, 128);
-  const double turn = kLaunch + slowest(m, 2 * cols * n * size, 0, 0, 0);
+  const double turn = kLaunch + moved(m, 2 * cols * n * size, 0);
   // The outputs of a group share the rows of activations that their entries name (strips_for() of cuda/bsr/launch.h).
   const double sharing = r % 64 == 0 ? 64 : r % 32 == 0 ? 32 : 16;
   const double sparse = turn + kLaunch +

@@ -42,7 +42,7 @@ double predicted_dense_s(DenseType type, const Shape& shape, const Machine& mach
 Kernel choose(const Shape& shape, const Machine& machine);
 
 /// Whether a product with blocks of `r` outputs should run on the kernels of cuda/bsr rather than as torch's dense one. `shape.nnz`: entries
-/// of the kept blocks; `on_tensor_cores`: as fits_tensor_cores() of cuda/bsr/launch.h and a 16-bit type.
+/// of the kept blocks; `on_tensor_cores`: as fits_tensor_cores() of cuda/bsr/linear_bsr.h and a 16-bit type.
 bool blocks_run_sparse(const Shape& shape, int64_t r, bool on_tensor_cores, const Machine& machine);
 
 /// Whether the gradient of the values should be multiplied by tiles of 64 x 64 (`tiles` of which keep something) rather

@@ -51,7 +51,7 @@ class InTraining(Generic[_Plan]):
     @property
     def budget_j(self) -> float:
         """The final budget, joules per count."""
-        return self._reach.budget
+        return self.budget
 
     @property
     def budget(self) -> float:

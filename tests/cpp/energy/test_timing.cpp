@@ -11,6 +11,7 @@
 #include <string>
 
 #include "energy/calibrate_family.h"
+#include "energy/cases.h"
 #include "energy/kernel_cost.h"
 #include "energy/price.h"
 #include "energy/timed_families.h"
@@ -147,24 +148,6 @@ json profile_json() {
   return made;
 }
 
-Entry linear(int64_t rows, int64_t cols, int64_t n, const std::string& kernel = "dense") {
-  Entry entry;
-  entry.name = "layer";
-  entry.op = "linear";
-  entry.dtype = "float32";
-  entry.shape = {rows, cols};
-  entry.rows = rows;
-  entry.cols = cols;
-  entry.n = n;
-  entry.macs = rows * cols * n;
-  entry.weight_elements = entry.nnz = rows * cols;
-  entry.input_elements = cols * n;
-  entry.output_elements = rows * n;
-  entry.kernel = entry.layout = kernel;
-  entry.pattern = kernel == "dense" ? "dense" : "unstructured";
-  return entry;
-}
-
 TEST(Timing, APriceTakesTheFamilysTimeAndKeepsItsCounts) {
   const Profile plain = energy::load_profile("generic-cpu"), timed = energy::parse_profile(profile_json().dump(), "test");
   EXPECT_EQ(energy::parse_profile(timed.to_json(), "again").hash(), timed.hash());
@@ -201,7 +184,8 @@ TEST(Timing, TimeNeverFallsWhenKeptWeightsAreAdded) {
   std::mt19937_64 random(5);
   for (int trial = 0; trial < 200; ++trial) {
     const auto size = [&](int64_t most) { return std::uniform_int_distribution<int64_t>(1, most)(random); };
-    Entry entry = linear(size(400), size(400), 9 + size(200), "csr");
+    Entry entry = with_kernel(linear(size(400), size(400), 9 + size(200)), "csr", 0);
+    entry.pattern = "unstructured";
     double before = 0;
     for (int step = 0; step <= 10; ++step) {
       entry.nnz = entry.weight_elements * step / 10;
